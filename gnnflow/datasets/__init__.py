@@ -1,0 +1,6 @@
+"""Raw graphs in: embedded, from files, generated, from OGB and PyG."""
+
+from gnnflow.datasets.raw_graph import RawGraph
+from gnnflow.datasets.row_source import ArrayRows, RowSource
+
+__all__ = ["ArrayRows", "RawGraph", "RowSource"]

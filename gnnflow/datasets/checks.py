@@ -1,0 +1,155 @@
+"""Checks of raw graphs, in chunks, so that memory-mapped inputs are never held whole."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gnnflow.datasets.row_source import RowSource
+from gnnflow.errors import DataError
+
+CHUNK_BYTES = 1 << 26
+"""Bytes that a check holds at a time."""
+
+
+def chunks(num_rows: int, row_bytes: int) -> Iterator[tuple[int, int]]:
+    """Yields `(start, stop)` ranges of rows of about `CHUNK_BYTES` each."""
+    step = max(1, CHUNK_BYTES // max(1, row_bytes))
+    for start in range(0, num_rows, step):
+        yield start, min(num_rows, start + step)
+
+
+def check_edges(edges: NDArray[Any], num_vertices: int) -> None:
+    """Checks that every edge joins two vertices that exist.
+
+    Raises:
+        DataError: Wrong shape, wrong type, or an id outside `[0, num_vertices)`.
+    """
+    if edges.ndim != 2 or edges.shape[0] != 2:
+        raise DataError(f"edges must have shape [2, num_edges], got {list(edges.shape)}")
+    if edges.dtype not in (np.dtype(np.int32), np.dtype(np.int64)):
+        raise DataError(f"edges must be int32 or int64, got {edges.dtype}; cast them first")
+    for start, stop in chunks(edges.shape[1], 2 * edges.itemsize):
+        chunk = edges[:, start:stop]
+        if 0 <= chunk.min() and chunk.max() < num_vertices:
+            continue
+        position = int(np.argmax(((chunk < 0) | (chunk >= num_vertices)).any(axis=0)))
+        source, destination = (int(end) for end in chunk[:, position])
+        missing = destination if 0 <= source < num_vertices else source
+        raise DataError(
+            f"edge {start + position} ({source} -> {destination}) names vertex {missing}, but the "
+            f"graph has {num_vertices} vertices, numbered 0 to {num_vertices - 1}; "
+            "renumber the vertices or add the missing rows"
+        )
+
+
+def check_finite(name: str, array: NDArray[Any]) -> None:
+    """Checks that a floating-point array holds neither NaN nor infinity.
+
+    Raises:
+        DataError: A value is not finite; names the first such row.
+    """
+    if not np.issubdtype(array.dtype, np.floating):
+        return
+    row_bytes = array.itemsize * int(np.prod(array.shape[1:], dtype=np.int64))
+    for start, stop in chunks(len(array), row_bytes):
+        finite = np.isfinite(array[start:stop])
+        if finite.all():
+            continue
+        row, *position = (int(index) for index in np.argwhere(~finite)[0])
+        value = array[(start + row, *position)]
+        column = f", column {position[0]}," if position else ""
+        raise DataError(
+            f"'{name}' holds {value} in row {start + row}{column} and must be finite; "
+            "replace missing values, for example by the mean of the column"
+        )
+
+
+def check_array(name: str, source: RowSource, num_vertices: int) -> None:
+    """Checks the shape and the type of a per-vertex array.
+
+    Raises:
+        DataError: It has not one row per vertex, or holds something other than numbers.
+    """
+    if not source.shape or source.shape[0] != num_vertices:
+        raise DataError(
+            f"'{name}' must have one row per vertex: the graph has {num_vertices} vertices, "
+            f"'{name}' has shape {list(source.shape)}"
+        )
+    if source.dtype.kind not in "biuf":
+        raise DataError(f"'{name}' must hold numbers, got {source.dtype}")
+
+
+def check_labels(labels: NDArray[Any], num_classes: int) -> None:
+    """Checks labels against the number of classes; -1 marks a vertex without a label.
+
+    Raises:
+        DataError: A class outside `[-1, num_classes)`, or a multi-label row with another width
+            than `num_classes` or a value that is not 0 or 1.
+    """
+    if labels.ndim == 2:
+        if num_classes != labels.shape[1]:
+            raise DataError(
+                f"multi-label 'y' has {labels.shape[1]} columns, but num_classes is {num_classes}"
+            )
+        wrong = np.argwhere((labels != 0) & (labels != 1))
+        if len(wrong):
+            row, column = (int(index) for index in wrong[0])
+            raise DataError(
+                f"multi-label 'y' must hold 0 or 1, got {labels[row, column]} "
+                f"in row {row}, column {column}"
+            )
+    elif np.issubdtype(labels.dtype, np.integer) and num_classes:
+        outside = np.flatnonzero((labels < -1) | (labels >= num_classes))
+        if len(outside):
+            vertex = int(outside[0])
+            raise DataError(
+                f"vertex {vertex} has label {labels[vertex]}, but labels must be in "
+                f"[0, {num_classes}) or -1 for 'no label'; "
+                "renumber the labels or raise num_classes"
+            )
+
+
+def check_splits(
+    splits: Mapping[str, NDArray[np.int64]], num_vertices: int, labels: NDArray[Any] | None
+) -> None:
+    """Checks that splits are sorted, in range, apart from each other and have labels.
+
+    Raises:
+        DataError: Any of these does not hold, or the train split is empty.
+    """
+    belongs_to = np.zeros(num_vertices, dtype=np.uint8)
+    names = list(splits)
+    for number, (name, ids) in enumerate(splits.items(), start=1):
+        if ids.ndim != 1 or ids.dtype != np.int64:
+            raise DataError(
+                f"split '{name}' must be a 1-D int64 array of vertex ids, "
+                f"got {ids.dtype} of shape {list(ids.shape)}"
+            )
+        if name == "train" and not len(ids):
+            raise DataError("the train split is empty; at least one vertex must be in it")
+        outside = ids[(ids < 0) | (ids >= num_vertices)]
+        if len(outside):
+            raise DataError(
+                f"split '{name}' names vertex {outside[0]}, but the graph has {num_vertices} "
+                f"vertices, numbered 0 to {num_vertices - 1}"
+            )
+        if (np.diff(ids) <= 0).any():
+            raise DataError(f"split '{name}' must be sorted and name each vertex once")
+        taken = np.flatnonzero(belongs_to[ids])
+        if len(taken):
+            vertex = int(ids[taken[0]])
+            other = names[belongs_to[vertex] - 1]
+            raise DataError(
+                f"vertex {vertex} is in the splits '{other}' and '{name}' ({len(taken)} vertices "
+                "are); splits must not overlap"
+            )
+        belongs_to[ids] = number
+        if labels is not None and labels.ndim == 1 and np.issubdtype(labels.dtype, np.integer):
+            unlabelled = ids[labels[ids] < 0]
+            if len(unlabelled):
+                raise DataError(
+                    f"split '{name}' holds vertex {unlabelled[0]}, which has no label "
+                    f"({len(unlabelled)} such vertices); leave them out of the split"
+                )
