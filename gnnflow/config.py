@@ -1,0 +1,241 @@
+"""The options of every command, once: frozen dataclasses for command line, YAML files and Python.
+
+Each field's documentation string is its `--help` line. `__post_init__` checks values that do not
+need the data; what needs it (fanout against layers, ranks against parts) is checked where it is
+known.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal
+
+import tyro
+
+from gnnflow.errors import ConfigError
+
+IntList = Annotated[
+    tuple[int, ...],
+    tyro.constructors.PrimitiveConstructorSpec(
+        nargs=1,
+        metavar="INT,INT,...",
+        instance_from_str=lambda args: parse_int_list(args[0]),
+        is_instance=lambda value: isinstance(value, tuple),
+        str_from_instance=lambda value: [",".join(str(number) for number in value)],
+    ),
+]
+
+
+def parse_int_list(text: str) -> tuple[int, ...]:
+    """Reads `"10,25"` as `(10, 25)`.
+
+    Raises:
+        ValueError: if a part is not a whole number (the command line shows it as a usage error).
+    """
+    try:
+        return tuple(int(part) for part in text.split(","))
+    except ValueError:
+        raise ValueError(
+            f"expected whole numbers with commas between, as 10,25; got {text!r}"
+        ) from None
+
+
+def require(condition: bool, message: str) -> None:
+    """Raises `ConfigError(message)` unless the condition holds."""
+    if not condition:
+        raise ConfigError(message)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PartitionConfig:
+    """How a graph is cut into parts."""
+
+    num_parts: int = 4
+    """Number of parts; training needs as many ranks as there are parts."""
+
+    method: Literal["metis", "random", "ldg"] = "metis"
+    """Who cuts: METIS (least traffic), a streaming partitioner for graphs METIS cannot hold (ldg),
+    or chance."""
+
+    hosts: int = 1
+    """Machines: the graph is cut between them first, then inside each. Must divide num_parts."""
+
+    seed: int = 0
+    """Seed of the partitioner."""
+
+    halo_hops: int = 0
+    """Further hops of topology stored with each part: sampling asks nobody for these hops."""
+
+    undirected: bool = False
+    """Add the reverse of every edge, once, where it is missing."""
+
+    def __post_init__(self) -> None:
+        """Checks ranges.
+
+        Raises:
+            ConfigError: if a value is out of range.
+        """
+        require(self.num_parts >= 1, f"num_parts must be at least 1, got {self.num_parts}")
+        require(self.hosts >= 1, f"hosts must be at least 1, got {self.hosts}")
+        require(
+            self.num_parts % self.hosts == 0,
+            f"hosts must divide num_parts, got hosts {self.hosts} and num_parts {self.num_parts}; "
+            "every machine holds as many parts as the next",
+        )
+        require(self.seed >= 0, f"seed must not be negative, got {self.seed}")
+        require(self.halo_hops >= 0, f"halo_hops must not be negative, got {self.halo_hops}")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ModelConfig:
+    """Which network is trained."""
+
+    model: Literal["sage", "gat", "gcn", "gin"] = "sage"
+    """Kind of layer: GraphSAGE (mean), GAT (attention), GCN or GIN. Each hop of fanout is a layer."""
+
+    hidden: int = 256
+    """Width of the hidden layers."""
+
+    dropout: float = 0.5
+    """Share of hidden activations dropped while training, in [0, 1)."""
+
+    def __post_init__(self) -> None:
+        """Checks ranges.
+
+        Raises:
+            ConfigError: if a value is out of range.
+        """
+        require(self.hidden >= 1, f"hidden must be at least 1, got {self.hidden}")
+        require(0 <= self.dropout < 1, f"dropout must be in [0, 1), got {self.dropout}")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SamplingConfig:
+    """How minibatches are made."""
+
+    fanout: IntList = (10, 25)
+    """Neighbours kept per hop, from the seeds outwards; -1 keeps all."""
+
+    batch_size: int = 512
+    """Seed vertices of one rank in one minibatch."""
+
+    def __post_init__(self) -> None:
+        """Checks ranges.
+
+        Raises:
+            ConfigError: if a value is out of range.
+        """
+        require(len(self.fanout) >= 1, "fanout needs at least one hop, as 10,25")
+        for number in self.fanout:
+            require(
+                number >= 1 or number == -1,
+                f"fanout of a hop must be at least 1 or -1 for all, got {number}",
+            )
+        require(self.batch_size >= 1, f"batch_size must be at least 1, got {self.batch_size}")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class OptimizationConfig:
+    """How the network is trained."""
+
+    epochs: int = 10
+    """Passes over the train seeds."""
+
+    lr: float = 0.003
+    """Learning rate of Adam."""
+
+    weight_decay: float = 0.0
+    """Weight decay of Adam."""
+
+    eval_every: int = 1
+    """Epochs between two exact evaluations over all neighbours; 0 evaluates at the end only."""
+
+    def __post_init__(self) -> None:
+        """Checks ranges.
+
+        Raises:
+            ConfigError: if a value is out of range.
+        """
+        require(self.epochs >= 1, f"epochs must be at least 1, got {self.epochs}")
+        require(self.lr > 0, f"lr must be positive, got {self.lr}")
+        require(
+            self.weight_decay >= 0, f"weight_decay must not be negative, got {self.weight_decay}"
+        )
+        require(self.eval_every >= 0, f"eval_every must not be negative, got {self.eval_every}")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RuntimeConfig:
+    """Where and how the job runs."""
+
+    ranks: int | None = None
+    """Start this many ranks with mpiexec; leave it out under mpiexec, srun or for one process."""
+
+    transport: Literal["auto", "shared", "alltoall"] = "auto"
+    """How rows move: shared memory inside a machine and messages between (auto), or one of them for
+    all. alltoall treats every rank as a machine of its own."""
+
+    comm_timeout: float = 300.0
+    """Seconds after which a missing answer ends the job with the rank that owes it."""
+
+    threads: int | None = None
+    """Threads of one rank; by default the machine's cores divided by its ranks."""
+
+    device: Literal["cpu", "cuda", "auto"] = "auto"
+    """Where the network runs."""
+
+    dtype: Literal["float32", "bfloat16"] = "float32"
+    """Precision of the network's arithmetic (bfloat16 by autocast)."""
+
+    seed: int = 0
+    """Seed of weights, shuffling and sampling."""
+
+    verify: bool = False
+    """Check the hash of every partition file before training."""
+
+    out: Path | None = None
+    """Folder of the run (metrics.jsonl, summary.json); runs/TIME by default."""
+
+    def __post_init__(self) -> None:
+        """Checks ranges.
+
+        Raises:
+            ConfigError: if a value is out of range.
+        """
+        require(
+            self.ranks is None or self.ranks >= 1, f"ranks must be at least 1, got {self.ranks}"
+        )
+        require(
+            self.comm_timeout > 0, f"comm_timeout must be positive seconds, got {self.comm_timeout}"
+        )
+        require(
+            self.threads is None or self.threads >= 1,
+            f"threads must be at least 1, got {self.threads}",
+        )
+        require(self.seed >= 0, f"seed must not be negative, got {self.seed}")
+
+
+def check_layers(fanout: Sequence[int], num_layers: int) -> None:
+    """Checks that a model has as many layers as minibatches have hops.
+
+    Raises:
+        ConfigError: if they differ.
+    """
+    require(
+        len(fanout) == num_layers,
+        f"the model has {num_layers} layers but fanout {','.join(map(str, fanout))} "
+        f"has {len(fanout)} hops; give one fanout per layer",
+    )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TrainConfig:
+    """Trains a graph neural network on a folder of partitions, one rank per part."""
+
+    parts: tyro.conf.Positional[Path]
+    """Partition folder, as written by gnnflow-partition."""
+
+    model: tyro.conf.OmitArgPrefixes[ModelConfig] = ModelConfig()
+    sampling: tyro.conf.OmitArgPrefixes[SamplingConfig] = SamplingConfig()
+    optimization: tyro.conf.OmitArgPrefixes[OptimizationConfig] = OptimizationConfig()
+    runtime: tyro.conf.OmitArgPrefixes[RuntimeConfig] = RuntimeConfig()

@@ -1,0 +1,36 @@
+"""What gnnflow raises when a user can do something about it.
+
+Every message gives the value that was wrong, the limit it broke and the remedy. The command
+line prints it on one line; anything that is not a `GnnflowError` is a bug and shows a traceback.
+"""
+
+
+class GnnflowError(Exception):
+    """Base of all errors that gnnflow raises on purpose."""
+
+
+class ConfigError(GnnflowError, ValueError):
+    """An option has a value that cannot be used."""
+
+
+class DataError(GnnflowError, ValueError):
+    """A graph, a feature matrix, labels or a split cannot be used as they are."""
+
+
+class PartitionFormatError(GnnflowError):
+    """A partition folder is incomplete, damaged or of another version."""
+
+
+class CommError(GnnflowError, RuntimeError):
+    """Ranks could not exchange what they had to: a time-out, a lost rank, a wrong launch."""
+
+
+class MissingExtraError(GnnflowError, ImportError):
+    """An optional package is needed for what was asked and is not installed."""
+
+    def __init__(self, package: str, extra: str, purpose: str) -> None:
+        """Names the package, what it is for and the command that installs it."""
+        super().__init__(
+            f"{purpose} needs the package '{package}', which is not installed: "
+            f'pip install "gnnflow[{extra}]"'
+        )
