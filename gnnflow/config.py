@@ -91,7 +91,7 @@ class ModelConfig:
     """Which network is trained."""
 
     model: Literal["sage", "gat", "gcn", "gin"] = "sage"
-    """Kind of layer: GraphSAGE (mean), GAT (attention), GCN or GIN. Each hop of fanout is a layer."""
+    """Kind of layer: GraphSAGE (mean), GAT (attention), GCN or GIN; one for each hop of fanout."""
 
     hidden: int = 256
     """Width of the hidden layers."""
