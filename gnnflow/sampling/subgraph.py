@@ -1,0 +1,67 @@
+"""What a sampler returns: the sampled neighbourhood of one minibatch."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gnnflow import _kernels
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SampledSubgraph:
+    """The vertices and edges of a minibatch, relabelled in order of discovery.
+
+    Every vertex is expanded once, at the hop where it was discovered, so the edges come grouped
+    by destination and hop after hop: the edges of the first `k` hops are a prefix of all edges.
+    """
+
+    vertices: NDArray[np.int64]
+    """Global ids `[num_vertices]` in order of discovery, seeds first."""
+    indptr: NDArray[np.int64]
+    """CSR offsets `[num_expanded + 1]`; destination `i` is `vertices[i]`."""
+    src: NDArray[np.int64]
+    """Source of every edge `[num_edges]`, a position in `vertices`."""
+    edge_ids: NDArray[np.int64] | None
+    """Input edge numbers `[num_edges]`, if they were asked for."""
+    num_sampled_vertices: list[int]
+    """Vertices discovered at each hop, the seeds being the first entry."""
+    num_sampled_edges: list[int]
+    """Edges sampled at each hop."""
+    num_seeds: int
+    """Number of seed vertices."""
+
+    @classmethod
+    def from_arrays(cls, arrays: _kernels.SampledArrays) -> "SampledSubgraph":
+        """Takes over the arrays that the kernel produced, without a copy."""
+        return cls(
+            vertices=arrays.vertices,
+            indptr=arrays.indptr,
+            src=arrays.src,
+            edge_ids=arrays.edge_ids,
+            num_sampled_vertices=arrays.num_sampled_vertices,
+            num_sampled_edges=arrays.num_sampled_edges,
+            num_seeds=arrays.num_seeds,
+        )
+
+    @property
+    def num_vertices(self) -> int:
+        """Number of vertices in the subgraph."""
+        return self.vertices.shape[0]
+
+    @property
+    def num_edges(self) -> int:
+        """Number of edges in the subgraph."""
+        return self.src.shape[0]
+
+    @property
+    def num_expanded(self) -> int:
+        """Number of vertices whose in-neighbours were sampled: all but the last hop's."""
+        return self.indptr.shape[0] - 1
+
+    def edge_index(self) -> NDArray[np.int64]:
+        """Returns the edges as PyG takes them: `[2, num_edges]`, sources, then destinations."""
+        edge_index = np.empty((2, self.num_edges), dtype=np.int64)
+        edge_index[0] = self.src
+        edge_index[1] = np.repeat(np.arange(self.num_expanded), np.diff(self.indptr))
+        return edge_index

@@ -1,0 +1,11 @@
+// Declares the functions that add each group of kernels to the Python module.
+#pragma once
+
+#include <pybind11/pybind11.h>
+
+namespace gnnflow {
+
+void bind_gather(pybind11::module_& module);
+void bind_sampling(pybind11::module_& module);
+
+}  // namespace gnnflow

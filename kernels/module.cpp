@@ -1,0 +1,8 @@
+// Defines the Python module gnnflow._kernels out of the groups declared in bindings.h.
+#include "bindings.h"
+
+PYBIND11_MODULE(_kernels, module) {
+  module.doc() = "Compiled kernels of gnnflow: sampling, relabelling, gathering and aggregation.";
+  gnnflow::bind_gather(module);
+  gnnflow::bind_sampling(module);
+}

@@ -1,0 +1,41 @@
+// Counter-based random numbers and Floyd's draw: pure functions of their arguments.
+#pragma once
+
+#include <cstdint>
+
+namespace gnnflow {
+
+constexpr uint64_t kGolden = 0x9E3779B97F4A7C15ull;
+
+// The finaliser of splitmix64: a bijection of 64 bits that mixes every bit into every other.
+inline uint64_t mix(uint64_t z) {
+  z = (z ^ (z >> 30)) * 0xBF58476D1CE4E5B9ull;
+  z = (z ^ (z >> 27)) * 0x94D049BB133111EBull;
+  return z ^ (z >> 31);
+}
+
+// Takes one more number into a hash chain.
+inline uint64_t chain(uint64_t hash, uint64_t value) { return mix((hash ^ value) + kGolden); }
+
+// The part of a vertex's stream that a whole hop of a minibatch shares.
+inline uint64_t hop_key(uint64_t seed, uint64_t epoch, uint64_t minibatch, uint64_t hop) {
+  return chain(chain(chain(chain(0, seed), epoch), minibatch), hop);
+}
+
+// A number in [0, bound) from 64 random bits; the bias is below bound / 2^64.
+inline uint64_t bounded(uint64_t bits, uint64_t bound) {
+  return static_cast<uint64_t>((static_cast<unsigned __int128>(bits) * bound) >> 64);
+}
+
+// The stream of one vertex: splitmix64 started at the vertex's own state.
+class VertexStream {
+ public:
+  VertexStream(uint64_t key, int64_t original_id)
+      : state_(chain(key, static_cast<uint64_t>(original_id))) {}
+  uint64_t below(uint64_t bound) { return bounded(mix(state_ += kGolden), bound); }
+
+ private:
+  uint64_t state_;
+};
+
+}  // namespace gnnflow
