@@ -1,0 +1,284 @@
+"""The manifest: what a partition folder holds, in JSON, written last."""
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any, TypeVar, get_type_hints
+
+import numpy as np
+
+from gnnflow.errors import PartitionFormatError
+from gnnflow.partition.book import PartitionBook
+
+FORMAT_NAME = "gnnflow-partition"
+FORMAT_VERSION = 1
+MANIFEST_FILE = "manifest.json"
+
+_FILE_NAME = re.compile(r"[A-Za-z0-9_]{1,100}\.npy")
+_ARRAY_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,95}")
+_SHA256 = re.compile(r"[0-9a-f]{64}")
+# Fixed files of a part: an array or a split of the user must not take their place.
+RESERVED_NAMES = frozenset(
+    ("indptr", "indices", "original_id", "edge_id", "edge_attr", "halo", "halo_owner")
+    + ("halo_degree", "halo_topology_vertices", "halo_topology_indptr", "halo_topology_indices")
+    + ("halo_topology_original_id", "halo_topology_edge_id")
+)
+
+
+def part_folder(part_id: int) -> str:
+    """Returns the name of a part's folder."""
+    return f"part-{part_id:05d}"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class FileSpec:
+    """One `.npy` file of a part."""
+
+    dtype: str
+    """NumPy's dtype string, for example `<f4`."""
+    shape: tuple[int, ...]
+    """Shape of the array."""
+    size_bytes: int
+    """Size of the file with its header."""
+    fingerprint: str
+    """First 16 hex digits of the sha256 of the file's first and last 4096 bytes: checked on every
+    opening, it finds a file of another part or partition without reading it all."""
+    sha256: str
+    """Hex sha256 of the whole file, checked on request."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ArraySpec:
+    """A per-vertex array, as all parts hold it."""
+
+    dtype: str
+    """What the numbers mean, for example `float32` or `bfloat16`."""
+    npy_dtype: str
+    """How the file holds them; differs from `dtype` where NumPy has no such type."""
+    row_shape: tuple[int, ...]
+    """Shape of one vertex's row, `[]` for a scalar."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PartSpec:
+    """One part: its sizes and files."""
+
+    num_vertices: int
+    """Inner vertices."""
+    num_edges: int
+    """In-edges of the inner vertices."""
+    num_halo: int
+    """Halo vertices: neighbours of inner vertices that other parts own."""
+    num_seeds: Mapping[str, int]
+    """Number of inner vertices in each split."""
+    files: Mapping[str, FileSpec]
+    """File name to what it must look like."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Manifest:
+    """All facts about a partition folder, as `manifest.json` holds them."""
+
+    name: str
+    """Name of the graph."""
+    source: str
+    """How the graph was made, one line."""
+    num_vertices: int
+    """Vertices of the whole graph."""
+    num_edges: int
+    """Edges of the whole graph, as stored (with the reverse edges of `undirected`)."""
+    num_classes: int
+    """Number of classes of `y`, 0 without labels."""
+    offsets: tuple[int, ...]
+    """First global id of every part, and the number of vertices."""
+    method: str
+    """Partitioning method."""
+    seed: int
+    """Seed of the method."""
+    hosts: int
+    """Number of hosts the parts are grouped for; consecutive parts share a host."""
+    undirected: bool
+    """Whether reverse edges were added and parallel edges merged."""
+    halo_hops: int
+    """Hops of topology stored beyond the inner vertices."""
+    num_cut_edges: int
+    """Edges whose ends have different owners."""
+    edge_cut: float
+    """The same as a fraction of all edges."""
+    balance: Mapping[str, float]
+    """Largest part over mean part, for `vertices`, `edges` and each split."""
+    splits: tuple[str, ...]
+    """Names of the splits."""
+    arrays: Mapping[str, ArraySpec]
+    """Per-vertex arrays by name."""
+    parts: tuple[PartSpec, ...]
+    """The parts in order."""
+
+    @property
+    def num_parts(self) -> int:
+        """Number of parts."""
+        return len(self.parts)
+
+    @property
+    def book(self) -> PartitionBook:
+        """The partition book of the offsets."""
+        return PartitionBook(self.offsets)
+
+    def num_seeds(self, split: str) -> tuple[int, ...]:
+        """Returns how many vertices of a split each part owns.
+
+        Raises:
+            PartitionFormatError: If there is no such split.
+        """
+        if split not in self.splits:
+            known = ", ".join(self.splits) or "none"
+            raise PartitionFormatError(f"the partition has no split '{split}'; it has: {known}")
+        return tuple(part.num_seeds[split] for part in self.parts)
+
+    def to_json(self) -> str:
+        """Returns the text of `manifest.json`; the same manifest always gives the same text."""
+        head = {"format": FORMAT_NAME, "version": FORMAT_VERSION}
+        return json.dumps(head | asdict(self), indent=1) + "\n"
+
+    @classmethod
+    def from_json(cls, text: str, path: Path | str = MANIFEST_FILE) -> "Manifest":
+        """Reads and checks the text of a manifest.
+
+        Args:
+            text: The JSON text.
+            path: Where it came from, for messages.
+
+        Raises:
+            PartitionFormatError: If the text is not a complete and consistent manifest of a
+                version that this release reads.
+        """
+        try:
+            raw = json.loads(text)
+        except ValueError as error:
+            raise _damaged(path, f"it is not JSON ({error})") from error
+        if not isinstance(raw, dict) or raw.get("format") != FORMAT_NAME:
+            raise _damaged(path, f"it is not a '{FORMAT_NAME}' manifest")
+        version = raw.get("version")
+        if version != FORMAT_VERSION:
+            raise PartitionFormatError(
+                f"{path}: format version is {version!r}, this release of gnnflow reads version "
+                f"{FORMAT_VERSION}; upgrade gnnflow or partition the graph again"
+            )
+        body = {key: value for key, value in raw.items() if key not in ("format", "version")}
+        try:
+            manifest = _manifest(body)
+        except (TypeError, ValueError, KeyError) as error:
+            raise _damaged(path, str(error)) from error
+        _check(manifest, path)
+        return manifest
+
+
+def check_array_names(names: Mapping[str, object] | tuple[str, ...]) -> None:
+    """Refuses names of arrays or splits that cannot be file names of a part.
+
+    Raises:
+        PartitionFormatError: If a name is reserved or is not a plain word.
+    """
+    for name in names:
+        if name in RESERVED_NAMES or not _ARRAY_NAME.fullmatch(name):
+            raise PartitionFormatError(
+                f"'{name}' cannot name an array or split: it must be letters, digits and '_', "
+                "start with a letter and not be a file of the format; rename it"
+            )
+
+
+def _damaged(path: Path | str, what: str) -> PartitionFormatError:
+    return PartitionFormatError(f"{path} is damaged: {what}; partition the graph again")
+
+
+Spec = TypeVar("Spec", FileSpec, ArraySpec, PartSpec, Manifest)
+
+
+def _build(spec_class: type[Spec], raw: object, converted: Mapping[str, object]) -> Spec:
+    """Makes a dataclass from JSON, refusing missing, unknown and mistyped fields."""
+    if not isinstance(raw, dict):
+        raise TypeError(f"{spec_class.__name__} must be an object, got {type(raw).__name__}")
+    expected = {field.name for field in fields(spec_class)}
+    if set(raw) != expected:
+        difference = ", ".join(sorted(set(raw) ^ expected))
+        raise ValueError(f"{spec_class.__name__} has missing or unknown fields: {difference}")
+    values: dict[str, Any] = dict(raw) | dict(converted)
+    for name, hint in get_type_hints(spec_class).items():
+        if hint in (int, float, str, bool):
+            allowed = (int, float) if hint is float else (hint,)
+            value = values[name]
+            if not isinstance(value, allowed) or (isinstance(value, bool) and hint is not bool):
+                raise TypeError(f"{name} must be {hint.__name__}, got {value!r}")
+            if hint is int and name != "seed" and value < 0:
+                raise ValueError(f"{name} must not be negative, got {value}")
+    return spec_class(**values)
+
+
+def _integers(raw: object, name: str) -> tuple[int, ...]:
+    if not isinstance(raw, list) or not all(type(item) is int and item >= 0 for item in raw):
+        raise TypeError(f"{name} must be a list of integers from 0 on, got {raw!r:.80}")
+    return tuple(raw)
+
+
+def _object(raw: object, name: str) -> dict[str, Any]:
+    if not isinstance(raw, dict):
+        raise TypeError(f"{name} must be an object, got {raw!r:.80}")
+    return raw
+
+
+def _file(raw: Any) -> FileSpec:
+    return _build(FileSpec, raw, {"shape": _integers(_object(raw, "file").get("shape"), "shape")})
+
+
+def _array(raw: Any) -> ArraySpec:
+    shape = _integers(_object(raw, "array").get("row_shape"), "row_shape")
+    return _build(ArraySpec, raw, {"row_shape": shape})
+
+
+def _part(raw: Any) -> PartSpec:
+    body = _object(raw, "part")
+    seeds = _object(body.get("num_seeds"), "num_seeds")
+    _integers(list(seeds.values()), "num_seeds")
+    files = {name: _file(item) for name, item in _object(body.get("files"), "files").items()}
+    return _build(PartSpec, raw, {"num_seeds": seeds, "files": files})
+
+
+def _manifest(raw: dict[str, Any]) -> Manifest:
+    parts, splits = raw.get("parts"), raw.get("splits")
+    if not isinstance(parts, list) or not isinstance(splits, list):
+        raise TypeError("parts and splits must be lists")
+    balance = _object(raw.get("balance"), "balance")
+    if not all(isinstance(value, int | float) for value in balance.values()):
+        raise TypeError("balance must hold numbers")
+    arrays = {name: _array(item) for name, item in _object(raw.get("arrays"), "arrays").items()}
+    converted = {
+        "offsets": _integers(raw.get("offsets"), "offsets"),
+        "splits": tuple(str(name) for name in splits),
+        "balance": balance,
+        "arrays": arrays,
+        "parts": tuple(_part(part) for part in parts),
+    }
+    return _build(Manifest, raw, converted)
+
+
+def _check(manifest: Manifest, path: Path | str) -> None:
+    """Checks what holds between the fields, and that no name leads out of the folder."""
+    check_array_names(tuple(manifest.arrays) + manifest.splits)
+    book = manifest.book
+    if book.num_parts != manifest.num_parts or book.num_vertices != manifest.num_vertices:
+        raise _damaged(path, "offsets do not match the number of parts and vertices")
+    if sum(part.num_edges for part in manifest.parts) != manifest.num_edges:
+        raise _damaged(path, "the edges of the parts do not add up")
+    for part_id, part in enumerate(manifest.parts):
+        low, high = book.range(part_id)
+        if part.num_vertices != high - low or set(part.num_seeds) != set(manifest.splits):
+            raise _damaged(path, f"the sizes of part {part_id} do not match")
+        for name, file in part.files.items():
+            if not _FILE_NAME.fullmatch(name):
+                raise _damaged(path, f"'{name}' is not a file name of the format")
+            if not _SHA256.fullmatch(file.sha256):
+                raise _damaged(path, f"the sha256 of '{name}' is not 64 hex digits")
+            if np.dtype(file.dtype).hasobject:
+                raise _damaged(path, f"'{name}' would hold Python objects")

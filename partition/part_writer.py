@@ -1,0 +1,218 @@
+"""Writing the folders of the parts from lists in global ids."""
+
+from collections.abc import Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from gnnflow.datasets.row_source import RowSource
+from gnnflow.partition.assignment import Assignment
+from gnnflow.partition.book import IntArray
+from gnnflow.partition.csc import Csc
+from gnnflow.partition.manifest import FileSpec, part_folder
+from gnnflow.partition.npy_writer import NpyWriter, write_array
+from gnnflow.partition.progress import Progress
+
+_CHUNK_BYTES = 1 << 25
+
+
+@dataclass(slots=True)
+class WrittenPart:
+    """What writing a part told: entries for its manifest, figures for the report."""
+
+    files: dict[str, FileSpec]
+    num_vertices: int
+    num_edges: int
+    num_halo: int
+    num_seeds: dict[str, int]
+    halo_from: IntArray
+    """int64 `[num_parts]`: halo vertices by owner."""
+    edges_from: IntArray
+    """int64 `[num_parts]`: edges by owner of the source."""
+
+
+class PartWriter:
+    """Writes the parts of one graph under a folder."""
+
+    def __init__(self, root: Path, assignment: Assignment, csc: Csc, halo_hops: int) -> None:
+        """Makes the folders.
+
+        Args:
+            root: An existing folder.
+            assignment: Who owns what.
+            csc: In-neighbour lists of all vertices, in global ids.
+            halo_hops: Hops of topology to store beyond the inner vertices.
+        """
+        self._root = root
+        self._assignment = assignment
+        self._csc = csc
+        self._halo_hops = halo_hops
+        self._num_parts = assignment.book.num_parts
+        for part_id in range(self._num_parts):
+            (root / part_folder(part_id)).mkdir()
+
+    def write_topology(
+        self,
+        part_id: int,
+        splits: Mapping[str, IntArray],
+        edge_attr: npt.NDArray[Any] | None,
+    ) -> WrittenPart:
+        """Writes the lists, halo, seeds and edge attributes of a part.
+
+        Args:
+            part_id: The part.
+            splits: Original ids of each split, ascending.
+            edge_attr: `[num_edges, ...]` in input order.
+        """
+        assignment, csc = self._assignment, self._csc
+        low, high = assignment.book.range(part_id)
+        folder = self._root / part_folder(part_id)
+        indptr = csc.indptr[low : high + 1] - csc.indptr[low]
+        edge_range = slice(int(csc.indptr[low]), int(csc.indptr[high]))
+        indices = csc.indices[edge_range]
+        halo = self._neighbors_outside(indices, np.s_[low:high])
+        halo_owner = assignment.book.owner(halo)
+        seeds = {
+            name: assignment.global_id[ids[assignment.part[ids] == part_id]] - low
+            for name, ids in splits.items()
+        }
+        contents: dict[str, npt.NDArray[Any]] = {
+            "indptr": indptr,
+            "original_id": assignment.original_id[low:high].astype(np.int64),
+            "halo": halo,
+            "halo_owner": halo_owner,
+            "halo_degree": csc.indptr[halo + 1] - csc.indptr[halo],
+        }
+        contents |= {name: ids.astype(np.int64) for name, ids in seeds.items()}
+        files = {
+            f"{name}.npy": write_array(folder / f"{name}.npy", array)
+            for name, array in contents.items()
+        }
+        files["indices.npy"] = _write_as_int64(folder / "indices.npy", indices)
+        if csc.edge_id is not None:
+            edge_id = csc.edge_id[edge_range]
+            files["edge_id.npy"] = write_array(folder / "edge_id.npy", edge_id)
+            if edge_attr is not None:
+                path = folder / "edge_attr.npy"
+                files["edge_attr.npy"] = _write_taken(path, edge_attr, edge_id)
+        if self._halo_hops:
+            files |= self._write_halo_topology(folder, low, high, halo)
+        return WrittenPart(
+            files=files,
+            num_vertices=high - low,
+            num_edges=len(indices),
+            num_halo=len(halo),
+            num_seeds={name: len(ids) for name, ids in seeds.items()},
+            halo_from=np.bincount(halo_owner, minlength=self._num_parts),
+            edges_from=self._count_owners(indices),
+        )
+
+    def write_rows(self, name: str, source: RowSource, progress: Progress) -> list[FileSpec]:
+        """Streams a per-vertex array into the parts, reading it once from front to back.
+
+        Args:
+            name: Name of the array.
+            source: Its rows by original id.
+            progress: Told about the rows done.
+
+        Returns:
+            The entry of each part's file.
+        """
+        num_vertices, row_shape = source.shape[0], source.shape[1:]
+        row_bytes = source.dtype.itemsize * int(np.prod(row_shape, dtype=np.int64))
+        step = max(1, _CHUNK_BYTES // max(1, row_bytes))
+        part = self._assignment.part
+        sizes = np.diff(self._assignment.book.offsets)
+        with ExitStack() as stack:
+            writers = [
+                stack.enter_context(
+                    NpyWriter(
+                        self._root / part_folder(part_id) / f"{name}.npy",
+                        source.dtype,
+                        (int(sizes[part_id]), *row_shape),
+                    )
+                )
+                for part_id in range(self._num_parts)
+            ]
+            for start in range(0, num_vertices, step):
+                stop = min(num_vertices, start + step)
+                rows = source.rows(np.arange(start, stop, dtype=np.int64))
+                owners = part[start:stop]
+                # Ids ascend within a part as they do in the input, so rows arrive in order.
+                for part_id, writer in enumerate(writers):
+                    writer.append(rows[owners == part_id])
+                progress(f"writing {name}", stop, num_vertices)
+            return [writer.finish() for writer in writers]
+
+    def _neighbors_outside(self, indices: npt.NDArray[Any], inside: Any) -> IntArray:
+        """Distinct ids among `indices` that are not in the range or set `inside`, ascending."""
+        seen = np.zeros(self._assignment.book.num_vertices, dtype=np.bool_)
+        seen[indices] = True
+        seen[inside] = False
+        return np.flatnonzero(seen)
+
+    def _count_owners(self, indices: npt.NDArray[Any]) -> IntArray:
+        counts = np.zeros(self._num_parts, dtype=np.int64)
+        for start in range(0, len(indices), _CHUNK_BYTES):
+            owners = self._assignment.book.owner(indices[start : start + _CHUNK_BYTES])
+            counts += np.bincount(owners, minlength=self._num_parts)
+        return counts
+
+    def _write_halo_topology(
+        self, folder: Path, low: int, high: int, halo: IntArray
+    ) -> dict[str, FileSpec]:
+        """Writes the lists of the vertices up to `halo_hops` hops outside the part."""
+        csc = self._csc
+        vertices = halo
+        inside = np.zeros(self._assignment.book.num_vertices, dtype=np.bool_)
+        inside[low:high] = True
+        frontier = halo
+        for _ in range(self._halo_hops - 1):
+            inside[frontier] = True
+            positions, _ = _positions_of_lists(csc.indptr, frontier)
+            frontier = self._neighbors_outside(csc.indices[positions], inside)
+            vertices = np.union1d(vertices, frontier)
+        positions, indptr = _positions_of_lists(csc.indptr, vertices)
+        contents: dict[str, npt.NDArray[Any]] = {
+            "vertices": vertices,
+            "indptr": indptr,
+            "indices": csc.indices[positions].astype(np.int64),
+            "original_id": self._assignment.original_id[vertices].astype(np.int64),
+        }
+        if csc.edge_id is not None:
+            contents["edge_id"] = csc.edge_id[positions]
+        files = {}
+        for name, array in contents.items():
+            file = f"halo_topology_{name}.npy"
+            files[file] = write_array(folder / file, array)
+        return files
+
+
+def _positions_of_lists(indptr: IntArray, vertices: IntArray) -> tuple[IntArray, IntArray]:
+    """Positions of the entries of some vertices' lists, and the lists' own indptr."""
+    starts = indptr[vertices]
+    lengths = indptr[vertices + 1] - starts
+    own_indptr = np.zeros(len(vertices) + 1, dtype=np.int64)
+    np.cumsum(lengths, out=own_indptr[1:])
+    positions = np.arange(own_indptr[-1]) + np.repeat(starts - own_indptr[:-1], lengths)
+    return positions, own_indptr
+
+
+def _write_as_int64(path: Path, ids: npt.NDArray[Any]) -> FileSpec:
+    with NpyWriter(path, np.int64, ids.shape) as writer:
+        for start in range(0, len(ids), _CHUNK_BYTES // 8):
+            writer.append(ids[start : start + _CHUNK_BYTES // 8])
+        return writer.finish()
+
+
+def _write_taken(path: Path, array: npt.NDArray[Any], rows: IntArray) -> FileSpec:
+    """Writes `array[rows]`."""
+    step = max(1, _CHUNK_BYTES // max(1, array.nbytes // max(1, len(array))))
+    with NpyWriter(path, array.dtype, (len(rows), *array.shape[1:])) as writer:
+        for start in range(0, len(rows), step):
+            writer.append(array[rows[start : start + step]])
+        return writer.finish()
