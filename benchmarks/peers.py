@@ -1,0 +1,106 @@
+"""Other frameworks to measure against, each in a virtual environment of its own.
+
+`python -m benchmarks.peers dgl` installs one from the package index; `peer_python("dgl")` gives
+its interpreter to a benchmark, or None where it is not installed. The environments live in
+`~/.cache/gnnflow/peers` (or where `GNNFLOW_PEERS` says), because peers pin packages that gnnflow
+must not depend on.
+"""
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import venv
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Peer:
+    """A framework that installs and runs beside gnnflow."""
+
+    requirements: tuple[str, ...]
+    """What pip installs, pinned."""
+    check: str
+    """Python that fails unless the peer works."""
+    note: str
+    """Why this version."""
+
+
+PEERS = {
+    "dgl": Peer(
+        requirements=("torch==2.13.0", "dgl==1.1.3", "packaging"),
+        check="import dgl.distributed, dgl.dataloading, dgl.nn.pytorch",
+        note="DGL 1.1.3, the last release that runs with the torch used here; 2.1.0 needs torch "
+        "2.2.1 and gigabytes of CUDA packages",
+    ),
+}
+# Not on offer, with the reason, so that nobody has to find out twice.
+UNUSABLE = {
+    "graphlearn-torch": "0.2.4 installs from the index but does not import",
+    "pyg-distributed": "torch_geometric.distributed 2.8.1 is deprecated, raises a TypeError from "
+    "its own deprecation warning and needs pyg-lib, which the index has no build of",
+}
+# Written last, with the requirements: an environment without it, or of other versions, is redone.
+MARKER = "gnnflow-peer.json"
+
+
+def peer_folder(name: str) -> Path:
+    """Returns where the environment of a peer is, whether it exists or not.
+
+    Raises:
+        KeyError: If no such peer is known; the message lists those that are.
+    """
+    if name not in PEERS:
+        raise KeyError(f"unknown peer {name!r}; known are {', '.join(PEERS)}")
+    default = Path.home() / ".cache" / "gnnflow" / "peers"
+    return Path(os.environ.get("GNNFLOW_PEERS", default)) / name
+
+
+def peer_python(name: str) -> Path | None:
+    """Returns the interpreter of an installed peer, or None if it is not (fully) installed."""
+    folder = peer_folder(name)
+    marker = folder / MARKER
+    if not marker.exists() or json.loads(marker.read_text()) != list(PEERS[name].requirements):
+        return None
+    return folder / "bin" / "python"
+
+
+def install_peer(name: str) -> Path:
+    """Installs a peer unless it is there already, and returns its interpreter.
+
+    Raises:
+        subprocess.CalledProcessError: If pip fails or the installed peer does not import.
+    """
+    installed = peer_python(name)
+    if installed is not None:
+        return installed
+    peer, folder = PEERS[name], peer_folder(name)
+    venv.create(folder, with_pip=True, clear=True)
+    python = folder / "bin" / "python"
+    subprocess.run([python, "-m", "pip", "install", "--quiet", *peer.requirements], check=True)
+    # DGL writes its choice of backend beside the user's other settings unless told here.
+    environment = os.environ | {"DGLBACKEND": "pytorch"}
+    subprocess.run([python, "-c", peer.check], check=True, env=environment)
+    (folder / MARKER).write_text(json.dumps(peer.requirements))
+    return python
+
+
+def main() -> None:
+    """Installs the peers named on the command line."""
+    known = "\n".join(f"  {name}: {peer.note}" for name, peer in PEERS.items())
+    unusable = "\n".join(f"  {name}: {reason}" for name, reason in UNUSABLE.items())
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.peers",
+        description=main.__doc__,
+        epilog=f"known:\n{known}\nnot usable:\n{unusable}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("peers", nargs="+", choices=PEERS, metavar="PEER")
+    for name in parser.parse_args().peers:
+        print(f"{name}: {install_peer(name)}", file=sys.stderr)
+
+
+if __name__ == "__main__":
+    main()
