@@ -1,0 +1,15 @@
+"""Who am I, and how rows and samples move between ranks."""
+
+from gnnflow.comm.context import DEFAULT_TIMEOUT_S, Context, Transport, init
+from gnnflow.comm.environment import Launch, detect_launch
+from gnnflow.comm.launch import launch
+
+__all__ = [
+    "DEFAULT_TIMEOUT_S",
+    "Context",
+    "Launch",
+    "Transport",
+    "detect_launch",
+    "init",
+    "launch",
+]

@@ -1,0 +1,42 @@
+"""Memory for messages, used again and again: new pages cost more than the copy into them."""
+
+import threading
+
+import numpy as np
+import numpy.typing as npt
+
+ByteArray = npt.NDArray[np.uint8]
+
+_MIN_BYTES = 1 << 12
+_KEPT_PER_SIZE = 16
+
+
+class BufferPool:
+    """Lends byte arrays of any size; what is given back serves the next that fits.
+
+    Sizes are rounded up to a power of two inside. Safe to use from several threads.
+    """
+
+    def __init__(self) -> None:
+        """Starts with no memory."""
+        self._free: dict[int, list[ByteArray]] = {}
+        self._lock = threading.Lock()
+
+    def take(self, num_bytes: int) -> ByteArray:
+        """Lends a uint8 array `[num_bytes]` of any content."""
+        size = max(_MIN_BYTES, 1 << (num_bytes - 1).bit_length()) if num_bytes else _MIN_BYTES
+        with self._lock:
+            free = self._free.get(size)
+            slab = free.pop() if free else None
+        if slab is None:
+            slab = np.empty(size, dtype=np.uint8)
+        return slab[:num_bytes]
+
+    def give(self, buffer: npt.NDArray[np.generic]) -> None:
+        """Takes a lent array back, or any view of it; nobody may use it afterwards."""
+        slab = buffer.base
+        assert isinstance(slab, np.ndarray) and slab.dtype == np.uint8
+        with self._lock:
+            free = self._free.setdefault(slab.size, [])
+            if len(free) < _KEPT_PER_SIZE:
+                free.append(slab)

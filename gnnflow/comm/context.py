@@ -1,0 +1,196 @@
+"""Who am I among the ranks of a job: the one object that a program opens first and closes last."""
+
+import os
+from abc import ABC, abstractmethod
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Literal, NoReturn, Self
+
+import numpy as np
+import numpy.typing as npt
+
+from gnnflow.comm.environment import detect_launch
+from gnnflow.comm.hosts import HostMap
+from gnnflow.errors import CommError, ConfigError
+
+if TYPE_CHECKING:
+    from gnnflow.comm.exchange import ExchangeService
+
+Transport = Literal["auto", "shared", "alltoall"]
+TRANSPORTS: tuple[Transport, ...] = ("auto", "shared", "alltoall")
+
+DEFAULT_TIMEOUT_S = 300.0
+
+
+class Context(ABC):
+    """A rank's view of the job, and the collective operations of its main thread.
+
+    Collective operations are called by all ranks, in the same order, from one thread of each. A
+    context is closed at the end of its `with` block; an exception that leaves the block on any
+    rank ends all ranks with one line that names it.
+    """
+
+    rank: int
+    """Number of this rank, in `[0, num_ranks)`."""
+    num_ranks: int
+    """Number of ranks of the job; rank p owns part p."""
+    hosts: HostMap
+    """Which ranks share a machine."""
+    transport: Transport
+    """How rows and samples move between ranks."""
+    comm_timeout_s: float
+    """Seconds after which a missing answer ends the job."""
+    threads: int
+    """Threads that this rank may use for its kernels."""
+    service: "ExchangeService | None"
+    """Requests between ranks; None for one rank."""
+    step: str
+    """What the program is doing, for error messages, as "epoch 2, minibatch 31"; set it freely."""
+    loss_weight: float | None = None
+    """This rank's share of the job's seeds in the current minibatch: what its mean loss and its
+    gradient count with. The loader sets it; None means equal shares."""
+
+    @property
+    def ranks_on_host(self) -> tuple[int, ...]:
+        """Ranks on this machine, this one included, in order."""
+        return self.hosts.ranks_beside(self.rank)
+
+    @property
+    def host_rank(self) -> int:
+        """Position of this rank among those on its machine."""
+        return self.ranks_on_host.index(self.rank)
+
+    @property
+    def num_hosts(self) -> int:
+        """Number of machines of the job."""
+        return self.hosts.num_hosts
+
+    def transport_to(self, rank: int) -> Literal["local", "shared", "alltoall"]:
+        """Says how the rows of a rank reach this one: directly, from its files, or in messages."""
+        if rank == self.rank:
+            return "local"
+        same_host = self.hosts.host_of[rank] == self.hosts.host_of[self.rank]
+        return "shared" if same_host and self.transport != "alltoall" else "alltoall"
+
+    @abstractmethod
+    def barrier(self) -> None:
+        """Waits until all ranks have come here.
+
+        Raises:
+            CommError: if a rank does not come within the time-out.
+        """
+
+    @abstractmethod
+    def allreduce_sum(self, values: npt.ArrayLike) -> npt.NDArray[Any]:
+        """Adds the arrays of all ranks.
+
+        Args:
+            values: numbers of any shape and dtype, the same on all ranks.
+
+        Returns:
+            The sum, as a new array of that shape and dtype, equal on all ranks.
+        """
+
+    @abstractmethod
+    def allgather_array(self, values: npt.ArrayLike) -> list[npt.NDArray[Any]]:
+        """Gathers an array of every rank.
+
+        Args:
+            values: array of any shape and dtype, which may differ between ranks.
+
+        Returns:
+            One array for each rank, in rank order.
+        """
+
+    @abstractmethod
+    def allgather_json(self, value: Any) -> list[Any]:
+        """Gathers a value of every rank: anything that JSON can say.
+
+        Returns:
+            One value for each rank, in rank order, as JSON reads it back (tuples become lists).
+        """
+
+    @abstractmethod
+    def broadcast_json(self, value: Any, root: int = 0) -> Any:
+        """Returns the value that rank `root` gave, on all ranks, as JSON reads it back."""
+
+    @abstractmethod
+    def abort(self, message: str) -> NoReturn:
+        """Ends all ranks at once with exit code 1 and one line on stderr."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Finishes what is pending and leaves the job; all ranks call it. Closing twice is fine."""
+
+    def __enter__(self) -> Self:
+        """Returns the context itself."""
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """Closes the context; on an exception, ends all ranks."""
+        self.close()
+
+
+def init(
+    *,
+    transport: Transport = "auto",
+    comm_timeout_s: float = DEFAULT_TIMEOUT_S,
+    threads: int | None = None,
+) -> Context:
+    """Opens the context of this process: of an MPI job if a launcher started it, else of one rank.
+
+    MPI is loaded only in a job of several ranks. Open one context at a time, in the main thread.
+
+    Args:
+        transport: how rows and samples move: shared memory inside a machine and messages between
+            (`auto`), or `shared` or `alltoall` for all pairs of ranks.
+        comm_timeout_s: seconds after which a missing answer ends the job, naming the rank.
+        threads: threads of this rank; by default the machine's cores divided by its ranks.
+
+    Raises:
+        ConfigError: if an argument is out of range, or `shared` is asked for across machines.
+        CommError: if the launcher and the MPI library do not belong together, or MPI cannot be
+            used from a thread.
+    """
+    if transport not in TRANSPORTS:
+        raise ConfigError(f"transport must be one of {', '.join(TRANSPORTS)}, got {transport!r}")
+    if not comm_timeout_s > 0:
+        raise ConfigError(f"comm_timeout_s must be positive seconds, got {comm_timeout_s}")
+    if threads is not None and threads < 1:
+        raise ConfigError(f"threads must be at least 1, got {threads}")
+    launched = detect_launch()
+    if launched is None or launched.num_ranks == 1:
+        from gnnflow.comm.local import LocalContext
+
+        return LocalContext(transport=transport, comm_timeout_s=comm_timeout_s, threads=threads)
+    try:
+        from gnnflow.comm.mpi_context import MpiContext
+    except (ImportError, RuntimeError) as error:
+        raise CommError(
+            f"{launched.launcher} started {launched.num_ranks} ranks, but MPI cannot be loaded "
+            f'({error}); install one with pip install "gnnflow[mpich]"'
+        ) from error
+    return MpiContext(
+        launched=launched, transport=transport, comm_timeout_s=comm_timeout_s, threads=threads
+    )
+
+
+def available_cores() -> set[int]:
+    """Returns the cores that this process may run on."""
+    return os.sched_getaffinity(0)
+
+
+def as_array(values: npt.ArrayLike) -> npt.NDArray[Any]:
+    """Returns values as a contiguous array that messages can carry.
+
+    Raises:
+        CommError: if they are Python objects, which no message carries.
+    """
+    array = np.ascontiguousarray(values)
+    if array.dtype.hasobject:
+        raise CommError(f"arrays of dtype {array.dtype} cannot be sent; use numbers")
+    return array.reshape(np.shape(values))

@@ -1,0 +1,43 @@
+"""What the environment says about how this process was started."""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+# A launcher announces itself by its number of ranks; the first variable that is set decides.
+# SLURM's own variables are set for the shell of a job too, so only those of a step count.
+_LAUNCHERS = (
+    ("Open MPI's mpiexec", "OMPI_COMM_WORLD_SIZE", "OMPI_COMM_WORLD_RANK"),
+    ("MPICH's mpiexec", "PMI_SIZE", "PMI_RANK"),
+    ("srun", "SLURM_STEP_NUM_TASKS", "SLURM_PROCID"),
+    ("mpiexec", "MPI_LOCALNRANKS", "MPI_LOCALRANKID"),
+)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Launch:
+    """A start by an MPI launcher."""
+
+    launcher: str
+    num_ranks: int
+    rank: int
+
+
+def detect_launch(environment: Mapping[str, str] | None = None) -> Launch | None:
+    """Says whether an MPI launcher started this process, without loading MPI.
+
+    Args:
+        environment: variables to read; those of this process by default.
+
+    Returns:
+        What the launcher announced, or None for a process started on its own.
+    """
+    variables = os.environ if environment is None else environment
+    for launcher, size_name, rank_name in _LAUNCHERS:
+        size, rank = variables.get(size_name, ""), variables.get(rank_name, "")
+        if not (size.isdigit() and rank.isdigit()):
+            continue
+        if launcher == "srun" and variables.get("SLURM_STEP_ID") in (None, "batch", "interactive"):
+            continue
+        return Launch(launcher=launcher, num_ranks=int(size), rank=int(rank))
+    return None

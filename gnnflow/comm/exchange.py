@@ -1,0 +1,376 @@
+"""The one thread of a rank that talks to other ranks.
+
+All MPI calls of an open context are made here, so MPI needs no thread support beyond one caller at
+a time, and a rank answers questions while its main thread computes. Questions go from point to
+point and are answered as they arrive: ranks need not be in step, and a missing answer names the
+rank that owes it.
+"""
+
+import json
+import sys
+import threading
+import time
+import zlib
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from itertools import count
+from typing import Any, NoReturn
+
+import numpy as np
+import numpy.typing as npt
+
+from gnnflow.comm.buffers import BufferPool, ByteArray
+from gnnflow.comm.calls import Call, Request
+from gnnflow.comm.collectives import Collective, Steps
+from gnnflow.comm.failure import Failure, FailureReporter, end_process
+from gnnflow.comm.inquiry import Inquiry
+from gnnflow.comm.mailbox import Mailbox
+from gnnflow.comm.messages import (
+    FIRST_REPLY_TAG,
+    NUM_REPLY_TAGS,
+    TAG_FAILURE,
+    TAG_INQUIRY,
+    TAG_REQUEST,
+    TAG_STATUS,
+    Message,
+    read_message,
+    write_message,
+)
+from gnnflow.comm.mpi_library import MPI
+from gnnflow.errors import CommError
+
+AnswerInParts = Callable[[Message], Iterator[ByteArray]]
+"""Yields raw bytes, each part in a buffer of the service's pool; the parts are sent one by one."""
+AnswerWithArrays = Callable[[Message], Sequence[npt.NDArray[Any]]]
+"""Returns one-dimensional arrays, sent as one message."""
+
+MESSAGE_LIMIT_BYTES = 1 << 30
+_PARTS_IN_FLIGHT = 4
+# After the last event the thread spins, then sleeps for an eighth of the time since that event.
+_SPIN_S = 50e-6
+_SHORTEST_SLEEP_S = 20e-6
+_LONGEST_SLEEP_S = 1e-3
+_DEADLINES_EVERY_S = 0.05
+# Another thread that runs Python code hands over the interpreter after this time, not after 5 ms.
+_SWITCH_INTERVAL_S = 2e-4
+_FAIL_WITHIN_S = 15.0
+
+
+class ExchangeService:
+    """Questions to other ranks, answers to theirs, and collective operations."""
+
+    def __init__(
+        self,
+        comm: MPI.Intracomm,
+        *,
+        timeout_s: float,
+        describe_step: Callable[[], str] = str,
+        message_limit_bytes: int = MESSAGE_LIMIT_BYTES,
+    ) -> None:
+        """Duplicates the communicator and starts the thread; all ranks do this together.
+
+        Args:
+            comm: the ranks of the job.
+            timeout_s: seconds after which a missing answer ends the job.
+            describe_step: says what the main thread is doing, for messages about time-outs.
+            message_limit_bytes: longer messages are sent in parts.
+        """
+        self.pool = BufferPool()
+        self.timeout_s = timeout_s
+        self.rank: int = comm.rank
+        self.num_ranks: int = comm.size
+        self._message_comm = comm.Dup()
+        self._collective_comm = comm.Dup()
+        for duplicate in (self._message_comm, self._collective_comm):
+            duplicate.Set_errhandler(MPI.ERRORS_RETURN)
+        self._mailbox = Mailbox(self._message_comm, self.pool, message_limit_bytes)
+        self._describe_step = describe_step
+        self._submitted: deque[Callable[[], None]] = deque()
+        self._bell = threading.Lock()
+        self._bell.acquire()
+        self._answers: dict[int, tuple[str, AnswerInParts | None, AnswerWithArrays | None]] = {}
+        self._early: list[tuple[int, ByteArray, Message]] = []
+        self._sending: deque[_AnswerUnderWay] = deque()
+        self._calls: list[Call] = []
+        self._awaited: dict[int, tuple[Call, int]] = {}
+        self._reply_numbers = count()
+        self._waiting_collectives: deque[Collective] = deque()
+        self._collective: Collective | None = None
+        self._num_collectives = 0
+        self._inquiry: Inquiry | None = None
+        self._failures = FailureReporter(self._message_comm)
+        self._next_deadline_check = 0.0
+        self._stopping = False
+        self._switch_interval_s = sys.getswitchinterval()
+        sys.setswitchinterval(min(self._switch_interval_s, _SWITCH_INTERVAL_S))
+        self._thread = threading.Thread(target=self._run, name="gnnflow-comm", daemon=True)
+        self._thread.start()
+
+    # What other threads call.
+
+    def serve_parts(self, name: str, answer: AnswerInParts) -> None:
+        """Answers the questions of a name with raw bytes; they may arrive before this call."""
+        self._submit(partial(self._register, name, answer, None))
+
+    def serve_arrays(self, name: str, answer: AnswerWithArrays) -> None:
+        """Answers the questions of a name with arrays; they may arrive before this call."""
+        self._submit(partial(self._register, name, None, answer))
+
+    def withdraw(self, name: str) -> None:
+        """Ends the answers of a name; nobody may ask any more, and it may be served anew."""
+        withdrawn = threading.Event()
+
+        def forget() -> None:
+            self._answers.pop(_kind(name), None)
+            withdrawn.set()
+
+        self._submit(forget)
+        withdrawn.wait()
+
+    def call(self, name: str, label: str, requests: Sequence[Request]) -> Call:
+        """Sends questions to other ranks.
+
+        Args:
+            name: what is asked, as the owners serve it.
+            label: the same in words, with what belongs to it, for messages about time-outs.
+            requests: the questions, at most one for each rank and none to this one.
+
+        Returns:
+            The call under way.
+
+        Raises:
+            CommError: if the service has stopped.
+        """
+        call = Call(label, requests, time.perf_counter() + self.timeout_s)
+        tags, messages = [], []
+        for request in requests:
+            tag = FIRST_REPLY_TAG + next(self._reply_numbers) % NUM_REPLY_TAGS
+            tags.append(tag)
+            messages.append(
+                write_message(self.pool, _kind(name), tag, request.params, request.arrays)
+            )
+        if requests:
+            self._submit(partial(self._start_call, call, tags, messages))
+        return call
+
+    def collective(self, label: str, steps: Callable[[MPI.Intracomm], Steps]) -> Collective:
+        """Begins a collective operation; all ranks do so in the same order.
+
+        Args:
+            label: what it is, in words.
+            steps: makes the steps from the communicator to use.
+
+        Raises:
+            CommError: if the service has stopped.
+        """
+        operation = Collective(
+            label, steps(self._collective_comm), time.perf_counter() + self.timeout_s
+        )
+        self._submit(partial(self._waiting_collectives.append, operation))
+        return operation
+
+    def fail(self, failure: Failure) -> NoReturn:
+        """Ends the job of all ranks; does not return."""
+        if self._thread.is_alive() and not self._stopping:
+            self._submit(partial(self._failures.end_job, failure))
+            self._thread.join(_FAIL_WITHIN_S)
+        end_process(failure, self.rank)
+
+    def stop(self) -> None:
+        """Stops the thread once nothing is pending; all ranks do this after a last barrier."""
+        if self._stopping:
+            return
+
+        def stop() -> None:
+            self._stopping = True
+
+        self._submit(stop)
+        self._thread.join()
+        sys.setswitchinterval(self._switch_interval_s)
+        self._message_comm.Free()
+        self._collective_comm.Free()
+
+    # What the thread does.
+
+    def _submit(self, action: Callable[[], Any]) -> None:
+        if self._stopping:
+            raise CommError("the context is closed: nothing can be asked of other ranks any more")
+        self._submitted.append(action)
+        try:
+            self._bell.release()
+        except RuntimeError:
+            pass  # it rings already
+
+    def _run(self) -> None:
+        try:
+            self._loop()
+        except BaseException as error:
+            self._failures.end_job(Failure.from_exception(error))
+
+    def _loop(self) -> None:
+        mailbox = self._mailbox
+        last_event = time.perf_counter()
+        while True:
+            progress = self._take_submissions()
+            progress |= mailbox.receive_message(self._handle)
+            progress |= self._send_part()
+            progress |= mailbox.outstanding.advance()
+            progress |= self._begin_collective()
+            now = time.perf_counter()
+            if now >= self._next_deadline_check:
+                self._check_deadlines(now)
+            if progress:
+                last_event = now
+            elif self._stopping and not (mailbox.outstanding or self._sending):
+                return
+            elif now - last_event > _SPIN_S:
+                sleep_s = min(max((now - last_event) / 8, _SHORTEST_SLEEP_S), _LONGEST_SLEEP_S)
+                self._bell.acquire(timeout=sleep_s)
+
+    def _take_submissions(self) -> bool:
+        if not self._submitted:
+            return False
+        while self._submitted:
+            self._submitted.popleft()()
+        return True
+
+    def _register(self, name: str, parts: Any, arrays: Any) -> None:
+        kind = _kind(name)
+        if kind in self._answers:
+            raise CommError(
+                f"'{name}' cannot be served: '{self._answers[kind][0]}' is; choose another name"
+            )
+        self._answers[kind] = (name, parts, arrays)
+        early, self._early = self._early, []
+        for source, buffer, message in early:
+            self._answer(source, buffer, message)
+
+    def _start_call(self, call: Call, tags: Sequence[int], messages: Sequence[ByteArray]) -> None:
+        self._calls = [other for other in self._calls if not other.done()]
+        self._calls.append(call)
+        for position, (request, tag) in enumerate(zip(call.requests, tags, strict=True)):
+            if request.into is None:
+                assert tag not in self._awaited
+                self._awaited[tag] = (call, position)
+                continue
+            arrived = partial(call.part_arrived, position)
+            for part in request.into:
+                self._mailbox.receive_bytes(part, request.peer, tag, arrived)
+        for request, message in zip(call.requests, messages, strict=True):
+            self._mailbox.send_message(message, request.peer, TAG_REQUEST)
+
+    def _handle(self, source: int, tag: int, buffer: ByteArray) -> None:
+        if tag == TAG_REQUEST:
+            self._answer(source, buffer, read_message(buffer))
+        elif tag >= FIRST_REPLY_TAG:
+            call, position = self._awaited.pop(tag)
+            call.message_arrived(position, buffer, read_message(buffer))
+        elif tag == TAG_FAILURE:
+            self._failures.hear(source, buffer.tobytes())
+        elif tag == TAG_INQUIRY:
+            status = {"step": self._describe_step(), "collectives": self._num_collectives}
+            self._send_control(json.dumps(status).encode(), source, TAG_STATUS)
+        elif self._inquiry is not None:
+            self._inquiry.hear(source, buffer.tobytes())
+
+    def _answer(self, source: int, buffer: ByteArray, message: Message) -> None:
+        if message.kind not in self._answers:
+            self._early.append((source, buffer, message))
+            return
+        _, in_parts, with_arrays = self._answers[message.kind]
+        if in_parts is not None:
+            parts = in_parts(message)
+            self._sending.append(_AnswerUnderWay(parts, buffer, source, message.reply_tag))
+        elif with_arrays is not None:
+            reply = write_message(self.pool, 0, 0, (), with_arrays(message))
+            self._mailbox.send_message(reply, source, message.reply_tag)
+            self.pool.give(buffer)
+
+    def _send_part(self) -> bool:
+        """Sends the next part of one answer; answers under way take turns."""
+        for _ in range(len(self._sending)):
+            answer = self._sending.popleft()
+            if answer.parts_in_flight == _PARTS_IN_FLIGHT:
+                self._sending.append(answer)
+                continue
+            part = next(answer.parts, None)
+            if part is None:
+                self.pool.give(answer.question)
+                continue
+            self._sending.append(answer)
+            answer.parts_in_flight += 1
+            sent = partial(self._part_sent, answer, part)
+            self._mailbox.send_bytes(part, answer.peer, answer.tag, sent)
+            return True
+        return False
+
+    def _part_sent(self, answer: "_AnswerUnderWay", part: ByteArray) -> None:
+        answer.parts_in_flight -= 1
+        self.pool.give(part)
+
+    def _begin_collective(self) -> bool:
+        if self._collective is not None or not self._waiting_collectives:
+            return False
+        self._collective = self._waiting_collectives.popleft()
+        self._num_collectives += 1
+        self._next_step()
+        return True
+
+    def _next_step(self) -> None:
+        assert self._collective is not None
+        try:
+            request = next(self._collective.steps)
+        except StopIteration as end:
+            self._collective.finish(end.value)
+            self._collective = None
+        else:
+            self._mailbox.outstanding.add(request, self._next_step)
+
+    def _send_control(self, data: bytes, peer: int, tag: int) -> None:
+        message = self.pool.take(len(data))
+        message[:] = np.frombuffer(data, dtype=np.uint8)
+        self._mailbox.send_bytes(message, peer, tag, partial(self.pool.give, message))
+
+    def _check_deadlines(self, now: float) -> None:
+        self._next_deadline_check = now + _DEADLINES_EVERY_S
+        if self._inquiry is not None:
+            if self._inquiry.over():
+                self._failures.end_job(self._inquiry.failure(self.rank))
+            return
+        late = [call for call in self._calls if now > call.deadline and not call.done()]
+        if late:
+            self._inquire(late[0].label, late[0].peers_owing())
+        elif self._collective is not None and now > self._collective.deadline:
+            self._inquire(self._collective.label, None)
+
+    def _inquire(self, label: str, owing: list[int] | None) -> None:
+        self._inquiry = Inquiry(
+            label,
+            self._describe_step(),
+            self.timeout_s,
+            owing=owing,
+            num_collectives=self._num_collectives,
+            num_others=self.num_ranks - 1,
+        )
+        for peer in range(self.num_ranks):
+            if peer != self.rank:
+                self._send_control(b"?", peer, TAG_INQUIRY)
+
+
+class _AnswerUnderWay:
+    """An answer that is sent part by part."""
+
+    def __init__(
+        self, parts: Iterator[ByteArray], question: ByteArray, peer: int, tag: int
+    ) -> None:
+        self.parts = parts
+        self.question = question
+        self.peer = peer
+        self.tag = tag
+        self.parts_in_flight = 0
+
+
+def _kind(name: str) -> int:
+    """A number for a name, the same on all ranks."""
+    return zlib.crc32(name.encode())

@@ -1,0 +1,112 @@
+"""How a job of several ranks ends when one of them cannot go on: one clear line, then all stop."""
+
+import json
+import os
+import sys
+import time
+import traceback
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import NoReturn
+
+import numpy as np
+
+from gnnflow.comm.messages import TAG_FAILURE
+from gnnflow.comm.mpi_library import MPI
+from gnnflow.errors import GnnflowError
+
+# Ranks that fail for the same reason do so at about the same time: this long, a rank listens for
+# others before it speaks, so that a reason is told once.
+_LISTEN_S = 0.5
+# A rank that leaves the word to another waits this long to be ended by it.
+_LEAVE_TO_OTHER_S = 10.0
+# What was printed must leave the process before the launcher hears of the end.
+_PRINT_S = 0.05
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """Why a rank cannot go on."""
+
+    key: str
+    """Equal on ranks that fail for the same reason."""
+    text: str
+    """The one line for the user."""
+    exit_code: int = 1
+    details: str = ""
+    """Lines before it: the traceback of what is a bug and no mistake of the user."""
+
+    @classmethod
+    def from_exception(cls, error: BaseException) -> "Failure":
+        """Describes an exception that leaves the program."""
+        text = " ".join(str(error).split())
+        if isinstance(error, KeyboardInterrupt):
+            return cls("interrupted", "interrupted", exit_code=130)
+        if isinstance(error, SystemExit):
+            code = error.code if isinstance(error.code, int) else 1
+            reason = f"ended with exit code {code}" if isinstance(error.code, int) else text
+            return cls(f"exit {reason}", reason, exit_code=code)
+        if isinstance(error, GnnflowError):
+            return cls(text, text)
+        line = f"{type(error).__name__}: {text}"
+        return cls(line, line, details="".join(traceback.format_exception(error)))
+
+
+class FailureReporter:
+    """Ends the job of all ranks, in the thread that makes this rank's MPI calls."""
+
+    def __init__(self, comm: MPI.Intracomm) -> None:
+        """Takes the communicator of messages."""
+        self._comm = comm
+        self._heard: dict[int, str] = {}
+
+    def hear(self, rank: int, data: bytes) -> None:
+        """Notes that another rank fails."""
+        self._heard[rank] = json.loads(data)["key"]
+
+    def end_job(self, failure: Failure) -> NoReturn:
+        """Tells the other ranks, settles who of those with the same reason speaks, and ends all."""
+        message = np.frombuffer(json.dumps(asdict(failure)).encode(), dtype=np.uint8)
+        others = [rank for rank in range(self._comm.size) if rank != self._comm.rank]
+        sends = [self._comm.Isend(message, rank, TAG_FAILURE) for rank in others]
+        self._listen(_LISTEN_S, enough=len(others))
+        same = [rank for rank, key in self._heard.items() if key == failure.key]
+        if same and min(same) < self._comm.rank:
+            self._listen(_LEAVE_TO_OTHER_S, enough=len(others) + 1)
+        del sends
+        everybody = len(same) == len(others)
+        end_process(failure, None if everybody else self._comm.rank)
+
+    def _listen(self, seconds: float, enough: int) -> None:
+        end = time.monotonic() + seconds
+        while time.monotonic() < end and len(self._heard) < enough:
+            status = MPI.Status()
+            message = self._comm.Improbe(MPI.ANY_SOURCE, TAG_FAILURE, status)
+            if message is None:
+                time.sleep(1e-3)
+                continue
+            data = np.empty(status.Get_count(MPI.BYTE), dtype=np.uint8)
+            message.Recv(data)
+            self.hear(status.Get_source(), data.tobytes())
+
+
+def end_process(failure: Failure, rank: int | None) -> NoReturn:
+    """Prints a failure and ends the job at once.
+
+    Args:
+        failure: what to say.
+        rank: the rank that failed; None if all did.
+    """
+    program = Path(sys.argv[0]).name or "gnnflow"
+    where = "" if rank is None else f" on rank {rank}"
+    try:
+        sys.stdout.flush()
+        print(f"{failure.details}{program}: error{where}: {failure.text}", file=sys.stderr)
+        sys.stderr.flush()
+    finally:
+        time.sleep(_PRINT_S)
+        # MPI's own lines about the end say nothing that the line above does not.
+        with open(os.devnull, "wb") as nowhere:
+            os.dup2(nowhere.fileno(), 2)
+        MPI.COMM_WORLD.Abort(failure.exit_code)
+        os._exit(failure.exit_code)

@@ -1,0 +1,78 @@
+"""What an overdue answer is blamed on: every rank is asked whether it lives and where it is."""
+
+import json
+import time
+from collections.abc import Collection
+from typing import Any
+
+from gnnflow.comm.failure import Failure
+
+_ANSWER_WITHIN_S = 3.0
+
+
+class Inquiry:
+    """A round of questions to all ranks after something took too long."""
+
+    def __init__(
+        self,
+        label: str,
+        step: str,
+        timeout_s: float,
+        *,
+        owing: Collection[int] | None,
+        num_collectives: int,
+        num_others: int,
+    ) -> None:
+        """Describes what is overdue.
+
+        Args:
+            label: what was asked for.
+            step: where this rank is in its program.
+            timeout_s: the time that was allowed.
+            owing: ranks that owe an answer; None for a collective operation.
+            num_collectives: collective operations that this rank began.
+            num_others: ranks that will be asked.
+        """
+        self._label = label
+        self._step = step
+        self._timeout_s = timeout_s
+        self._owing = owing
+        self._num_collectives = num_collectives
+        self._num_others = num_others
+        self._statuses: dict[int, dict[str, Any]] = {}
+        self._end = time.perf_counter() + _ANSWER_WITHIN_S
+
+    def hear(self, rank: int, data: bytes) -> None:
+        """Notes the status of a rank."""
+        self._statuses[rank] = json.loads(data)
+
+    def over(self) -> bool:
+        """Says whether all have answered, or time is up."""
+        return len(self._statuses) == self._num_others or time.perf_counter() > self._end
+
+    def failure(self, rank: int) -> Failure:
+        """Names the ranks to blame, as seen from `rank`."""
+        others = [other for other in range(self._num_others + 1) if other != rank]
+        silent = [other for other in others if other not in self._statuses]
+        if self._owing is None:
+            late = [
+                other
+                for other, status in self._statuses.items()
+                if status["collectives"] < self._num_collectives
+            ]
+        else:
+            late = [other for other in self._statuses if other in self._owing]
+        blamed = [f"rank {other} does not respond" for other in sorted(silent)]
+        blamed += [
+            f"rank {other} is alive{_at(self._statuses[other]['step'])} and has not answered"
+            for other in sorted(late)
+        ]
+        text = (
+            f"no end of {self._label}{_at(self._step)} within {self._timeout_s:g} s "
+            f"(comm_timeout): {'; '.join(blamed) or 'all ranks respond, the network may be slow'}"
+        )
+        return Failure(f"time-out {sorted(silent)} {sorted(late) if not silent else ''}", text)
+
+
+def _at(step: str) -> str:
+    return f" at {step}" if step else ""

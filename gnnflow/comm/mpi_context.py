@@ -1,0 +1,134 @@
+"""The context of a rank in an MPI job."""
+
+import sys
+from types import TracebackType
+from typing import Any, NoReturn
+
+import numpy.typing as npt
+
+from gnnflow.comm import collectives
+from gnnflow.comm.context import Context, Transport, as_array, available_cores
+from gnnflow.comm.environment import Launch
+from gnnflow.comm.exchange import ExchangeService
+from gnnflow.comm.failure import Failure
+from gnnflow.comm.hosts import HostMap, host_name
+from gnnflow.comm.mpi_library import MPI, start_mpi
+from gnnflow.errors import ConfigError
+
+
+class MpiContext(Context):
+    """One rank among several; its communication thread makes all MPI calls while it is open."""
+
+    def __init__(
+        self,
+        *,
+        launched: Launch,
+        transport: Transport,
+        comm_timeout_s: float,
+        threads: int | None = None,
+    ) -> None:
+        """Opens the context on all ranks together; `gnnflow.init` does this.
+
+        Raises:
+            CommError: if the MPI library cannot be used as it is.
+            ConfigError: if `shared` is asked for across machines.
+        """
+        start_mpi(launched.num_ranks, launched.launcher)
+        self.rank = MPI.COMM_WORLD.rank
+        self.num_ranks = MPI.COMM_WORLD.size
+        self.transport = transport
+        self.comm_timeout_s = comm_timeout_s
+        self.step = "start"
+        self._exchange = ExchangeService(
+            MPI.COMM_WORLD, timeout_s=comm_timeout_s, describe_step=lambda: self.step
+        )
+        self.service = self._exchange
+        self._closed = False
+        self._hook_before = sys.excepthook
+        sys.excepthook = self._end_by_exception
+        facts = self.allgather_json([host_name(), sorted(available_cores())])
+        self.hosts = HostMap.from_names([name for name, _ in facts])
+        cores = set().union(*(facts[rank][1] for rank in self.ranks_on_host))
+        share = max(1, len(cores) // len(self.ranks_on_host))
+        self.threads = share if threads is None else threads
+        if transport == "shared" and self.num_hosts > 1:
+            self._fail(
+                ConfigError(
+                    f"transport shared needs all ranks on one machine, got {self.num_hosts}; "
+                    "use auto"
+                )
+            )
+
+    def barrier(self) -> None:
+        """Waits until all ranks have come here; a time-out ends the job."""
+        self._exchange.collective("a barrier", collectives.barrier).result()
+
+    def allreduce_sum(self, values: npt.ArrayLike) -> npt.NDArray[Any]:
+        """Adds the arrays of all ranks; see `Context.allreduce_sum`.
+
+        Raises:
+            CommError: if MPI has no number of that dtype.
+        """
+        array = as_array(values)
+        collectives.check_sum(array)
+        total: npt.NDArray[Any] = self._exchange.collective(
+            "a sum over ranks", lambda comm: collectives.allreduce_sum(comm, array)
+        ).result()
+        return total
+
+    def allgather_array(self, values: npt.ArrayLike) -> list[npt.NDArray[Any]]:
+        """Gathers an array of every rank; see `Context.allgather_array`."""
+        array = as_array(values)
+        gathered: list[npt.NDArray[Any]] = self._exchange.collective(
+            "gathering arrays", lambda comm: collectives.allgather_array(comm, array)
+        ).result()
+        return gathered
+
+    def allgather_json(self, value: Any) -> list[Any]:
+        """Gathers a value of every rank; see `Context.allgather_json`."""
+        gathered: list[Any] = self._exchange.collective(
+            "gathering values", lambda comm: collectives.allgather_json(comm, value)
+        ).result()
+        return gathered
+
+    def broadcast_json(self, value: Any, root: int = 0) -> Any:
+        """Returns the value of rank `root` on all ranks; see `Context.broadcast_json`."""
+        return self._exchange.collective(
+            "a broadcast", lambda comm: collectives.broadcast_json(comm, value, root)
+        ).result()
+
+    def abort(self, message: str) -> NoReturn:
+        """Ends all ranks at once with exit code 1 and one line on stderr."""
+        self._exchange.fail(Failure(key=message, text=message))
+
+    def close(self) -> None:
+        """Waits for all ranks, then stops the communication thread."""
+        if self._closed:
+            return
+        self.step = "closing"
+        self.barrier()
+        self._closed = True
+        self._exchange.stop()
+        if sys.excepthook == self._end_by_exception:
+            sys.excepthook = self._hook_before
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """Closes the context; on an exception, ends all ranks."""
+        orderly_exit = isinstance(error, SystemExit) and error.code in (None, 0)
+        if error is None or orderly_exit or self._closed:
+            self.close()
+        else:
+            self._fail(error)
+
+    def _end_by_exception(
+        self, kind: type[BaseException], error: BaseException, traceback: TracebackType | None
+    ) -> None:
+        self._fail(error)
+
+    def _fail(self, error: BaseException) -> NoReturn:
+        self._exchange.fail(Failure.from_exception(error))

@@ -1,0 +1,73 @@
+"""The MPI library, loaded without being initialised behind the program's back."""
+
+import atexit
+import sys
+from types import ModuleType
+from typing import TYPE_CHECKING
+
+from gnnflow.errors import CommError
+
+if TYPE_CHECKING:
+    from mpi4py import MPI
+else:
+
+    def _load() -> ModuleType:
+        import mpi4py
+
+        if "mpi4py.MPI" not in sys.modules:
+            # gnnflow asks for the thread level itself, and finalises after the last context.
+            mpi4py.rc.initialize = False
+            mpi4py.rc.finalize = False
+        from mpi4py import MPI as library
+
+        return library
+
+    MPI = _load()
+
+__all__ = ["MPI", "library_name", "start_mpi"]
+
+
+def library_name() -> str:
+    """Returns name and version of the MPI library, on one line."""
+    return MPI.Get_library_version().strip().splitlines()[0].strip(" ,\0")
+
+
+def start_mpi(num_ranks: int, launcher: str) -> None:
+    """Initialises MPI, once for a process, and checks that it can do what gnnflow needs.
+
+    All calls are made by one thread at a time, which is MPI's level SERIALIZED.
+
+    Args:
+        num_ranks: ranks that the launcher announced.
+        launcher: its name, for messages.
+
+    Raises:
+        CommError: if MPI allows calls of the main thread only, is finalised already, or sees
+            another number of ranks than the launcher started.
+    """
+    if MPI.Is_finalized():
+        raise CommError("MPI is finalised in this process; open the context before that")
+    if not MPI.Is_initialized():
+        MPI.Init_thread(MPI.THREAD_SERIALIZED)
+        atexit.register(_finalize)
+    if MPI.Query_thread() < MPI.THREAD_SERIALIZED:
+        raise CommError(
+            f"{library_name()} gives this job the thread level "
+            f"{_LEVELS.get(MPI.Query_thread(), 'unknown')}, but rows move in a thread of their "
+            "own, which needs SERIALIZED; use an MPI build with thread support, or call "
+            "gnnflow.init before anything else initialises MPI"
+        )
+    if MPI.COMM_WORLD.size != num_ranks:
+        raise CommError(
+            f"{launcher} started {num_ranks} ranks, but {library_name()} sees "
+            f"{MPI.COMM_WORLD.size}: the launcher belongs to another MPI; use the mpiexec beside "
+            f"{sys.executable}, or for srun --mpi=pmi2 or --mpi=pmix"
+        )
+
+
+_LEVELS = {MPI.THREAD_SINGLE: "SINGLE", MPI.THREAD_FUNNELED: "FUNNELED"}
+
+
+def _finalize() -> None:
+    if not MPI.Is_finalized():
+        MPI.Finalize()
