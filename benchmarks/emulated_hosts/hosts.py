@@ -58,6 +58,7 @@ class EmulatedHosts:
         self.addresses = {host.name: host.address for host in hosts}
         self._cpus = {host.name: host.cpus for host in hosts}
         self._holders: list[subprocess.Popen[str]] = []
+        self._programs: list[subprocess.Popen[str]] = []
         self._namespaces: dict[str, str] = {}
         try:
             self._start_hub(hosts)
@@ -103,9 +104,10 @@ class EmulatedHosts:
 
         Returns:
             The process, leader of a process group of its own: it stands for the program, whose
-            exit status it takes, but signals reach the program only through the group.
+            exit status it takes, but signals reach the program only through the group. It does not
+            outlive the hosts.
         """
-        return subprocess.Popen(
+        program = subprocess.Popen(
             [*self.enter(host), *map(str, argv)],
             env={**os.environ, **(env or {})},
             stdin=subprocess.DEVNULL,
@@ -114,6 +116,8 @@ class EmulatedHosts:
             text=True,
             start_new_session=True,
         )
+        self._programs.append(program)
+        return program
 
     def traffic(self) -> dict[str, Traffic]:
         """Returns the bytes that went over the link of each host since it came up."""
@@ -132,6 +136,8 @@ class EmulatedHosts:
                 holder.kill()
             with holder:  # closes the pipes
                 pass
+        for program in self._programs:
+            program.wait()  # its end is there to be collected
 
     def _start_hub(self, hosts: Sequence[_Host]) -> None:
         flags = [*(f"--{option}" for option in _KINDS.values()), "--pid", "--fork", "--kill-child"]
