@@ -1,0 +1,156 @@
+"""What each step of an epoch took and moved, on every rank."""
+
+import json
+import resource
+import sys
+from dataclasses import asdict, astuple, dataclass, fields
+from typing import TextIO
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gnnflow.comm import Context
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class StepMetrics:
+    """One step of one rank. Times are wall-clock seconds."""
+
+    step: int
+    num_seeds: int
+    """Seeds of this rank's batch."""
+    weight: float
+    """Share of these seeds among all seeds of the step."""
+    loss: float
+    """Mean loss over this rank's seeds, 0 without seeds."""
+    num_vertices: int
+    """Vertices of the sampled subgraph."""
+    num_edges: int
+    """Edges of the sampled subgraph."""
+    sample_s: float
+    """Sampling, remote answers included."""
+    fetch_s: float
+    """Fetching and gathering rows."""
+    wait_s: float
+    """How long training waited for the minibatch."""
+    compute_s: float
+    """Forward, backward and optimizer, without the part of `all_reduce_s`."""
+    all_reduce_s: float
+    """From the first gradients handed over to the last ones summed."""
+    rows_remote: int
+    """Rows of other ranks that the minibatch needed."""
+    rows_cached: int
+    """Rows among them that the halo cache had."""
+    rows_fetched: int
+    """Rows that came from other ranks."""
+    bytes_fetched: int
+    """Bytes of these rows."""
+
+
+_NAMES = tuple(field.name for field in fields(StepMetrics))
+_WHOLE = {field.name for field in fields(StepMetrics) if field.type is int}
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class EpochMetrics:
+    """An epoch over all ranks: times of the slowest rank, sums of what was moved."""
+
+    epoch: int
+    loss: float
+    """Mean loss over all seeds of the job."""
+    epoch_time_s: float
+    """Seconds from the first minibatch asked for to the last optimizer step."""
+    sample_s: float
+    fetch_s: float
+    wait_s: float
+    compute_s: float
+    all_reduce_s: float
+    hit_rate: float | None
+    """Remote rows found in the halo cache over remote rows needed; None where none were needed."""
+    volume_rows: int
+    """Rows that crossed between ranks."""
+    volume_bytes: int
+    rows_without_cache: int
+    """Remote rows needed: what would have crossed without a halo cache."""
+    peak_memory_bytes: int
+    """Largest resident memory that a rank had so far."""
+
+
+class EpochRecorder:
+    """Collects the steps of an epoch and puts the ranks' records together at its end."""
+
+    def __init__(self, ctx: Context, sink: TextIO | None = None) -> None:
+        """Takes the job and, on rank 0, the open file `metrics.jsonl`."""
+        self._ctx = ctx
+        self._sink = sink
+        self._steps: list[StepMetrics] = []
+        self._job_losses: list[float] = []
+
+    @property
+    def job_losses(self) -> list[float]:
+        """Mean loss over all seeds of the job in each step of the last finished epoch."""
+        return self._job_losses
+
+    def add(self, metrics: StepMetrics) -> None:
+        """Adds a step of this rank."""
+        self._steps.append(metrics)
+
+    def finish(self, epoch: int, epoch_time_s: float) -> EpochMetrics:
+        """Puts the epoch together; all ranks call this.
+
+        Rank 0 writes one line per step and rank.
+        """
+        own = np.array([astuple(step) for step in self._steps], dtype=np.float64)
+        own = own.reshape(len(self._steps), len(_NAMES))
+        self._steps = []
+        # [num_ranks, num_steps, num_fields]; all ranks take the same number of steps.
+        table = np.stack(self._ctx.allgather_array(own))
+        facts = np.array([epoch_time_s, peak_memory_bytes()])
+        slowest, peak = np.max(self._ctx.allgather_array(facts), axis=0)
+        if self._sink is not None:
+            self._write(epoch, table, self._sink)
+        self._job_losses = (_column(table, "weight") * _column(table, "loss")).sum(0).tolist()
+        num_seeds = _column(table, "num_seeds").sum(0)
+        remote = int(_column(table, "rows_remote").sum())
+        cached = int(_column(table, "rows_cached").sum())
+        times = {
+            name: float(_column(table, name).sum(1).max(initial=0.0))
+            for name in _NAMES
+            if name.endswith("_s")
+        }
+        return EpochMetrics(
+            epoch=epoch,
+            loss=float(np.dot(self._job_losses, num_seeds) / max(num_seeds.sum(), 1)),
+            epoch_time_s=float(slowest),
+            hit_rate=cached / remote if remote else None,
+            volume_rows=int(_column(table, "rows_fetched").sum()),
+            volume_bytes=int(_column(table, "bytes_fetched").sum()),
+            rows_without_cache=remote,
+            peak_memory_bytes=int(peak),
+            **times,
+        )
+
+    def _write(self, epoch: int, table: NDArray[np.float64], sink: TextIO) -> None:
+        for step in range(table.shape[1]):
+            for rank in range(table.shape[0]):
+                line: dict[str, float] = {"epoch": epoch, "rank": rank}
+                for name, value in zip(_NAMES, table[rank, step].tolist(), strict=True):
+                    line[name] = int(value) if name in _WHOLE else round(value, 9)
+                sink.write(json.dumps(line) + "\n")
+        sink.flush()
+
+
+def peak_memory_bytes() -> int:
+    """Largest resident memory that this process had so far."""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024
+
+
+def as_json(metrics: EpochMetrics) -> dict[str, float | int | None]:
+    """An epoch as `summary.json` holds it."""
+    return asdict(metrics)
+
+
+def _column(table: NDArray[np.float64], name: str) -> NDArray[np.float64]:
+    """`[num_ranks, num_steps]` values of one field."""
+    return table[:, :, _NAMES.index(name)]
