@@ -1,0 +1,60 @@
+"""Policies: who decides, while training goes on, when rows of the halo cache are replaced.
+
+An `Observation` of plain numbers goes in, a `Decision` comes out. `Steering` is what the cache
+calls after every minibatch, in training and in replay alike; it makes the observations, asks a
+policy through the `PolicyController`, measures effects and writes them down.
+"""
+
+from gnnflow.policies.controller import Answer, PolicyController
+from gnnflow.policies.decision import (
+    Decision,
+    InvalidDecisionError,
+    Outcome,
+    PolicyError,
+    RankInfo,
+    ReplacementPolicy,
+)
+from gnnflow.policies.decision_log import DecisionLog, DecisionStatistics, decision_log_name
+from gnnflow.policies.effects import PlanTracker, ReplacementPlan
+from gnnflow.policies.features import FEATURE_NAMES, FEATURE_VERSION, features
+from gnnflow.policies.observation import (
+    CacheState,
+    MinibatchCounters,
+    Observation,
+    PastDecision,
+    RunFacts,
+    Window,
+)
+from gnnflow.policies.registry import check_policy_name, known_policies, make_policy
+from gnnflow.policies.steering import SteeredCache, Steering, start_steering
+
+__all__ = [
+    "FEATURE_NAMES",
+    "FEATURE_VERSION",
+    "Answer",
+    "CacheState",
+    "Decision",
+    "DecisionLog",
+    "DecisionStatistics",
+    "InvalidDecisionError",
+    "MinibatchCounters",
+    "Observation",
+    "Outcome",
+    "PastDecision",
+    "PlanTracker",
+    "PolicyController",
+    "PolicyError",
+    "RankInfo",
+    "ReplacementPlan",
+    "ReplacementPolicy",
+    "RunFacts",
+    "SteeredCache",
+    "Steering",
+    "Window",
+    "check_policy_name",
+    "decision_log_name",
+    "features",
+    "known_policies",
+    "make_policy",
+    "start_steering",
+]

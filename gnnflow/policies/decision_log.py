@@ -1,0 +1,181 @@
+"""Every decision as a line of JSON, and what they come to at the end of a run."""
+
+import json
+import math
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from gnnflow.policies.controller import Answer
+from gnnflow.policies.decision import Outcome
+from gnnflow.policies.observation import to_json
+
+_HIT_RATE_STEP = 0.005
+_VOLUME_STEP = 0.01
+
+
+def decision_log_name(rank: int) -> str:
+    """File of one rank's decisions in the folder of a run."""
+    return f"decisions-rank{rank}.jsonl"
+
+
+class DecisionLog:
+    """Writes one line per answer: observation, decision, latency and measured effect."""
+
+    def __init__(self, path: Path) -> None:
+        """Starts the file anew, or goes on with it if it exists (a resumed run)."""
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self._file = path.open("a", encoding="utf-8")
+
+    def write(self, answer: Answer, outcome: Outcome | None) -> None:
+        """Writes a line, once the effect is known or if there will be none."""
+        line = {
+            "minibatch": answer.observation.minibatch,
+            "status": answer.status,
+            "error": answer.error,
+            "latency_s": answer.latency_s,
+            "decision": None if answer.decision is None else to_json(answer.decision),
+            "outcome": None if outcome is None else to_json(outcome),
+            "observation": to_json(answer.observation),
+        }
+        self._file.write(json.dumps(line, allow_nan=False) + "\n")
+        self._file.flush()
+
+    def close(self) -> None:
+        """Closes the file."""
+        self._file.close()
+
+    def __enter__(self) -> Self:
+        """Gives itself."""
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Closes the file."""
+        self.close()
+
+
+@dataclass(slots=True)
+class DecisionStatistics:
+    """Counts over decisions, of one rank or of all."""
+
+    points: int = 0
+    """Decision points."""
+
+    busy: int = 0
+    """Points where the policy was not asked, since it was starting or still busy."""
+
+    statuses: Counter[str] = field(default_factory=Counter)
+    """Answers by status."""
+
+    replacements: int = 0
+    """Replacements carried out."""
+
+    latencies_s: list[float] = field(default_factory=list)
+    """Seconds from question to answer, of answers that came."""
+
+    judged: int = 0
+    """Decisions whose better alternative is known."""
+
+    right: int = 0
+    """Those that took the better one."""
+
+    hit_rate_pairs: list[tuple[float, float]] = field(default_factory=list)
+    """Expected and measured change of the hit rate."""
+
+    volume_pairs: list[tuple[float, float]] = field(default_factory=list)
+    """Expected and measured relative change of the volume."""
+
+    def add_point(self, *, asked: bool) -> None:
+        """Counts a decision point."""
+        self.points += 1
+        self.busy += not asked
+
+    def add(self, answer: Answer, outcome: Outcome | None) -> None:
+        """Counts an answer, and its effect if that is known."""
+        self.statuses[answer.status] += 1
+        decision = answer.decision
+        if decision is None:
+            return
+        self.latencies_s.append(answer.latency_s)
+        if answer.status != "valid":
+            return
+        self.replacements += decision.replace
+        if outcome is None:
+            return
+        if outcome.best_replace is not None:
+            self.judged += 1
+            self.right += decision.replace == outcome.best_replace
+        if decision.expected_hit_rate_change is not None:
+            pair = (decision.expected_hit_rate_change, outcome.hit_rate_change)
+            self.hit_rate_pairs.append(pair)
+        if decision.expected_volume_change is not None:
+            self.volume_pairs.append((decision.expected_volume_change, outcome.volume_change))
+
+    def summary(self) -> dict[str, float | int | None]:
+        """The figures of the end table; None where there is nothing to tell.
+
+        Shares are over answers. `pass_at_1` is the share of decisions that took the better of the
+        two alternatives, over those for which it is known. The agreements are the shares of
+        decisions whose expected effect had the sign of the measured one.
+        """
+        answers = sum(self.statuses.values())
+        return {
+            "decision_points": self.points,
+            "decisions": answers,
+            "replacements": self.replacements,
+            "valid_share": _share(self.statuses["valid"], answers),
+            "stale_share": _share(self.statuses["stale"], answers),
+            "failed_share": _share(self.statuses["failed"], answers),
+            "timeout_share": _share(self.statuses["timeout"], answers),
+            "busy_share": _share(self.busy, self.points),
+            "latency_median_s": _quantile(self.latencies_s, 0.5),
+            "latency_p95_s": _quantile(self.latencies_s, 0.95),
+            "pass_at_1": _share(self.right, self.judged),
+            "hit_rate_agreement": _agreement(self.hit_rate_pairs, _HIT_RATE_STEP),
+            "volume_agreement": _agreement(self.volume_pairs, _VOLUME_STEP),
+        }
+
+    def to_json(self) -> dict[str, Any]:
+        """The counts as JSON values, for `merged`."""
+        return {name: getattr(self, name) for name in self.__slots__}
+
+    @classmethod
+    def merged(cls, parts: Iterable[dict[str, Any]]) -> "DecisionStatistics":
+        """Adds up what `to_json` gave on each rank."""
+        total = cls()
+        for part in parts:
+            for name in ("points", "busy", "replacements", "judged", "right"):
+                setattr(total, name, getattr(total, name) + part[name])
+            total.statuses.update(part["statuses"])
+            total.latencies_s += part["latencies_s"]
+            total.hit_rate_pairs += [(first, second) for first, second in part["hit_rate_pairs"]]
+            total.volume_pairs += [(first, second) for first, second in part["volume_pairs"]]
+        return total
+
+
+def _share(part: int, whole: int) -> float | None:
+    return part / whole if whole else None
+
+
+def _quantile(values: list[float], share: float) -> float | None:
+    if not values:
+        return None
+    ordered = sorted(values)
+    return ordered[min(math.ceil(share * len(ordered)), len(ordered)) - 1]
+
+
+def _agreement(pairs: list[tuple[float, float]], step: float) -> float | None:
+    agreeing = sum(_sign(expected, step) == _sign(measured, step) for expected, measured in pairs)
+    return _share(agreeing, len(pairs))
+
+
+def _sign(value: float, step: float) -> int:
+    return 0 if abs(value) < step else (1 if value > 0 else -1)

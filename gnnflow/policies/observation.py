@@ -1,0 +1,276 @@
+"""What a policy sees: plain numbers about a rank's cache, the same live, in replay and on file."""
+
+import dataclasses
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, TypeVar, get_args, get_origin, get_type_hints
+
+from gnnflow.errors import DataError
+
+RecordT = TypeVar("RecordT")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RunFacts:
+    """What stays the same during a run, as one rank sees it."""
+
+    scorer: str
+    """Name of the scorer that orders the cache's rows."""
+
+    num_parts: int
+    """Parts of the graph, one per rank."""
+
+    graph_vertices: int
+    """Vertices of the whole graph."""
+
+    graph_edges: int
+    """Edges of the whole graph."""
+
+    part_vertices: int
+    """Inner vertices of this rank's part."""
+
+    halo_vertices: int
+    """Neighbours of inner vertices that other parts own."""
+
+    cache_rows: int
+    """Rows that the halo cache can hold; at least 1."""
+
+    row_bytes: int
+    """Bytes of one feature row."""
+
+    num_minibatches: int
+    """Minibatches of this rank in the whole run."""
+
+    max_lookahead: int = 0
+    """Longest lookahead window that a decision may set; 0 if it may not set one."""
+
+    max_exchange_every: int = 1
+    """Most minibatches that a decision may let share one exchange."""
+
+    wire_dtypes: tuple[str, ...] = ("float32",)
+    """Types in which a decision may let rows travel."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class MinibatchCounters:
+    """What one minibatch cost; the cache adds these up, live and in replay."""
+
+    minibatch: int
+    """Number of the minibatch on this rank, from 0 over the whole run."""
+
+    remote_rows: int
+    """Distinct remote rows that the minibatch asked for."""
+
+    hit_rows: int
+    """Those found in the halo cache."""
+
+    filled_rows: int = 0
+    """Rows fetched only to fill the cache."""
+
+    moved_bytes: int = 0
+    """Bytes of all rows that came from other ranks."""
+
+    stall_s: float = 0.0
+    """Seconds the training loop waited for the minibatch; 0 in replay."""
+
+    elapsed_s: float = 0.0
+    """Seconds from the end of the last minibatch to the end of this one; 0 in replay."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Window:
+    """Sums over consecutive minibatches."""
+
+    minibatches: int = 0
+    """Minibatches summed."""
+
+    remote_rows: int = 0
+    """Remote rows asked for."""
+
+    hit_rows: int = 0
+    """Those found in the cache."""
+
+    filled_rows: int = 0
+    """Rows fetched only to fill the cache."""
+
+    moved_bytes: int = 0
+    """Bytes that came from other ranks."""
+
+    stall_s: float = 0.0
+    """Seconds the training loop waited."""
+
+    elapsed_s: float = 0.0
+    """Seconds the minibatches took."""
+
+    @property
+    def hit_rate(self) -> float:
+        """Remote rows found in the cache over remote rows asked for; 1 if none were asked for."""
+        return self.hit_rows / self.remote_rows if self.remote_rows else 1.0
+
+    @property
+    def missed_rows(self) -> int:
+        """Rows fetched because a minibatch needed them."""
+        return self.remote_rows - self.hit_rows
+
+    @property
+    def moved_rows(self) -> int:
+        """Rows that came from other ranks, those fetched only to fill the cache included."""
+        return self.missed_rows + self.filled_rows
+
+    @property
+    def moved_rows_per_minibatch(self) -> float:
+        """Mean of `moved_rows` over the minibatches."""
+        return self.moved_rows / max(self.minibatches, 1)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class CacheState:
+    """The cache at a decision point, and what a replacement would do now."""
+
+    occupied_rows: int
+    """Slots in use."""
+
+    stale_rows: int
+    """Cached rows that the scorer would let go."""
+
+    candidate_rows: int
+    """Rows outside the cache that the scorer knows and could bring in."""
+
+    incoming_rows: int
+    """Rows that a replacement would fetch now."""
+
+    outgoing_rows: int
+    """Rows that it would evict for them; fewer than `incoming_rows` while there are free slots."""
+
+    incoming_uses: float
+    """Mean uses per minibatch, so far, of a row that would come in."""
+
+    outgoing_uses: float
+    """Mean uses per minibatch, so far, of a row that would go."""
+
+    lookahead: int = 0
+    """Minibatches of the lookahead window; 0 if the scorer has none."""
+
+    exchange_every: int = 1
+    """Minibatches whose misses share one exchange."""
+
+    wire_dtype: str = "float32"
+    """Type in which rows travel."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PastDecision:
+    """A decision that was carried out, with its measured effect."""
+
+    minibatch: int
+    """Minibatch whose observation it answered."""
+
+    replace: bool
+    """Whether it asked for a replacement."""
+
+    hit_rate_change: float
+    """Hit rate after it minus hit rate before it."""
+
+    volume_change: float
+    """Rows moved per minibatch after it over those before it, minus 1."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Observation:
+    """Everything a policy is told when it is asked."""
+
+    rank: int
+    """Who asks."""
+
+    minibatch: int
+    """Last minibatch that is part of the observation, from 0 over the whole run."""
+
+    minibatches_since_replacement: int
+    """Minibatches since the last replacement, or since the start of the run."""
+
+    facts: RunFacts
+    """What stays the same during the run."""
+
+    window: Window
+    """The latest minibatches."""
+
+    before: Window
+    """As many minibatches before those; empty at the start of a run."""
+
+    state: CacheState
+    """The cache now."""
+
+    history: tuple[PastDecision, ...] = field(default=())
+    """The last decisions whose effect is known, oldest first."""
+
+    @property
+    def hit_rate(self) -> float:
+        """Hit rate of the latest window."""
+        return self.window.hit_rate
+
+    @property
+    def hit_rate_change(self) -> float:
+        """Hit rate of the latest window minus that of the one before; 0 at the start."""
+        return self.window.hit_rate - self.before.hit_rate if self.before.minibatches else 0.0
+
+    @property
+    def remaining_minibatches(self) -> int:
+        """Minibatches still to come in the run."""
+        return max(self.facts.num_minibatches - self.minibatch - 1, 0)
+
+
+def to_json(record: Any) -> dict[str, Any]:
+    """An observation, or any record it is made of, as a dictionary for JSON."""
+    return dataclasses.asdict(record)
+
+
+def from_json(record_class: type[RecordT], values: Any) -> RecordT:
+    """Rebuilds a record of plain numbers from JSON, strictly.
+
+    Args:
+        record_class: `Observation` or another frozen dataclass of numbers, strings and records.
+        values: what `json.loads` gave.
+
+    Raises:
+        DataError: if a field is missing, unknown, of another type or not finite.
+    """
+    name = record_class.__name__
+    if not isinstance(values, Mapping):
+        raise DataError(f"{name} must be a JSON object, got a {type(values).__name__}")
+    fields = {item.name: item for item in dataclasses.fields(record_class)}  # type: ignore[arg-type]
+    unknown = sorted(set(values) - set(fields))
+    if unknown:
+        raise DataError(f"{name} has no field '{unknown[0]}'; written by another version?")
+    hints = get_type_hints(record_class)
+    arguments: dict[str, Any] = {}
+    for key, item in fields.items():
+        if key in values:
+            arguments[key] = _value(f"{name}.{key}", hints[key], values[key])
+        elif item.default is dataclasses.MISSING and item.default_factory is dataclasses.MISSING:
+            raise DataError(f"{name} lacks the field '{key}'; written by another version?")
+    return record_class(**arguments)
+
+
+def _value(name: str, hint: Any, value: Any) -> Any:
+    if dataclasses.is_dataclass(hint):
+        return from_json(hint, value)  # type: ignore[arg-type]
+    if get_origin(hint) is tuple:
+        if not isinstance(value, list | tuple):
+            raise DataError(f"{name} must be a list, got {value!r}")
+        return tuple(_value(name, get_args(hint)[0], part) for part in value)
+    if type(None) in get_args(hint):
+        if value is None:
+            return None
+        hint = next(part for part in get_args(hint) if part is not type(None))
+    if not _is_plain(hint, value):
+        raise DataError(f"{name} must be a finite {hint.__name__}, got {value!r}")
+    return float(value) if hint is float else value
+
+
+def _is_plain(hint: type, value: Any) -> bool:
+    if hint is bool or isinstance(value, bool):
+        return hint is bool and isinstance(value, bool)
+    if hint is float:
+        return isinstance(value, int | float) and math.isfinite(value)
+    return isinstance(value, hint)

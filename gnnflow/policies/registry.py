@@ -1,0 +1,77 @@
+"""Policies by name: those of gnnflow and those that other packages register."""
+
+import difflib
+from collections.abc import Callable
+from importlib import import_module
+from importlib.metadata import EntryPoint, entry_points
+
+from gnnflow.config import PolicyConfig
+from gnnflow.errors import ConfigError
+from gnnflow.policies.decision import PolicyError, RankInfo, ReplacementPolicy
+
+PolicyFactory = Callable[[PolicyConfig, RankInfo], ReplacementPolicy]
+"""Builds the policy of one rank; what an entry point of the group `gnnflow.policies` names."""
+
+ENTRY_POINT_GROUP = "gnnflow.policies"
+
+_OWN = {
+    "auto": "gnnflow.policies.auto:make_auto",
+    "bandit": "gnnflow.policies.bandit:make_bandit",
+    "classifier": "gnnflow.policies.classifier.policy:make_classifier",
+    "llm": "gnnflow.policies.llm.policy:make_llm",
+    "none": "gnnflow.policies.static:make_none",
+    "static": "gnnflow.policies.static:make_static",
+}
+
+
+def known_policies() -> list[str]:
+    """Names that `make_policy` knows, sorted: gnnflow's own and those of installed packages."""
+    return sorted({*_OWN, *_third_party()})
+
+
+def check_policy_name(name: str) -> None:
+    """Checks a name without importing what is behind it.
+
+    Raises:
+        ConfigError: if no policy has that name; lists those there are.
+    """
+    known = known_policies()
+    if name not in known:
+        matches = difflib.get_close_matches(name, known, n=1)
+        hint = f"; did you mean '{matches[0]}'?" if matches else ""
+        raise ConfigError(f"unknown policy '{name}', known are {', '.join(known)}{hint}")
+
+
+def make_policy(config: PolicyConfig, rank_info: RankInfo) -> ReplacementPolicy:
+    """Builds the policy that a config names.
+
+    Raises:
+        ConfigError: if no policy has that name, or an option does not suit it.
+        MissingExtraError: if the policy needs a package that is not installed.
+        PolicyError: if a registered policy cannot be imported, or lacks `name` or `decide`.
+    """
+    check_policy_name(config.policy)
+    policy = _load_factory(config.policy)(config, rank_info)
+    if not isinstance(policy, ReplacementPolicy):
+        raise PolicyError(
+            f"policy '{config.policy}' must have 'name' and 'decide', "
+            f"got a {type(policy).__name__} without"
+        )
+    return policy
+
+
+def _load_factory(name: str) -> PolicyFactory:
+    if name in _OWN:
+        module, attribute = _OWN[name].split(":")
+        factory: PolicyFactory = getattr(import_module(module), attribute)
+        return factory
+    entry = _third_party()[name]
+    try:
+        loaded: PolicyFactory = entry.load()
+    except Exception as error:
+        raise PolicyError(f"policy '{name}' ({entry.value}) cannot be imported: {error}") from error
+    return loaded
+
+
+def _third_party() -> dict[str, EntryPoint]:
+    return {entry.name: entry for entry in entry_points(group=ENTRY_POINT_GROUP)}

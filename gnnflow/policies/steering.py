@@ -1,0 +1,226 @@
+"""One rank's steering: counters in after every minibatch, decisions out; live and in replay."""
+
+import dataclasses
+from collections import deque
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gnnflow.config import PolicyConfig
+from gnnflow.policies.controller import Answer, PolicyController
+from gnnflow.policies.decision import WIRE_DTYPES, Decision, Outcome, RankInfo
+from gnnflow.policies.decision_log import DecisionLog, DecisionStatistics, decision_log_name
+from gnnflow.policies.effects import EffectMeter, PlanTracker, ReplacementPlan, sum_window
+from gnnflow.policies.observation import (
+    CacheState,
+    MinibatchCounters,
+    Observation,
+    PastDecision,
+    RunFacts,
+)
+from gnnflow.policies.registry import check_policy_name, make_policy
+
+# Their answer takes well under a millisecond: asked in the training thread, runs repeat exactly.
+_INSTANT_POLICIES = ("none", "static", "auto", "bandit")
+
+
+class SteeredCache(Protocol):
+    """What steering wants to know from a cache, at decision points only."""
+
+    def policy_state(self) -> CacheState:
+        """The cache now, and what a replacement would do."""
+
+    def policy_plan(self, fraction: float) -> ReplacementPlan:
+        """The rows that replacing this share of what can be replaced would exchange now."""
+
+
+@dataclass(slots=True)
+class _Pending:
+    """A decision that is being carried out and measured."""
+
+    answer: Answer
+    decision: Decision
+    meter: EffectMeter
+
+
+class Steering:
+    """Makes observations from counters, asks the controller, measures effects and logs them."""
+
+    def __init__(
+        self,
+        controller: PolicyController,
+        facts: RunFacts,
+        *,
+        rank: int = 0,
+        decide_every: int = 1,
+        window: int = 8,
+        horizon: int = 8,
+        history: int = 4,
+        max_tracked: int = 1,
+        log: DecisionLog | None = None,
+    ) -> None:
+        """Starts before the first minibatch.
+
+        Args:
+            controller: asks the policy; closed by `close`.
+            facts: what stays the same during the run.
+            rank: this rank.
+            decide_every: minibatches between two questions.
+            window: minibatches of an observation's window.
+            horizon: minibatches over which effects are measured.
+            history: past decisions shown to the policy.
+            max_tracked: plans watched at the same time for what they save; each costs a search of
+                the minibatch's remote ids.
+            log: where answers are written.
+        """
+        self._controller = controller
+        self._facts = facts
+        self._rank = rank
+        self._decide_every = decide_every
+        self._window = window
+        self._horizon = horizon
+        self._max_tracked = max_tracked
+        self._log = log
+        self._latest: deque[MinibatchCounters] = deque(maxlen=2 * window)
+        self._history: deque[PastDecision] = deque(maxlen=history)
+        self._pending: deque[_Pending] = deque()
+        self._since_replacement = 0
+        self.statistics = DecisionStatistics()
+
+    def after_minibatch(
+        self,
+        counters: MinibatchCounters,
+        cache: SteeredCache,
+        remote_ids: NDArray[np.int64] | None = None,
+    ) -> Decision | None:
+        """Takes account of a minibatch and says what to do before the next one.
+
+        Args:
+            counters: what the minibatch cost, earlier replacements' rows included.
+            cache: asked for its state where a decision is due.
+            remote_ids: distinct remote rows of the minibatch, int64 `[num_rows]`; with them the
+                saving of a replacement is known for decisions of either kind.
+
+        Returns:
+            A decision to carry out now, settings cut to what the run allows, or None to go on as
+            before.
+        """
+        self._latest.append(counters)
+        self._since_replacement += 1
+        self._measure(counters, remote_ids)
+        decision = self._collect(counters.minibatch, cache)
+        if (counters.minibatch + 1) % self._decide_every == 0:
+            asked = self._controller.ask(self._observe(counters.minibatch, cache.policy_state()))
+            self.statistics.add_point(asked=asked)
+            # A synchronous policy has answered by now, an asynchronous one rarely has.
+            newer = self._collect(counters.minibatch, cache)
+            decision = newer if newer is not None else decision
+        return decision
+
+    def close(self) -> None:
+        """Ends the policy; effects that are still being measured are logged as far as they got."""
+        while self._pending:
+            pending = self._pending.popleft()
+            known = pending.meter.num_minibatches > 0
+            self._finish(pending, pending.meter.outcome() if known else None)
+        self._controller.close()
+        if self._log is not None:
+            self._log.close()
+
+    def _observe(self, minibatch: int, state: CacheState) -> Observation:
+        counters = list(self._latest)
+        return Observation(
+            rank=self._rank,
+            minibatch=minibatch,
+            minibatches_since_replacement=self._since_replacement,
+            facts=self._facts,
+            window=sum_window(counters[-self._window :]),
+            before=sum_window(counters[: -self._window]),
+            state=state,
+            history=tuple(self._history),
+        )
+
+    def _collect(self, minibatch: int, cache: SteeredCache) -> Decision | None:
+        answer = self._controller.take(minibatch)
+        if answer is None:
+            return None
+        if answer.status != "valid" or answer.decision is None:
+            self._record(answer, None)
+            return None
+        decision = _within_bounds(answer.decision, self._facts)
+        if decision.replace:
+            self._since_replacement = 0
+        tracked = sum(pending.meter.tracker is not None for pending in self._pending)
+        tracker = None
+        if tracked < self._max_tracked:
+            fraction = 1.0 if decision.fraction is None else decision.fraction
+            tracker = PlanTracker(cache.policy_plan(fraction))
+        meter = EffectMeter(answer.observation.window, tracker)
+        self._pending.append(_Pending(answer, decision, meter))
+        return decision
+
+    def _measure(self, counters: MinibatchCounters, remote_ids: NDArray[np.int64] | None) -> None:
+        for pending in self._pending:
+            pending.meter.add(counters, remote_ids)
+        while self._pending and self._pending[0].meter.num_minibatches >= self._horizon:
+            pending = self._pending.popleft()
+            self._finish(pending, pending.meter.outcome())
+
+    def _finish(self, pending: _Pending, outcome: Outcome | None) -> None:
+        if outcome is not None:
+            past = PastDecision(
+                minibatch=pending.decision.minibatch,
+                replace=pending.decision.replace,
+                hit_rate_change=outcome.hit_rate_change,
+                volume_change=outcome.volume_change,
+            )
+            self._history.append(past)
+            self._controller.feedback(pending.answer.observation, pending.decision, outcome)
+        self._record(pending.answer, outcome)
+
+    def _record(self, answer: Answer, outcome: Outcome | None) -> None:
+        self.statistics.add(answer, outcome)
+        if self._log is not None:
+            self._log.write(answer, outcome)
+
+
+def _within_bounds(decision: Decision, facts: RunFacts) -> Decision:
+    """Cuts the settings of a decision to what the run allows."""
+    lookahead, exchange_every = decision.lookahead, decision.exchange_every
+    if lookahead is not None:
+        lookahead = min(lookahead, facts.max_lookahead) or None
+    if exchange_every is not None:
+        exchange_every = min(exchange_every, facts.max_exchange_every)
+    wire_dtype = decision.wire_dtype
+    if wire_dtype not in WIRE_DTYPES or wire_dtype not in facts.wire_dtypes:
+        wire_dtype = None
+    return dataclasses.replace(
+        decision, lookahead=lookahead, exchange_every=exchange_every, wire_dtype=wire_dtype
+    )
+
+
+def start_steering(config: PolicyConfig, facts: RunFacts, rank_info: RankInfo) -> Steering:
+    """Starts the policy of a config on one rank, logging to the folder of the run if there is one.
+
+    A policy that cannot be built (a missing package, a damaged model) does not stop the run: it is
+    logged and every question counts as failed.
+
+    Raises:
+        ConfigError: if no policy has the name that the config gives.
+    """
+    check_policy_name(config.policy)
+    is_instant = config.policy in _INSTANT_POLICIES
+    controller = PolicyController(
+        lambda: make_policy(config, rank_info),
+        mode="sync" if is_instant else config.policy_mode,
+        max_staleness=config.max_staleness,
+        timeout_s=None if is_instant else config.policy_timeout,
+    )
+    log = None
+    if rank_info.run_dir is not None:
+        log = DecisionLog(rank_info.run_dir / decision_log_name(rank_info.rank))
+    return Steering(
+        controller, facts, rank=rank_info.rank, decide_every=config.decide_every, log=log
+    )

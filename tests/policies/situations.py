@@ -1,0 +1,98 @@
+"""Observations made up for tests, and a toy of the cache that steering talks to."""
+
+import dataclasses
+from typing import Any
+
+import numpy as np
+
+from gnnflow.policies import (
+    CacheState,
+    MinibatchCounters,
+    Observation,
+    PastDecision,
+    ReplacementPlan,
+    RunFacts,
+    Window,
+)
+
+FACTS = RunFacts(
+    scorer="decay",
+    num_parts=4,
+    graph_vertices=60_000,
+    graph_edges=330_000,
+    part_vertices=15_000,
+    halo_vertices=8_000,
+    cache_rows=1_000,
+    row_bytes=512,
+    num_minibatches=200,
+)
+
+
+def make_observation(**changes: Any) -> Observation:
+    """An observation in mid-run; fields of it, its window and its state can be set by name."""
+    observation = Observation(
+        rank=1,
+        minibatch=79,
+        minibatches_since_replacement=12,
+        facts=FACTS,
+        window=Window(
+            minibatches=8,
+            remote_rows=16_000,
+            hit_rows=8_000,
+            filled_rows=0,
+            moved_bytes=8_000 * 512,
+            stall_s=0.4,
+            elapsed_s=1.6,
+        ),
+        before=Window(minibatches=8, remote_rows=16_000, hit_rows=8_800),
+        state=CacheState(
+            occupied_rows=1_000,
+            stale_rows=200,
+            candidate_rows=3_000,
+            incoming_rows=200,
+            outgoing_rows=200,
+            incoming_uses=0.5,
+            outgoing_uses=0.05,
+        ),
+        history=(
+            PastDecision(minibatch=67, replace=True, hit_rate_change=0.03, volume_change=-0.05),
+        ),
+    )
+    for part in ("facts", "window", "state"):
+        record = getattr(observation, part)
+        names = {field.name for field in dataclasses.fields(record)} & set(changes)
+        inner = {name: changes.pop(name) for name in names}
+        observation = dataclasses.replace(
+            observation, **{part: dataclasses.replace(record, **inner)}
+        )
+    return dataclasses.replace(observation, **changes)
+
+
+class ToyCache:
+    """A cache of the ids 0 to 99 that would exchange the first ten for 100 to 109."""
+
+    def __init__(self) -> None:
+        self.rows = set(range(100))
+
+    def policy_state(self) -> CacheState:
+        return CacheState(
+            occupied_rows=len(self.rows),
+            stale_rows=10,
+            candidate_rows=10,
+            incoming_rows=10,
+            outgoing_rows=10,
+            incoming_uses=0.5,
+            outgoing_uses=0.0,
+        )
+
+    def policy_plan(self, fraction: float) -> ReplacementPlan:
+        count = round(10 * fraction)
+        return ReplacementPlan(
+            incoming=np.arange(100, 100 + count), outgoing=np.arange(count, dtype=np.int64)
+        )
+
+
+def counters(minibatch: int, remote: int = 100, hits: int = 50, filled: int = 0) -> Any:
+    return MinibatchCounters(
+        minibatch=minibatch, remote_rows=remote, hit_rows=hits, filled_rows=filled
+    )
