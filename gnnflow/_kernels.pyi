@@ -34,7 +34,7 @@ class Topology:
         original_id: _Ids | None = None,
         edge_id: _Ids | None = None,
     ) -> None:
-        """Sets the arrays of one part; without `original_id` the global ids are the original ones."""
+        """Sets one part; without `original_id` its global ids are the original ids."""
 
     def set_halo(
         self,
@@ -84,8 +84,6 @@ class NeighborSampler:
     """
 
     def __init__(self, topology: Topology, num_threads: int = 1) -> None: ...
-    @property
-    def num_threads(self) -> int: ...
     def sample(
         self,
         seeds: _Ids,
@@ -145,3 +143,132 @@ def gather_rows(
     num_threads: int = 1,
 ) -> None:
     """Copies row `row_of[i]` of `sources[source_of[i]]` to row `i` of `out`, in one pass."""
+
+_Keys = NDArray[np.int32]
+_Slots = NDArray[np.int32]
+_Priorities = NDArray[np.uint32]
+
+class CacheIndex:
+    """Which remote vertex sits in which slot, and what the slots are worth.
+
+    A vertex gets a key, a small number that stays while the vertex is known, so that state by
+    vertex can be an array by key. Larger priorities stay. On equal priorities a cached row stays
+    before an arrived one, then the smaller id.
+    """
+
+    def __init__(self, capacity: int) -> None: ...
+    @property
+    def capacity(self) -> int: ...
+    @property
+    def num_cached(self) -> int: ...
+    @property
+    def num_keys(self) -> int:
+        """One more than the largest key: the length of arrays by key."""
+
+    @property
+    def num_known(self) -> int: ...
+    @property
+    def memory_bytes(self) -> int: ...
+    def known(self, ids: _Ids) -> tuple[_Keys, NDArray[np.int32]]:
+        """Returns the key of each id, and the positions of those that had none until now."""
+
+    def look_up(self, ids: _Ids, minibatch: int) -> tuple[_Keys, _Slots, NDArray[np.int32]]:
+        """Returns key and slot of each id (-1: not cached) and the positions of new vertices.
+
+        Ids of a minibatch must be unique and minibatch numbers must grow.
+        """
+
+    def look_up_keys(self, keys: _Keys, minibatch: int) -> _Slots:
+        """Does the same for vertices whose keys are known."""
+
+    def find_slots(self, ids: _Ids) -> _Slots:
+        """Returns the slot of each id, or -1, and changes nothing."""
+
+    def set_priorities(self, keys: _Keys, priorities: _Priorities) -> None:
+        """Sets the priorities of those that are cached."""
+
+    def replace(
+        self, keys: _Keys, slots: _Slots, priorities: _Priorities, max_evictions: int
+    ) -> tuple[NDArray[np.int32], _Slots, int]:
+        """Takes what `look_up` returned and keeps the best of cached and arrived rows.
+
+        Returns which arrived rows are admitted (counted among the arrived ones, in their order),
+        their slots, and the number of evictions.
+        """
+
+    def assign(self, slots: _Slots, keys: _Keys, priorities: _Priorities) -> int:
+        """Puts vertices into given slots, used ones or the next free ones; returns evictions."""
+
+    def slots_of(self, keys: _Keys) -> _Slots: ...
+    def ids_of(self, keys: _Keys) -> _Ids: ...
+    def cached_keys(self) -> _Keys:
+        """Returns the key in each used slot."""
+
+    def cached_ids(self) -> _Ids:
+        """Returns the global id in each used slot."""
+
+    def last_uses(self) -> NDArray[np.int32]:
+        """Returns the last minibatch that asked for the row of each used slot, or -1."""
+
+    def uncached_keys(self) -> _Keys:
+        """Returns the keys of known vertices that are not cached."""
+
+    def forget(self, keys: _Keys) -> None:
+        """Forgets vertices that are not cached; their keys are given out again."""
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> "CacheIndex": ...
+
+class NextUseWindow:
+    """The next use of every vertex within minibatches that are sampled but not yet used."""
+
+    def __init__(self) -> None: ...
+    @property
+    def num_minibatches(self) -> int: ...
+    @property
+    def num_rows(self) -> int: ...
+    @property
+    def num_distinct_rows(self) -> int: ...
+    @property
+    def memory_bytes(self) -> int: ...
+    def push(self, keys: _Keys) -> _Keys:
+        """Appends a minibatch; returns the keys whose next use was unknown: it is this one."""
+
+    def pop(self) -> _Keys:
+        """Takes out the oldest minibatch and returns its keys."""
+
+    def next_uses(self, keys: _Keys) -> NDArray[np.uint32]:
+        """Returns the number of the minibatch that uses each key next, 2**32 - 1 if unknown."""
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> "NextUseWindow": ...
+
+def copy_rows(
+    out: NDArray[Any],
+    out_rows: NDArray[np.int32],
+    source: NDArray[Any],
+    source_rows: NDArray[np.int32],
+) -> None:
+    """Copies `source[source_rows]` to `out[out_rows]`; rows are bytes of any dtype."""
+
+def plan_rows(
+    ids: _Ids, offsets: _Ids, source_of_part: NDArray[np.uint8]
+) -> tuple[NDArray[np.uint8], _Ids, _Ids, _Ids]:
+    """Tells where the row of each global id comes from.
+
+    Source 255 stands for parts whose rows are elsewhere. Returns the source and the row within the
+    owner's part for each id, then the positions of the rows that are elsewhere, by owner and in
+    the order of the ids, and how many each part owns of those.
+    """
+
+def copy_planned_rows(
+    out: NDArray[Any],
+    sources: Sequence[NDArray[Any]],
+    source_of: NDArray[np.uint8],
+    row_of: _Ids,
+    num_threads: int = 1,
+) -> None:
+    """Does as `gather_rows`, but leaves the rows of `out` alone whose source is 255."""
+
+def place_rows(
+    out: NDArray[Any], positions: _Ids, source: NDArray[Any], num_threads: int = 1
+) -> None:
+    """Copies row `i` of `source` to row `positions[i]` of `out`."""

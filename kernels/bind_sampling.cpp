@@ -1,6 +1,9 @@
 // Python bindings of the topology and the samplers.
 #include <pybind11/stl.h>
 
+#include <mutex>
+#include <shared_mutex>
+
 #include "bindings.h"
 #include "numpy_arrays.h"
 #include "sampler.h"
@@ -9,8 +12,10 @@
 namespace gnnflow {
 namespace {
 
-// A topology with the Python arrays that its pointers borrow from.
+// A topology with the Python arrays that its pointers borrow from. The mutex is taken without the
+// GIL; the lists of arrays are changed under both.
 struct PyTopology {
+  std::shared_mutex mutex;
   std::shared_ptr<Topology> core;
   std::vector<py::object> parts;
   std::vector<py::object> halo;
@@ -58,7 +63,7 @@ SampledArrays to_arrays(Sample&& sample) {
   SampledArrays arrays;
   arrays.vertices = to_numpy(std::move(sample.vertices));
   arrays.indptr = to_numpy(std::move(sample.indptr));
-  arrays.src = to_numpy(std::move(sample.src));
+  arrays.src = to_numpy(std::move(sample.ids_by_position), sample.first_edge);
   arrays.edge_ids = py::none();
   if (sample.with_edge_ids) arrays.edge_ids = to_numpy(std::move(sample.edge_ids));
   arrays.num_seeds = sample.num_sampled_vertices.front();
@@ -67,52 +72,57 @@ SampledArrays to_arrays(Sample&& sample) {
   return arrays;
 }
 
-py::object optional_array(std::vector<int64_t>&& values, bool present) {
-  if (!present) return py::none();
-  return to_numpy(std::move(values));
-}
-
 std::vector<int64_t> to_vector(const py::array& array, const char* name) {
   const py::array_t<int64_t> values = int64_array(array, name);
   return std::vector<int64_t>(values.data(), values.data() + values.size());
 }
 
-// A sampler that keeps its topology's arrays alive.
-struct PySampler {
-  std::shared_ptr<PyTopology> topology;
-  NeighborSampler core;
+// A sampler that keeps its topology's arrays alive and lets in one call at a time.
+class PySampler {
+ public:
+  PySampler(std::shared_ptr<PyTopology> topology, int num_threads)
+      : topology_(std::move(topology)), core_(make_sampler(topology_->core, num_threads)) {}
 
-  PySampler(std::shared_ptr<PyTopology> topology_, int num_threads)
-      : topology(std::move(topology_)), core(topology->core, num_threads) {}
+  // Calls body(sampler) without the GIL; the topology cannot be changed meanwhile.
+  template <typename Body>
+  auto run(const Body& body) {
+    py::gil_scoped_release nogil;
+    const std::unique_lock<std::mutex> only(mutex_, std::try_to_lock);
+    if (!only) {
+      throw std::runtime_error(
+          "this sampler is in use by another thread; give every thread a sampler of its own");
+    }
+    const std::shared_lock<std::shared_mutex> reading(topology_->mutex);
+    return body(*core_);
+  }
+
+ private:
+  const std::shared_ptr<PyTopology> topology_;
+  const std::unique_ptr<NeighborSampler> core_;
+  std::mutex mutex_;
 };
 
 SampledArrays sample_all(PySampler& self, const py::array& seeds,
                          const std::vector<int64_t>& fanouts, uint64_t seed, uint64_t epoch,
                          uint64_t minibatch, bool replace, bool with_edge_ids) {
   const py::array_t<int64_t> ids = int64_array(seeds, "seeds");
-  Sample sample;
-  {
-    py::gil_scoped_release nogil;
-    self.core.start(ids.data(), ids.size(), seed, epoch, minibatch);
+  return to_arrays(self.run([&](NeighborSampler& sampler) {
+    sampler.start(ids.data(), ids.size(), seed, epoch, minibatch);
     for (int64_t fanout : fanouts) {
-      const RemoteFrontier remote = self.core.expand(fanout, replace, with_edge_ids);
+      const RemoteFrontier remote = sampler.expand({fanout, replace}, with_edge_ids);
       if (!remote.ids.empty()) {
-        throw std::invalid_argument("vertex " + std::to_string(remote.ids.front()) +
+        throw std::invalid_argument("vertex " + std::to_string(remote.ids[0]) +
                                     " is not in this topology; sample step by step with "
                                     "start, expand and merge");
       }
     }
-    sample = self.core.finish();
-  }
-  return to_arrays(std::move(sample));
+    return sampler.finish();
+  }));
 }
 
 py::tuple expand(PySampler& self, int64_t fanout, bool replace, bool with_edge_ids) {
-  RemoteFrontier remote;
-  {
-    py::gil_scoped_release nogil;
-    remote = self.core.expand(fanout, replace, with_edge_ids);
-  }
+  RemoteFrontier remote = self.run(
+      [&](NeighborSampler& sampler) { return sampler.expand({fanout, replace}, with_edge_ids); });
   return py::make_tuple(to_numpy(std::move(remote.ids)), to_numpy(std::move(remote.per_owner)));
 }
 
@@ -129,65 +139,96 @@ void merge(PySampler& self, const py::array& counts, const py::array& neighbors,
                             std::to_string(edges.size()));
     }
   }
-  py::gil_scoped_release nogil;
-  self.core.merge(count.data(), count.size(), neighbor.data(), neighbor.size(),
+  self.run([&](NeighborSampler& sampler) {
+    sampler.merge(count.data(), count.size(), neighbor.data(), neighbor.size(),
                   edge_ids ? edges.data() : nullptr);
+  });
 }
 
-py::tuple sample_owned(const PyTopology& topology, const py::array& ids,
+py::tuple sample_owned(PyTopology& topology, const py::array& ids,
                        const py::array& minibatch_numbers, const py::array& segment_sizes,
                        int64_t fanout, uint64_t hop, uint64_t seed, const py::object& epochs,
                        bool replace, bool with_edge_ids, int num_threads) {
   const py::array_t<int64_t> vertices = int64_array(ids, "ids");
-  const std::vector<int64_t> minibatches = to_vector(minibatch_numbers, "minibatch_numbers");
-  const std::vector<int64_t> sizes = to_vector(segment_sizes, "segment_sizes");
-  std::vector<int64_t> epoch_numbers;
+  Segments segments;
+  segments.minibatches = to_vector(minibatch_numbers, "minibatch_numbers");
+  segments.sizes = to_vector(segment_sizes, "segment_sizes");
   if (py::isinstance<py::array>(epochs)) {
-    epoch_numbers = to_vector(epochs.cast<py::array>(), "epochs");
+    segments.epochs = to_vector(epochs.cast<py::array>(), "epochs");
   } else {
-    epoch_numbers.assign(sizes.size(), epochs.cast<int64_t>());
+    segments.epochs.assign(segments.sizes.size(), epochs.cast<int64_t>());
   }
   Neighbors out;
   {
     py::gil_scoped_release nogil;
-    out = sample_neighbors(*topology.core, vertices.data(), vertices.size(), minibatches, sizes,
-                           epoch_numbers, fanout, hop, seed, replace, with_edge_ids, num_threads);
+    const std::shared_lock<std::shared_mutex> reading(topology.mutex);
+    out = sample_neighbors(*topology.core, vertices.data(), vertices.size(), segments,
+                           {fanout, replace}, hop, seed, with_edge_ids, num_threads);
   }
+  py::object edge_ids = py::none();
+  if (with_edge_ids) edge_ids = to_numpy(std::move(out.edge_ids));
   return py::make_tuple(to_numpy(std::move(out.counts)), to_numpy(std::move(out.neighbors)),
-                        optional_array(std::move(out.edge_ids), with_edge_ids));
+                        edge_ids);
 }
 
-void add_halo(PyTopology& self, const py::array& vertex_ids, const py::array& indptr,
-              const py::array& indices, const py::array& original_id,
+// Changes the topology while no sampler reads it.
+template <typename Change>
+void change(PyTopology& topology, const Change& body) {
+  py::gil_scoped_release nogil;
+  const std::unique_lock<std::shared_mutex> writing(topology.mutex);
+  body(*topology.core);
+}
+
+void set_part(PyTopology& self, int64_t part, const py::array& indptr, const py::array& indices,
+              const std::optional<py::array>& original_id,
               const std::optional<py::array>& edge_id) {
-  HaloBlock block;
-  block.vertex_ids = borrow<int64_t>(vertex_ids, "vertex_ids");
-  block.adjacency = borrow_adjacency(indptr, indices, original_id, edge_id);
-  if (vertex_ids.size() != block.adjacency.num_vertices) {
+  const Adjacency adjacency = borrow_adjacency(indptr, indices, original_id, edge_id);
+  change(self, [&](Topology& topology) { topology.set_part(part, adjacency); });
+  self.parts[part] = py::make_tuple(indptr, indices, original_id, edge_id);
+}
+
+void change_halo(PyTopology& self, bool clear, const py::array& vertex_ids, const py::array& indptr,
+                 const py::array& indices, const py::array& original_id,
+                 const std::optional<py::array>& edge_id) {
+  const int64_t* const vertices = borrow<int64_t>(vertex_ids, "vertex_ids");
+  const Adjacency adjacency = borrow_adjacency(indptr, indices, original_id, edge_id);
+  if (vertex_ids.size() != adjacency.num_vertices) {
     throw py::value_error("indptr must have one entry more than vertex_ids: expected " +
                           std::to_string(vertex_ids.size() + 1) + ", got " +
                           std::to_string(indptr.size()));
   }
-  self.core->add_halo(block);
+  change(self, [&](Topology& topology) {
+    if (clear) topology.clear_halo();
+    topology.add_halo(vertices, adjacency);
+  });
+  if (clear) self.halo.clear();
   self.halo.push_back(py::make_tuple(vertex_ids, indptr, indices, original_id, edge_id));
 }
 
 void set_halo(PyTopology& self, const py::array& vertex_ids, const py::array& indptr,
               const py::array& indices, const py::array& original_id,
               const std::optional<py::array>& edge_id) {
-  self.core->clear_halo();
-  self.halo.clear();
-  add_halo(self, vertex_ids, indptr, indices, original_id, edge_id);
+  change_halo(self, true, vertex_ids, indptr, indices, original_id, edge_id);
 }
 
-py::array_t<bool> is_local(const PyTopology& topology, const py::array& ids) {
+void add_halo(PyTopology& self, const py::array& vertex_ids, const py::array& indptr,
+              const py::array& indices, const py::array& original_id,
+              const std::optional<py::array>& edge_id) {
+  change_halo(self, false, vertex_ids, indptr, indices, original_id, edge_id);
+}
+
+py::array_t<bool> is_local(PyTopology& topology, const py::array& ids) {
   const py::array_t<int64_t> vertices = int64_array(ids, "ids");
   py::array_t<bool> result(vertices.size());
   bool* out = result.mutable_data();
   const int64_t* id = vertices.data();
-  for (py::ssize_t i = 0; i < vertices.size(); ++i) {
-    out[i] = id[i] >= 0 && id[i] < topology.core->num_vertices() &&
-             topology.core->locate(id[i]).adjacency != nullptr;
+  const py::ssize_t size = vertices.size();
+  {
+    py::gil_scoped_release nogil;
+    const std::shared_lock<std::shared_mutex> reading(topology.mutex);
+    for (py::ssize_t i = 0; i < size; ++i) {
+      out[i] = topology.core->contains(id[i]) && topology.core->locate(id[i]).found();
+    }
   }
   return result;
 }
@@ -207,15 +248,8 @@ void bind_sampling(py::module_& module) {
       .def_property_readonly("num_parts", [](const PyTopology& t) { return t.core->num_parts(); })
       .def_property_readonly("num_vertices",
                              [](const PyTopology& t) { return t.core->num_vertices(); })
-      .def(
-          "set_part",
-          [](PyTopology& self, int64_t part, const py::array& indptr, const py::array& indices,
-             const std::optional<py::array>& original_id, const std::optional<py::array>& edge_id) {
-            self.core->set_part(part, borrow_adjacency(indptr, indices, original_id, edge_id));
-            self.parts[part] = py::make_tuple(indptr, indices, original_id, edge_id);
-          },
-          py::arg("part"), py::arg("indptr"), py::arg("indices"),
-          py::arg("original_id") = py::none(), py::arg("edge_id") = py::none())
+      .def("set_part", &set_part, py::arg("part"), py::arg("indptr"), py::arg("indices"),
+           py::arg("original_id") = py::none(), py::arg("edge_id") = py::none())
       .def("set_halo", &set_halo, py::arg("vertex_ids"), py::arg("indptr"), py::arg("indices"),
            py::arg("original_id"), py::arg("edge_id") = py::none())
       .def("add_halo", &add_halo, py::arg("vertex_ids"), py::arg("indptr"), py::arg("indices"),
@@ -234,7 +268,6 @@ void bind_sampling(py::module_& module) {
   py::class_<PySampler>(module, "NeighborSampler")
       .def(py::init<std::shared_ptr<PyTopology>, int>(), py::arg("topology"),
            py::arg("num_threads") = 1)
-      .def_property_readonly("num_threads", [](const PySampler& s) { return s.core.num_threads(); })
       .def("sample", &sample_all, py::arg("seeds"), py::arg("fanouts"), py::arg("seed"),
            py::arg("epoch"), py::arg("minibatch"), py::arg("replace") = false,
            py::arg("with_edge_ids") = false)
@@ -243,15 +276,18 @@ void bind_sampling(py::module_& module) {
           [](PySampler& self, const py::array& seeds, uint64_t seed, uint64_t epoch,
              uint64_t minibatch) {
             const py::array_t<int64_t> ids = int64_array(seeds, "seeds");
-            py::gil_scoped_release nogil;
-            self.core.start(ids.data(), ids.size(), seed, epoch, minibatch);
+            self.run([&](NeighborSampler& sampler) {
+              sampler.start(ids.data(), ids.size(), seed, epoch, minibatch);
+            });
           },
           py::arg("seeds"), py::arg("seed"), py::arg("epoch"), py::arg("minibatch"))
       .def("expand", &expand, py::arg("fanout"), py::arg("replace") = false,
            py::arg("with_edge_ids") = false)
       .def("merge", &merge, py::arg("counts"), py::arg("neighbors"),
            py::arg("edge_ids") = py::none())
-      .def("finish", [](PySampler& self) { return to_arrays(self.core.finish()); });
+      .def("finish", [](PySampler& self) {
+        return to_arrays(self.run([](NeighborSampler& sampler) { return sampler.finish(); }));
+      });
 
   module.def("sample_neighbors", &sample_owned, py::arg("topology"), py::arg("ids"),
              py::arg("minibatch_numbers"), py::arg("segment_sizes"), py::arg("fanout"),

@@ -8,6 +8,7 @@
 #include <memory>
 #include <stdexcept>
 #include <string>
+#include <type_traits>
 #include <utility>
 #include <vector>
 
@@ -42,13 +43,17 @@ const T* borrow(const py::array& array, const char* name) {
   return static_cast<const T*>(array.data());
 }
 
-// Moves a vector into a numpy array that owns it.
-template <typename T>
-py::array_t<T> to_numpy(std::vector<T>&& values) {
-  auto* owned = new std::vector<T>(std::move(values));
-  py::capsule capsule(owned, [](void* pointer) { delete static_cast<std::vector<T>*>(pointer); });
-  return py::array_t<T>({static_cast<py::ssize_t>(owned->size())}, {sizeof(T)}, owned->data(),
-                        capsule);
+// Moves a vector or Buffer of values into a numpy array of [first, size) that owns it.
+template <typename Values>
+auto to_numpy(Values&& values, int64_t first = 0) {
+  static_assert(!std::is_reference_v<Values>, "the array takes the values over: std::move them");
+  using T = std::remove_const_t<std::remove_pointer_t<decltype(values.data())>>;
+  auto owned = std::make_unique<Values>(std::move(values));
+  Values* const held = owned.get();
+  py::capsule capsule(held, [](void* pointer) { delete static_cast<Values*>(pointer); });
+  owned.release();
+  return py::array_t<T>({static_cast<py::ssize_t>(held->size()) - first}, {sizeof(T)},
+                        held->data() + first, capsule);
 }
 
 }  // namespace gnnflow

@@ -27,11 +27,15 @@ inline uint64_t bounded(uint64_t bits, uint64_t bound) {
   return static_cast<uint64_t>((static_cast<unsigned __int128>(bits) * bound) >> 64);
 }
 
-// The stream of one vertex: splitmix64 started at the vertex's own state.
+// Where the stream of a vertex begins, within a hop of a minibatch.
+inline uint64_t vertex_state(uint64_t hop_key, int64_t original_id) {
+  return chain(hop_key, static_cast<uint64_t>(original_id));
+}
+
+// The numbers of one vertex: splitmix64 from the vertex's own state.
 class VertexStream {
  public:
-  VertexStream(uint64_t key, int64_t original_id)
-      : state_(chain(key, static_cast<uint64_t>(original_id))) {}
+  explicit VertexStream(uint64_t state) : state_(state) {}
   uint64_t below(uint64_t bound) { return bounded(mix(state_ += kGolden), bound); }
 
  private:

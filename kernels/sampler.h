@@ -3,65 +3,59 @@
 
 #include <cstdint>
 #include <memory>
-#include <unordered_map>
 #include <vector>
 
+#include "buffer.h"
+#include "draw.h"
 #include "topology.h"
 
 namespace gnnflow {
 
 struct Sample {
-  std::vector<int64_t> vertices;  // global ids in order of discovery, seeds first
-  std::vector<int64_t> indptr;    // CSR by destination
-  std::vector<int64_t> src;       // local ids
-  std::vector<int64_t> edge_ids;
+  Buffer<int64_t> vertices;  // global ids in order of discovery, seeds first
+  Buffer<int64_t> indptr;    // CSR by destination
+  Buffer<int64_t>
+      ids_by_position;     // the numbers of the seeds, padding, then the source of every edge
+  int64_t first_edge = 0;  // where the edges begin in ids_by_position
+  Buffer<int64_t> edge_ids;
   bool with_edge_ids = false;
-  std::vector<int64_t> num_sampled_vertices;
-  std::vector<int64_t> num_sampled_edges;
+  std::vector<int64_t> num_sampled_vertices;  // seeds, then per hop
+  std::vector<int64_t> num_sampled_edges;     // per hop
 };
 
-struct Neighbors {
-  std::vector<int64_t> counts;
-  std::vector<int64_t> neighbors;
-  std::vector<int64_t> edge_ids;
-};
-
+// Frontier vertices that are not in the topology.
 struct RemoteFrontier {
-  std::vector<int64_t> ids;  // by owner, then in frontier order
-  std::vector<int64_t> per_owner;
+  Buffer<int64_t> ids;        // by owner, then in frontier order
+  Buffer<int64_t> per_owner;  // [num_parts]
 };
 
+// Holds buffers and tables that minibatches use again. One call at a time.
 class NeighborSampler {
  public:
-  NeighborSampler(std::shared_ptr<const Topology> topology, int num_threads);
-  void start(const int64_t* seeds, int64_t num_seeds, uint64_t seed, uint64_t epoch,
-             uint64_t minibatch);
-  RemoteFrontier expand(int64_t fanout, bool replace, bool with_edge_ids);
-  void merge(const int64_t* counts, int64_t num_counts, const int64_t* neighbors,
-             int64_t num_neighbors, const int64_t* edge_ids);
-  Sample finish();
-  int num_threads() const { return num_threads_; }
-
- private:
-  enum class State { kIdle, kReady, kExpanded };
-  void relabel();
-
-  std::shared_ptr<const Topology> topology_;
-  int num_threads_;
-  State state_ = State::kIdle;
-  uint64_t seed_ = 0, epoch_ = 0, minibatch_ = 0, hop_ = 0;
-  int64_t frontier_begin_ = 0;
-  std::vector<int64_t> remote_positions_;  // frontier position of every remote id, in their order
-  Neighbors local_;                        // counts is -1 where remote
-  std::unordered_map<int64_t, int64_t> local_ids_;
-  Sample sample_;
+  virtual ~NeighborSampler() = default;
+  virtual void start(const int64_t* seeds, int64_t num_seeds, uint64_t seed, uint64_t epoch,
+                     uint64_t minibatch) = 0;
+  // Returns the remote frontier; if it is empty the hop is complete.
+  virtual RemoteFrontier expand(const DrawRule& rule, bool with_edge_ids) = 0;
+  // Adds the answers for the remote frontier, in its order; edge_ids may be null.
+  virtual void merge(const int64_t* counts, int64_t num_counts, const int64_t* neighbors,
+                     int64_t num_neighbors, const int64_t* edge_ids) = 0;
+  virtual Sample finish() = 0;
 };
 
-// The owner's side of one hop: `segment_sizes` of `ids` belong to one minibatch each.
+std::unique_ptr<NeighborSampler> make_sampler(std::shared_ptr<const Topology> topology,
+                                              int num_threads);
+
+// One hop for several minibatches: segment s has segment_sizes[s] of the ids.
+struct Segments {
+  std::vector<int64_t> sizes, minibatches, epochs;
+};
+struct Neighbors {
+  Buffer<int64_t> counts, neighbors, edge_ids;
+};
+// What an owner answers.
 Neighbors sample_neighbors(const Topology& topology, const int64_t* ids, int64_t num_ids,
-                           const std::vector<int64_t>& minibatches,
-                           const std::vector<int64_t>& segment_sizes,
-                           const std::vector<int64_t>& epochs, int64_t fanout, uint64_t hop,
-                           uint64_t seed, bool replace, bool with_edge_ids, int num_threads);
+                           const Segments& segments, const DrawRule& rule, uint64_t hop,
+                           uint64_t seed, bool with_edge_ids, int num_threads);
 
 }  // namespace gnnflow

@@ -2,6 +2,7 @@
 #include "topology.h"
 
 #include <algorithm>
+#include <functional>
 #include <stdexcept>
 #include <string>
 #include <utility>
@@ -9,7 +10,8 @@
 namespace gnnflow {
 namespace {
 
-void check(const Adjacency& adjacency, const std::string& what) {
+// Checks the ends only: the arrays may be mapped and larger than memory.
+void check_ends(const Adjacency& adjacency, const std::string& what) {
   const int64_t first = adjacency.indptr[0];
   const int64_t last = adjacency.indptr[adjacency.num_vertices];
   if (first != 0 || last != adjacency.num_edges) {
@@ -26,23 +28,28 @@ Topology::Topology(std::vector<int64_t> offsets) : offsets_(std::move(offsets)) 
   if (offsets_.size() < 2 || offsets_.front() != 0 ||
       !std::is_sorted(offsets_.begin(), offsets_.end())) {
     throw std::invalid_argument(
-        "offsets must hold at least two ascending numbers that start at 0: the first global id of "
-        "every part and the number of vertices");
+        "offsets must be ascending and start at 0: the first global id of every part, then the "
+        "number of vertices");
   }
-  parts_.resize(offsets_.size() - 1);
+  adjacencies_.resize(offsets_.size() - 1);
 }
 
 int64_t Topology::owner(int64_t global_id) const {
+  if (adjacencies_.size() == 1) return 0;
   return std::upper_bound(offsets_.begin(), offsets_.end(), global_id) - offsets_.begin() - 1;
 }
 
-Located Topology::locate(int64_t global_id) const {
+Location Topology::locate(int64_t global_id) const {
   const int64_t part = owner(global_id);
-  if (parts_[part].is_set()) return {&parts_[part], global_id - offsets_[part]};
-  for (const HaloBlock& block : halo_) {
-    const int64_t* end = block.vertex_ids + block.adjacency.num_vertices;
-    const int64_t* found = std::lower_bound(block.vertex_ids, end, global_id);
-    if (found != end && *found == global_id) return {&block.adjacency, found - block.vertex_ids};
+  if (adjacencies_[part].indptr != nullptr) {
+    return {static_cast<uint32_t>(part), global_id - offsets_[part]};
+  }
+  for (size_t block = 0; block < halo_vertex_ids_.size(); ++block) {
+    const uint32_t index = static_cast<uint32_t>(num_parts() + static_cast<int64_t>(block));
+    const int64_t* begin = halo_vertex_ids_[block];
+    const int64_t* end = begin + adjacencies_[index].num_vertices;
+    const int64_t* found = std::lower_bound(begin, end, global_id);
+    if (found != end && *found == global_id) return {index, found - begin};
   }
   return {};
 }
@@ -56,33 +63,40 @@ void Topology::set_part(int64_t part, const Adjacency& adjacency) {
   if (adjacency.num_vertices != expected) {
     throw std::invalid_argument(
         "part " + std::to_string(part) + " has " + std::to_string(expected) +
-        " vertices by its offsets, but indptr has " + std::to_string(adjacency.num_vertices + 1) +
-        " entries; it needs one more than there are vertices");
+        " vertices by its offsets, so its indptr needs one entry more, got " +
+        std::to_string(adjacency.num_vertices + 1) + "; use the offsets of the same partition");
   }
-  check(adjacency, "part " + std::to_string(part));
-  parts_[part] = adjacency;
+  check_ends(adjacency, "part " + std::to_string(part));
+  adjacencies_[part] = adjacency;
 }
 
-void Topology::clear_halo() { halo_.clear(); }
+void Topology::clear_halo() {
+  adjacencies_.resize(num_parts());
+  halo_vertex_ids_.clear();
+}
 
-void Topology::add_halo(const HaloBlock& block) {
-  check(block.adjacency, "halo");
-  const int64_t* end = block.vertex_ids + block.adjacency.num_vertices;
-  if (std::adjacent_find(block.vertex_ids, end, [](int64_t a, int64_t b) { return a >= b; }) !=
-      end) {
+void Topology::add_halo(const int64_t* vertex_ids, const Adjacency& adjacency) {
+  check_ends(adjacency, "halo");
+  const int64_t* end = vertex_ids + adjacency.num_vertices;
+  if (std::adjacent_find(vertex_ids, end, std::greater_equal<int64_t>()) != end) {
     throw std::invalid_argument("halo: vertex_ids must be sorted and unique; sort them");
   }
-  halo_.push_back(block);
+  adjacencies_.push_back(adjacency);
+  halo_vertex_ids_.push_back(vertex_ids);
 }
 
 bool Topology::has_edge_ids() const {
-  for (const Adjacency& part : parts_) {
-    if (part.is_set() && part.edge_id == nullptr && part.num_edges > 0) return false;
+  return std::all_of(adjacencies_.begin(), adjacencies_.end(), [](const Adjacency& adjacency) {
+    return adjacency.edge_id != nullptr || adjacency.num_edges == 0;
+  });
+}
+
+void check_id(const Topology& topology, int64_t global_id, const char* name) {
+  if (!topology.contains(global_id)) {
+    throw std::invalid_argument(std::string(name) + " must be global ids in [0, " +
+                                std::to_string(topology.num_vertices()) + "), got " +
+                                std::to_string(global_id));
   }
-  for (const HaloBlock& block : halo_) {
-    if (block.adjacency.edge_id == nullptr && block.adjacency.num_edges > 0) return false;
-  }
-  return true;
 }
 
 }  // namespace gnnflow

@@ -8,31 +8,22 @@ namespace gnnflow {
 
 // The CSC arrays of some vertices; pointers are borrowed and may be memory-mapped.
 struct Adjacency {
-  const int64_t* indptr = nullptr;
+  const int64_t* indptr = nullptr;       // null: not set
   const void* indices = nullptr;         // int32_t or int64_t global ids
   bool wide = true;                      // indices are int64_t
   const int64_t* original_id = nullptr;  // null: the global id is the original id
   const int64_t* edge_id = nullptr;      // null: not stored
   int64_t num_vertices = 0;
   int64_t num_edges = 0;
-
-  bool is_set() const { return indptr != nullptr; }
-  int64_t neighbor(int64_t position) const {
-    return wide ? static_cast<const int64_t*>(indices)[position]
-                : static_cast<const int32_t*>(indices)[position];
-  }
-};
-
-// The adjacency of sorted vertices that belong to other parts.
-struct HaloBlock {
-  const int64_t* vertex_ids = nullptr;
-  Adjacency adjacency;
 };
 
 // A vertex found: which adjacency holds it, and its row there.
-struct Located {
-  const Adjacency* adjacency = nullptr;  // null: not in this topology
+struct Location {
+  static constexpr uint32_t kNowhere = UINT32_MAX;
+  uint32_t adjacency = kNowhere;
   int64_t row = 0;
+
+  bool found() const { return adjacency != kNowhere; }
 };
 
 class Topology {
@@ -41,20 +32,29 @@ class Topology {
 
   int64_t num_parts() const { return static_cast<int64_t>(offsets_.size()) - 1; }
   int64_t num_vertices() const { return offsets_.back(); }
-  const std::vector<int64_t>& offsets() const { return offsets_; }
+  bool contains(int64_t global_id) const {
+    return static_cast<uint64_t>(global_id) < static_cast<uint64_t>(num_vertices());
+  }
+  // The part that owns a global id, which must be in range.
   int64_t owner(int64_t global_id) const;
-  Located locate(int64_t global_id) const;
+  Location locate(int64_t global_id) const;
+  // The parts in order, then the halo blocks.
+  const Adjacency& adjacency(uint32_t index) const { return adjacencies_[index]; }
 
   void set_part(int64_t part, const Adjacency& adjacency);
   void clear_halo();
-  void add_halo(const HaloBlock& block);
+  // The adjacency of vertices of other parts; vertex_ids are sorted.
+  void add_halo(const int64_t* vertex_ids, const Adjacency& adjacency);
   // Whether every adjacency that is set has edge ids.
   bool has_edge_ids() const;
 
  private:
   std::vector<int64_t> offsets_;
-  std::vector<Adjacency> parts_;
-  std::vector<HaloBlock> halo_;
+  std::vector<Adjacency> adjacencies_;
+  std::vector<const int64_t*> halo_vertex_ids_;
 };
+
+// Throws with the name of the argument unless the id is in [0, num_vertices).
+void check_id(const Topology& topology, int64_t global_id, const char* name);
 
 }  // namespace gnnflow

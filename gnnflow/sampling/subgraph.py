@@ -47,17 +47,17 @@ class SampledSubgraph:
     @property
     def num_vertices(self) -> int:
         """Number of vertices in the subgraph."""
-        return self.vertices.shape[0]
+        return len(self.vertices)
 
     @property
     def num_edges(self) -> int:
         """Number of edges in the subgraph."""
-        return self.src.shape[0]
+        return len(self.src)
 
     @property
     def num_expanded(self) -> int:
         """Number of vertices whose in-neighbours were sampled: all but the last hop's."""
-        return self.indptr.shape[0] - 1
+        return len(self.indptr) - 1
 
     def edge_index(self) -> NDArray[np.int64]:
         """Returns the edges as PyG takes them: `[2, num_edges]`, sources, then destinations."""

@@ -1,0 +1,253 @@
+// Floyd's draw from neighbour lists, in blocks of vertices so that memory latency overlaps.
+#include "draw.h"
+
+#include <algorithm>
+#include <stdexcept>
+#include <string>
+#include <vector>
+
+#include "random.h"
+
+namespace gnnflow {
+namespace {
+
+// Vertices whose memory is asked for before the first of them is used.
+constexpr int kLocateBlock = 32;
+constexpr int kDrawBlock = 16;
+constexpr int64_t kLine = 64;
+
+// Draws positions of one neighbour list at a time; reused, so that nothing is allocated per vertex.
+class Picker {
+ public:
+  // Writes `count` distinct ascending positions below `degree`. Source: Bentley and Floyd, "A
+  // Sample of Brilliance", 1987.
+  void without_replacement(VertexStream stream, uint32_t degree, uint32_t count, uint32_t* picks) {
+    if (degree <= 64) {
+      uint64_t taken = 0;
+      for (uint32_t last = degree - count; last < degree; ++last) {
+        const uint64_t bit = uint64_t{1} << stream.below(last + 1);
+        taken |= (taken & bit) ? uint64_t{1} << last : bit;
+      }
+      for (uint32_t i = 0; i < count; ++i, taken &= taken - 1) {
+        picks[i] = static_cast<uint32_t>(__builtin_ctzll(taken));
+      }
+      return;
+    }
+    const size_t num_words = (size_t{degree} + 63) / 64;
+    if (taken_.size() < num_words) taken_.resize(num_words, 0);
+    for (uint32_t i = 0, last = degree - count; i < count; ++i, ++last) {
+      uint32_t pick = static_cast<uint32_t>(stream.below(uint64_t{last} + 1));
+      if (taken_[pick / 64] >> (pick % 64) & 1) pick = last;
+      taken_[pick / 64] |= uint64_t{1} << (pick % 64);
+      picks[i] = pick;
+    }
+    if (num_words <= 2 * size_t{count}) {  // reading the bits in order beats sorting
+      for (size_t word = 0; word < num_words; ++word) {
+        for (uint64_t bits = taken_[word]; bits != 0; bits &= bits - 1) {
+          *picks++ = static_cast<uint32_t>(word * 64 + __builtin_ctzll(bits));
+        }
+        taken_[word] = 0;
+      }
+      return;
+    }
+    for (uint32_t i = 0; i < count; ++i) taken_[picks[i] / 64] = 0;
+    sort(picks, count);
+  }
+
+  void with_replacement(VertexStream stream, uint32_t degree, uint32_t count, uint32_t* picks) {
+    for (uint32_t i = 0; i < count; ++i) picks[i] = static_cast<uint32_t>(stream.below(degree));
+    sort(picks, count);
+  }
+
+  // Room for the positions of one block of vertices.
+  std::vector<uint32_t>& picks() { return picks_; }
+
+ private:
+  static void sort(uint32_t* picks, uint32_t count) {
+    if (count > 32) {
+      std::sort(picks, picks + count);
+      return;
+    }
+    for (uint32_t i = 1; i < count; ++i) {
+      const uint32_t pick = picks[i];
+      uint32_t at = i;
+      for (; at > 0 && picks[at - 1] > pick; --at) picks[at] = picks[at - 1];
+      picks[at] = pick;
+    }
+  }
+
+  std::vector<uint64_t> taken_;  // all zero between calls
+  std::vector<uint32_t> picks_;
+};
+
+template <typename Key, typename Index>
+bool copy_row(const Index* from, int64_t count, int64_t num_vertices, Key* to) {
+  uint64_t largest = 0;
+  for (int64_t i = 0; i < count; ++i) {
+    const uint64_t id = static_cast<uint64_t>(static_cast<int64_t>(from[i]));
+    largest = std::max(largest, id);
+    to[i] = static_cast<Key>(id);
+  }
+  return largest < static_cast<uint64_t>(num_vertices) || count == 0;
+}
+
+template <typename Key, typename Index>
+bool copy_picks(const Index* from, const uint32_t* picks, int64_t count, int64_t num_vertices,
+                Key* to) {
+  uint64_t largest = 0;
+  for (int64_t i = 0; i < count; ++i) {
+    const uint64_t id = static_cast<uint64_t>(static_cast<int64_t>(from[picks[i]]));
+    largest = std::max(largest, id);
+    to[i] = static_cast<Key>(id);
+  }
+  return largest < static_cast<uint64_t>(num_vertices) || count == 0;
+}
+
+void prefetch_row(const Adjacency& adjacency, const Row& row) {
+  const char* begin =
+      static_cast<const char*>(adjacency.indices) + row.begin * (adjacency.wide ? 8 : 4);
+  const int64_t bytes = int64_t{row.degree} * (adjacency.wide ? 8 : 4);
+  for (int64_t offset = 0; offset < std::min<int64_t>(bytes, 4 * kLine); offset += kLine) {
+    __builtin_prefetch(begin + offset);
+  }
+  if (bytes > 0) __builtin_prefetch(begin + bytes - 1);
+}
+
+void prefetch_picks(const Adjacency& adjacency, const Row& row, const uint32_t* picks,
+                    int64_t count) {
+  const int64_t width = adjacency.wide ? 8 : 4;
+  if (int64_t{row.degree} * width <= 4 * kLine) {
+    prefetch_row(adjacency, row);
+    return;
+  }
+  const char* begin = static_cast<const char*>(adjacency.indices) + row.begin * width;
+  for (int64_t i = 0; i < count; ++i) __builtin_prefetch(begin + picks[i] * width);
+}
+
+[[noreturn]] void throw_bad_neighbor(const Topology& topology, const char* from) {
+  throw std::invalid_argument(std::string(from) + " holds a neighbour that is not in [0, " +
+                              std::to_string(topology.num_vertices()) +
+                              "); check the partition with --verify");
+}
+
+}  // namespace
+
+void check_rule(const Topology& topology, const DrawRule& rule, bool with_edge_ids) {
+  if (rule.fanout < -1 || rule.fanout > UINT32_MAX) {
+    throw std::invalid_argument("fanout must be -1 (all neighbours) or in [0, 4294967295], got " +
+                                std::to_string(rule.fanout));
+  }
+  if (with_edge_ids && !topology.has_edge_ids()) {
+    throw std::invalid_argument(
+        "with_edge_ids needs edge ids in every part; partition the graph with edge ids");
+  }
+}
+
+Located locate_rows(const Topology& topology, const int64_t* ids, int64_t num_ids, const char* name,
+                    uint64_t hop_key, const DrawRule& rule, Row* rows) {
+  Location at[kLocateBlock];
+  Located located;
+  for (int64_t first = 0; first < num_ids; first += kLocateBlock) {
+    const int64_t size = std::min<int64_t>(kLocateBlock, num_ids - first);
+    for (int64_t i = 0; i < size; ++i) {
+      check_id(topology, ids[first + i], name);
+      at[i] = topology.locate(ids[first + i]);
+      if (!at[i].found()) continue;
+      const Adjacency& adjacency = topology.adjacency(at[i].adjacency);
+      __builtin_prefetch(adjacency.indptr + at[i].row);
+      if (adjacency.original_id != nullptr) __builtin_prefetch(adjacency.original_id + at[i].row);
+    }
+    for (int64_t i = 0; i < size; ++i) {
+      Row& row = rows[first + i];
+      if (!at[i].found()) {
+        row = {0, 0, 0, Row::kAnswered};
+        ++located.num_remote;
+        continue;
+      }
+      const Adjacency& adjacency = topology.adjacency(at[i].adjacency);
+      const int64_t begin = adjacency.indptr[at[i].row];
+      const int64_t end = adjacency.indptr[at[i].row + 1];
+      if (begin < 0 || end < begin || end > adjacency.num_edges || end - begin > UINT32_MAX) {
+        throw std::invalid_argument("the neighbour list of vertex " +
+                                    std::to_string(ids[first + i]) +
+                                    " must lie within the indices and have at most 4294967295 "
+                                    "entries, got positions " +
+                                    std::to_string(begin) + " to " + std::to_string(end) +
+                                    "; check the partition with --verify");
+      }
+      const int64_t original =
+          adjacency.original_id != nullptr ? adjacency.original_id[at[i].row] : ids[first + i];
+      row = {begin, vertex_state(hop_key, original), static_cast<uint32_t>(end - begin),
+             at[i].adjacency};
+      located.num_edges += rule.count(end - begin);
+    }
+  }
+  return located;
+}
+
+template <typename Key>
+void draw_rows(const Topology& topology, const DrawRule& rule, const Answers& answers,
+               const Row* rows, int64_t num_rows, Key* neighbors, int64_t* edge_ids) {
+  thread_local Picker picker;
+  const int64_t num_vertices = topology.num_vertices();
+  Adjacency answered;
+  answered.indices = answers.neighbors;
+  answered.edge_id = answers.edge_ids;
+  std::vector<uint32_t>& picks = picker.picks();
+  size_t pick_begin[kDrawBlock];
+  for (int64_t first = 0; first < num_rows; first += kDrawBlock) {
+    const int64_t size = std::min<int64_t>(kDrawBlock, num_rows - first);
+    const Row* block = rows + first;
+    size_t num_picks = 0;
+    for (int64_t i = 0; i < size; ++i) {
+      const Row& row = block[i];
+      const bool is_answer = row.adjacency == Row::kAnswered;
+      const Adjacency& adjacency = is_answer ? answered : topology.adjacency(row.adjacency);
+      const uint32_t count = static_cast<uint32_t>(row.count(rule));
+      pick_begin[i] = num_picks;
+      if (is_answer || rule.fanout < 0 || (!rule.replace && count == row.degree)) {
+        prefetch_row(adjacency, row);
+        continue;
+      }
+      num_picks += count;
+      if (picks.size() < num_picks) picks.resize(std::max(num_picks, 2 * picks.size()));
+      uint32_t* own = picks.data() + pick_begin[i];
+      if (rule.replace) {
+        picker.with_replacement(VertexStream(row.state), row.degree, count, own);
+      } else {
+        picker.without_replacement(VertexStream(row.state), row.degree, count, own);
+      }
+      prefetch_picks(adjacency, row, own, count);
+    }
+    for (int64_t i = 0; i < size; ++i) {
+      const Row& row = block[i];
+      const bool is_answer = row.adjacency == Row::kAnswered;
+      const Adjacency& adjacency = is_answer ? answered : topology.adjacency(row.adjacency);
+      const int64_t count = row.count(rule);
+      const bool whole = is_answer || rule.fanout < 0 || (!rule.replace && count == row.degree);
+      const uint32_t* own = picks.data() + pick_begin[i];
+      const auto copy = [&](const auto* indices) {
+        return whole ? copy_row(indices + row.begin, count, num_vertices, neighbors)
+                     : copy_picks(indices + row.begin, own, count, num_vertices, neighbors);
+      };
+      if (!(adjacency.wide ? copy(static_cast<const int64_t*>(adjacency.indices))
+                           : copy(static_cast<const int32_t*>(adjacency.indices)))) {
+        throw_bad_neighbor(topology, is_answer ? "the owner's answer" : "indices");
+      }
+      neighbors += count;
+      if (edge_ids == nullptr) continue;
+      const int64_t* from = adjacency.edge_id + row.begin;
+      for (int64_t k = 0; k < count; ++k) edge_ids[k] = from[whole ? k : own[k]];
+      edge_ids += count;
+    }
+  }
+}
+
+template void draw_rows(const Topology&, const DrawRule&, const Answers&, const Row*, int64_t,
+                        int64_t*, int64_t*);
+template void draw_rows(const Topology&, const DrawRule&, const Answers&, const Row*, int64_t,
+                        uint32_t*, int64_t*);
+template void draw_rows(const Topology&, const DrawRule&, const Answers&, const Row*, int64_t,
+                        uint64_t*, int64_t*);
+
+}  // namespace gnnflow

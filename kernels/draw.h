@@ -1,0 +1,59 @@
+// Draws the neighbours of vertices whose adjacency is here; for samplers and for answers to others.
+#pragma once
+
+#include <cstdint>
+
+#include "topology.h"
+
+namespace gnnflow {
+
+struct DrawRule {
+  int64_t fanout;  // -1: all neighbours
+  bool replace;
+
+  int64_t count(int64_t degree) const {
+    if (fanout < 0) return degree;
+    if (replace) return degree > 0 ? fanout : 0;
+    return degree < fanout ? degree : fanout;
+  }
+};
+
+// Throws unless the rule can be used on this topology.
+void check_rule(const Topology& topology, const DrawRule& rule, bool with_edge_ids);
+
+// A vertex about to be expanded: its neighbour list and the state of its random stream.
+struct Row {
+  static constexpr uint32_t kAnswered = Location::kNowhere;
+  int64_t begin;       // of its neighbours in the adjacency
+  uint64_t state;      // of its stream
+  uint32_t degree;     // neighbours it has
+  uint32_t adjacency;  // kAnswered: `begin` and `degree` refer to what its owner answered
+
+  int64_t count(const DrawRule& rule) const {
+    return adjacency == kAnswered ? degree : rule.count(degree);
+  }
+};
+
+// What the owners of vertices elsewhere answered; all of it is taken.
+struct Answers {
+  const int64_t* neighbors = nullptr;
+  const int64_t* edge_ids = nullptr;
+};
+
+struct Located {
+  int64_t num_edges = 0;   // the sum of the counts
+  int64_t num_remote = 0;  // rows that are not in the topology
+};
+
+// Finds the rows of global ids; those not in the topology become kAnswered rows of degree 0.
+// `name` is the argument that an error message blames.
+Located locate_rows(const Topology& topology, const int64_t* ids, int64_t num_ids, const char* name,
+                    uint64_t hop_key, const DrawRule& rule, Row* rows);
+
+// Writes the drawn neighbours of the rows, one after the other and in the order of each list, and
+// their edge ids unless that pointer is null. Key is an integer that holds every global id.
+template <typename Key>
+void draw_rows(const Topology& topology, const DrawRule& rule, const Answers& answers,
+               const Row* rows, int64_t num_rows, Key* neighbors, int64_t* edge_ids);
+
+}  // namespace gnnflow
