@@ -272,3 +272,63 @@ def place_rows(
     out: NDArray[Any], positions: _Ids, source: NDArray[Any], num_threads: int = 1
 ) -> None:
     """Copies row `i` of `source` to row `positions[i]` of `out`."""
+
+# Partitioning: neighbour lists by counting sort, and the streaming partitioner.
+
+def count_ids(ids: _Indices, new_id: _Indices | None, counts: _Ids) -> None:
+    """Adds one to `counts[new_id[id]]` for every id, or to `counts[id]` without `new_id`."""
+
+def scatter_edges(
+    keys: _Indices,
+    values: _Indices,
+    new_id: _Indices | None,
+    cursor: _Ids,
+    entries: _Indices,
+    edge_ids: _Ids | None,
+    first_edge: int,
+) -> None:
+    """Puts every value at the end of its key's list, `cursor[key]`, which moves on by one.
+
+    Both are renumbered by `new_id` first. `edge_ids` gets `first_edge` and so on.
+    """
+
+def count_both_ends(sources: _Indices, destinations: _Indices, counts: _Ids) -> None:
+    """Adds one to `counts` of both ends of every edge that is no self loop."""
+
+def scatter_both_ends(
+    sources: _Indices, destinations: _Indices, cursor: _Ids, entries: _Indices
+) -> None:
+    """Puts each end of every edge that is no self loop into the list of the other end."""
+
+def sort_lists(
+    indptr: _Ids, entries: _Indices, edge_ids: _Ids | None, num_threads: int = 1
+) -> _Ids:
+    """Sorts each list in place and drops repeats; returns how many entries each has left.
+
+    Of equal entries the edge id of the first is kept.
+    """
+
+def pack_lists(
+    indptr: _Ids, entries: _Indices, out_indptr: _Ids, out: _Indices, num_threads: int = 1
+) -> None:
+    """Copies the first entries of each list, as many as `out_indptr` has room for, to `out`."""
+
+def induce_lists(
+    indptr: _Ids, entries: _Indices, vertices: _Indices, new_id: _Indices
+) -> tuple[_Ids, _Indices]:
+    """Returns the lists of some vertices with only those entries whose `new_id` is not negative."""
+
+def ldg_pass(
+    indptr: _Ids,
+    neighbors: _Indices,
+    weights: NDArray[np.int32],
+    order: _Indices,
+    capacity: NDArray[np.float64],
+    part: NDArray[np.int32],
+    load: _Ids,
+) -> int:
+    """Moves every vertex, in the given order, to the part with most neighbours and room.
+
+    `part` holds -1 for vertices not placed yet; `load` `[num_parts * num_constraints]` is what the
+    parts hold of each constraint. Both are updated. Returns how many vertices changed their part.
+    """

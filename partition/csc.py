@@ -1,12 +1,17 @@
 """In-neighbour lists from an edge list, in the order of the input."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from gnnflow import _kernels
 from gnnflow.partition.book import IntArray
+from gnnflow.partition.progress import Progress, silent
+
+_CHUNK_EDGES = 1 << 21
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,24 +27,65 @@ class Csc:
 
 
 def id_dtype(num_vertices: int) -> np.dtype[Any]:
-    """Returns the smallest of int32 and int64 that holds every vertex id."""
+    """Returns the smaller of int32 and int64 that holds every vertex id."""
     return np.dtype(np.int32 if num_vertices <= np.iinfo(np.int32).max else np.int64)
 
 
-def build_csc(edges: npt.NDArray[Any], new_id: npt.NDArray[Any], *, keep_edge_ids: bool) -> Csc:
+def indptr_of(counts: IntArray) -> IntArray:
+    """Returns where lists of these lengths start, and where the last ends."""
+    indptr = np.zeros(len(counts) + 1, dtype=np.int64)
+    np.cumsum(counts, out=indptr[1:])
+    return indptr
+
+
+def edge_chunks(
+    edges: npt.NDArray[Any], stage: str, progress: Progress
+) -> Iterator[tuple[int, npt.NDArray[Any], npt.NDArray[Any]]]:
+    """Yields `(first edge, sources, destinations)`, contiguous, a few million edges at a time."""
+    num_edges = edges.shape[1]
+    for start in range(0, num_edges, _CHUNK_EDGES):
+        stop = min(num_edges, start + _CHUNK_EDGES)
+        chunk = edges[:, start:stop]
+        yield start, np.ascontiguousarray(chunk[0]), np.ascontiguousarray(chunk[1])
+        progress(stage, stop, num_edges)
+
+
+def count_in_degrees(
+    edges: npt.NDArray[Any], num_vertices: int, progress: Progress = silent
+) -> IntArray:
+    """Returns int64 `[num_vertices]`: how many edges end at each vertex."""
+    in_degree = np.zeros(num_vertices, dtype=np.int64)
+    for _, _, destinations in edge_chunks(edges, "counting edges", progress):
+        _kernels.count_ids(destinations, None, in_degree)
+    return in_degree
+
+
+def build_csc(
+    edges: npt.NDArray[Any],
+    in_degree: IntArray,
+    new_id: npt.NDArray[Any],
+    *,
+    keep_edge_ids: bool,
+    progress: Progress = silent,
+) -> Csc:
     """Sorts edges by destination, keeping the input order within a list.
 
     Args:
-        edges: `[2, num_edges]`, sources and destinations in original ids.
-        new_id: `[num_vertices]`, original to new id.
+        edges: int32 or int64 `[2, num_edges]`, sources and destinations in original ids.
+        in_degree: int64 `[num_vertices]`, by original id.
+        new_id: int32 or int64 `[num_vertices]`, original to new id.
         keep_edge_ids: Whether to return where each edge was in the input.
+        progress: Told about the edges done.
 
     Returns:
         Lists by new destination id, of new source ids.
     """
-    destinations = new_id[edges[1]]
-    order = np.argsort(destinations, kind="stable")
-    indptr = np.zeros(len(new_id) + 1, dtype=np.int64)
-    np.cumsum(np.bincount(destinations, minlength=len(new_id)), out=indptr[1:])
-    indices = new_id[edges[0]][order].astype(id_dtype(len(new_id)))
-    return Csc(indptr, indices, order if keep_edge_ids else None)
+    counts = np.empty_like(in_degree)
+    counts[new_id] = in_degree
+    indptr = indptr_of(counts)
+    cursor = indptr[:-1].copy()
+    indices = np.empty(edges.shape[1], dtype=new_id.dtype)
+    edge_id = np.empty(edges.shape[1], dtype=np.int64) if keep_edge_ids else None
+    for first, sources, destinations in edge_chunks(edges, "sorting edges", progress):
+        _kernels.scatter_edges(destinations, sources, new_id, cursor, indices, edge_id, first)
+    return Csc(indptr, indices, edge_id)

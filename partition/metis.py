@@ -1,14 +1,16 @@
 """The `metis` method: multilevel k-way partitioning with several balance constraints.
 
 Source: Karypis and Kumar, "Multilevel algorithms for multi-constraint graph partitioning",
-Supercomputing 1998. The library is METIS 5.2, called through ctypes: its options are numbered
-as in `metis.h` of that release, which older Python bindings get wrong.
+Supercomputing 1998; the library is METIS 5.2 of the package cmeel-metis.
 """
 
-import ctypes
+import json
+import subprocess
 import sys
+from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import PackageNotFoundError, distribution
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,99 +19,129 @@ import numpy.typing as npt
 from gnnflow.errors import DataError, GnnflowError
 from gnnflow.partition.adjacency import Adjacency
 
-IMBALANCE = 1.05
-"""Largest part over mean part that METIS may leave, for each constraint."""
-
-_INT32_MAX = np.iinfo(np.int32).max
-_NUM_OPTIONS = 40
-_OPTION_SEED = 9
-_RETURN_CODES = {-2: "erroneous input", -3: "not enough memory", -4: "an internal error"}
+_INT32_MAX = int(np.iinfo(np.int32).max)
 _OK = 1
+_RETURN_CODES = {-2: "it refused its input", -3: "not enough memory", -4: "an internal error"}
+_REMEDY = "use --method ldg, which needs less memory"
 
 
-def cut_with_metis(
-    adjacency: Adjacency, vertex_weights: npt.NDArray[np.int32], num_parts: int, seed: int
-) -> npt.NDArray[np.int32]:
+@dataclass(frozen=True, slots=True)
+class MetisRun:
+    """What a call of METIS gave and cost."""
+
+    part: npt.NDArray[np.int32]
+    """int32 `[num_vertices]`: the part of each vertex. A part may be empty."""
+    metis_s: float
+    """Seconds inside METIS."""
+    peak_memory_bytes: int
+    """Largest resident memory of METIS's process, 0 where the system does not tell."""
+
+
+def run_metis(
+    adjacency: Adjacency,
+    vertex_weights: npt.NDArray[np.int32],
+    num_parts: int,
+    *,
+    seed: int,
+    imbalance: float,
+    scratch: Path,
+    on_disk: bool = True,
+) -> MetisRun:
     """Cuts few edges while every constraint stays balanced.
 
     Args:
         adjacency: The graph.
-        vertex_weights: int32 `[num_vertices, num_constraints]`, not negative; each column is
-            balanced between the parts to within 5 % where the graph allows it.
-        num_parts: Number of parts.
+        vertex_weights: int32 `[num_vertices, num_constraints]`, not negative, no column all 0.
+        num_parts: Number of parts, at least 2 and at most the number of vertices.
         seed: Seed of METIS.
-
-    Returns:
-        int32 `[num_vertices]`: the part of each vertex. A part may be empty.
+        imbalance: Largest part over mean part that METIS may leave, for each constraint.
+        scratch: Folder for METIS's files.
+        on_disk: Let METIS keep coarse graphs that it is not working on in files: about half the
+            memory for a large graph.
 
     Raises:
         DataError: If the graph is too large for METIS's 32-bit indices.
         GnnflowError: If METIS is not installed or fails.
     """
-    num_vertices = adjacency.num_vertices
-    if max(num_vertices, len(adjacency.neighbors)) > _INT32_MAX:
+    num_entries = len(adjacency.neighbors)
+    largest = max(num_entries, int(vertex_weights.sum(axis=0, dtype=np.int64).max(initial=0)))
+    if largest > _INT32_MAX:
         raise DataError(
-            f"METIS holds at most {_INT32_MAX} adjacency entries, this graph has "
-            f"{len(adjacency.neighbors)}; use --method ldg"
+            f"METIS counts to {_INT32_MAX}, and this graph has {num_entries} adjacency entries "
+            f"and constraints of up to {largest}; use --method ldg"
         )
-    if num_parts == 1:
-        return np.zeros(num_vertices, dtype=np.int32)
-    library = _library()
-    options = np.empty(_NUM_OPTIONS, dtype=np.int32)
-    library.METIS_SetDefaultOptions(_pointer(options))
-    options[_OPTION_SEED] = seed % _INT32_MAX
-    xadj = adjacency.indptr.astype(np.int32)
-    adjncy = np.ascontiguousarray(adjacency.neighbors, dtype=np.int32)
-    edge_weights = np.ascontiguousarray(adjacency.weights, dtype=np.int32)
-    weights = np.ascontiguousarray(vertex_weights, dtype=np.int32)
-    allowed = np.full(weights.shape[1], IMBALANCE, dtype=np.float32)
-    part = np.zeros(num_vertices, dtype=np.int32)
-    cut = ctypes.c_int32()
-    code = library.METIS_PartGraphKway(
-        ctypes.byref(ctypes.c_int32(num_vertices)),
-        ctypes.byref(ctypes.c_int32(weights.shape[1])),
-        _pointer(xadj),
-        _pointer(adjncy),
-        _pointer(weights),
-        None,
-        _pointer(edge_weights),
-        ctypes.byref(ctypes.c_int32(num_parts)),
-        None,
-        _pointer(allowed),
-        _pointer(options),
-        ctypes.byref(cut),
-        _pointer(part),
+    neighbors = adjacency.neighbors
+    if not isinstance(neighbors, np.memmap) or neighbors.dtype != np.int32:
+        (scratch / "neighbors_copy").unlink(missing_ok=True)
+        neighbors.astype(np.int32).tofile(scratch / "neighbors_copy")
+        neighbors_path = scratch / "neighbors_copy"
+    else:
+        neighbors_path = Path(str(neighbors.filename))
+    adjacency.indptr.astype(np.int32).tofile(scratch / "xadj")
+    vertex_weights.tofile(scratch / "vertex_weights")
+    np.zeros(adjacency.num_vertices, dtype=np.int32).tofile(scratch / "part")
+    gklib, metis = _libraries()
+    job = {
+        "gklib": gklib,
+        "metis": metis,
+        "neighbors": str(neighbors_path.absolute()),
+        "num_vertices": adjacency.num_vertices,
+        "num_constraints": vertex_weights.shape[1],
+        "num_parts": num_parts,
+        "seed": seed % _INT32_MAX,
+        "imbalance": imbalance,
+        "on_disk": int(on_disk),
+    }
+    result = _run_process(job, scratch)
+    if result["code"] != _OK:
+        reason = _RETURN_CODES.get(result["code"], f"return code {result['code']}")
+        raise GnnflowError(f"METIS failed on {_size(job, num_entries)}: {reason}; {_REMEDY}")
+    part = np.fromfile(scratch / "part", dtype=np.int32)
+    return MetisRun(part, result["metis_s"], result["peak_memory_bytes"])
+
+
+def _run_process(job: dict[str, Any], scratch: Path) -> dict[str, Any]:
+    result_path = scratch / "result.json"
+    result_path.unlink(missing_ok=True)
+    script = Path(__file__).with_name("metis_process.py").absolute()
+    finished = subprocess.run(
+        [sys.executable, "-I", "-S", str(script), json.dumps(job)],
+        cwd=scratch,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        errors="replace",
+        check=False,
     )
-    if code != _OK:
-        reason = _RETURN_CODES.get(code, f"code {code}")
-        raise GnnflowError(
-            f"METIS failed on {num_vertices} vertices and {len(adjncy)} adjacency entries: "
-            f"{reason}; use --method ldg, which needs less memory"
-        )
-    return part
+    if finished.returncode or not result_path.exists():
+        said = (
+            finished.stderr.strip() or finished.stdout.strip() or "it said nothing"
+        ).splitlines()
+        cause = f"exit code {finished.returncode}"
+        if finished.returncode < 0:
+            cause = f"signal {-finished.returncode}, as when memory runs out"
+        raise GnnflowError(f"METIS ended with {cause} on {_size(job)} ({said[-1]}); {_REMEDY}")
+    result: dict[str, Any] = json.loads(result_path.read_text(encoding="utf-8"))
+    return result
 
 
-def _pointer(array: npt.NDArray[Any]) -> ctypes.c_void_p:
-    return array.ctypes.data_as(ctypes.c_void_p)
+def _size(job: dict[str, Any], num_entries: int | None = None) -> str:
+    entries = "" if num_entries is None else f" and {num_entries} adjacency entries"
+    return f"{job['num_vertices']} vertices{entries} in {job['num_parts']} parts"
 
 
 @cache
-def _library() -> ctypes.CDLL:
-    """Loads METIS of the package cmeel-metis, or else one that the system's loader finds."""
+def _libraries() -> tuple[str, str]:
+    """Finds libGKlib and libmetis of the package cmeel-metis."""
     suffix = "dylib" if sys.platform == "darwin" else "so"
     try:
         installed = distribution("cmeel-metis")
-    except PackageNotFoundError:
-        name = f"libmetis.{suffix}"
-    else:
-        # The wheel's libmetis looks for libGKlib in a folder that does not exist, so that
-        # library must be there first, with its symbols visible to all.
-        gklib = installed.locate_file(f"cmeel.prefix/lib/libGKlib.{suffix}")
-        ctypes.CDLL(str(gklib), mode=ctypes.RTLD_GLOBAL)
-        name = str(installed.locate_file(f"cmeel.prefix/lib/libmetis.{suffix}"))
-    try:
-        return ctypes.CDLL(name)
-    except OSError as error:
+    except PackageNotFoundError as error:
         raise GnnflowError(
-            f"cannot load the METIS library ({error}): pip install cmeel-metis, or use --method ldg"
+            "the METIS library is not installed: pip install cmeel-metis, or use --method ldg"
         ) from error
+    # The wheel's libmetis looks for libGKlib in a folder that does not exist, so whoever loads it
+    # must load that first, with its symbols visible to all.
+    folder = "cmeel.prefix/lib"
+    gklib = installed.locate_file(f"{folder}/libGKlib.{suffix}")
+    return str(gklib), str(installed.locate_file(f"{folder}/libmetis.{suffix}"))

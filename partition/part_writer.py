@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from gnnflow import _kernels
 from gnnflow.datasets.row_source import RowSource
 from gnnflow.partition.assignment import Assignment
 from gnnflow.partition.book import IntArray
@@ -17,7 +18,8 @@ from gnnflow.partition.manifest import FileSpec, part_folder
 from gnnflow.partition.npy_writer import NpyWriter, write_array
 from gnnflow.partition.progress import Progress
 
-_CHUNK_BYTES = 1 << 25
+_CHUNK_BYTES = 1 << 24
+_CHUNK_EDGES = 1 << 20
 
 
 @dataclass(slots=True)
@@ -52,6 +54,8 @@ class PartWriter:
         self._csc = csc
         self._halo_hops = halo_hops
         self._num_parts = assignment.book.num_parts
+        sizes = np.diff(assignment.book.offsets)
+        self._owner = np.repeat(np.arange(self._num_parts, dtype=assignment.global_id.dtype), sizes)
         for part_id in range(self._num_parts):
             (root / part_folder(part_id)).mkdir()
 
@@ -151,15 +155,15 @@ class PartWriter:
     def _neighbors_outside(self, indices: npt.NDArray[Any], inside: Any) -> IntArray:
         """Distinct ids among `indices` that are not in the range or set `inside`, ascending."""
         seen = np.zeros(self._assignment.book.num_vertices, dtype=np.bool_)
-        seen[indices] = True
+        # NumPy widens an index array to 64 bits before it uses it, so it gets a piece at a time.
+        for start in range(0, len(indices), _CHUNK_EDGES):
+            seen[indices[start : start + _CHUNK_EDGES]] = True
         seen[inside] = False
         return np.flatnonzero(seen)
 
     def _count_owners(self, indices: npt.NDArray[Any]) -> IntArray:
         counts = np.zeros(self._num_parts, dtype=np.int64)
-        for start in range(0, len(indices), _CHUNK_BYTES):
-            owners = self._assignment.book.owner(indices[start : start + _CHUNK_BYTES])
-            counts += np.bincount(owners, minlength=self._num_parts)
+        _kernels.count_ids(indices, self._owner, counts)
         return counts
 
     def _write_halo_topology(
@@ -204,8 +208,8 @@ def _positions_of_lists(indptr: IntArray, vertices: IntArray) -> tuple[IntArray,
 
 def _write_as_int64(path: Path, ids: npt.NDArray[Any]) -> FileSpec:
     with NpyWriter(path, np.int64, ids.shape) as writer:
-        for start in range(0, len(ids), _CHUNK_BYTES // 8):
-            writer.append(ids[start : start + _CHUNK_BYTES // 8])
+        for start in range(0, len(ids), _CHUNK_EDGES):
+            writer.append(ids[start : start + _CHUNK_EDGES])
         return writer.finish()
 
 

@@ -1,21 +1,21 @@
 """The way from a raw graph to a partition folder."""
 
-import resource
-import sys
+import os
+import shutil
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 
 from gnnflow.config import PartitionConfig
 from gnnflow.datasets.raw_graph import RawGraph
 from gnnflow.errors import ConfigError
-from gnnflow.partition.adjacency import Adjacency, build_adjacency, induced
 from gnnflow.partition.assignment import Assignment
-from gnnflow.partition.csc import build_csc
+from gnnflow.partition.csc import build_csc, count_in_degrees
+from gnnflow.partition.cut import Cutter
 from gnnflow.partition.manifest import (
     MANIFEST_FILE,
     ArraySpec,
@@ -23,12 +23,12 @@ from gnnflow.partition.manifest import (
     PartSpec,
     check_array_names,
 )
-from gnnflow.partition.metis import cut_with_metis
+from gnnflow.partition.memory import peak_memory_bytes
 from gnnflow.partition.output_folder import check_output, staged_folder
 from gnnflow.partition.part_writer import PartWriter, WrittenPart
 from gnnflow.partition.progress import Progress, silent
-from gnnflow.partition.random_cut import cut_randomly
 from gnnflow.partition.report import PartitionReport
+from gnnflow.partition.undirected import make_undirected
 
 
 class _Stopwatch:
@@ -73,14 +73,40 @@ def partition_graph(
         )
     check_array_names(tuple(graph.arrays) + tuple(graph.splits))
     watch = _Stopwatch()
+    num_threads = len(os.sched_getaffinity(0))
     with watch.stage("validate"):
         graph.validate()
     with staged_folder(out) as staging:
+        scratch = staging / "scratch"
+        scratch.mkdir()
+        edges, input_edge_id = graph.edges, None
+        if config.undirected:
+            with watch.stage("add reverse edges"):
+                edges, input_edge_id = make_undirected(
+                    edges,
+                    graph.num_vertices,
+                    keep_edge_ids=graph.edge_attr is not None,
+                    num_threads=num_threads,
+                    progress=progress,
+                )
+        cutter = Cutter(config, scratch, num_threads, progress)
         with watch.stage("cut"):
-            assignment = Assignment.from_parts(_cut(graph, config), config.num_parts)
+            in_degree = count_in_degrees(edges, graph.num_vertices, progress)
+            is_train = np.zeros(graph.num_vertices, dtype=np.bool_)
+            is_train[graph.splits.get("train", [])] = True
+            part = cutter.cut(edges, in_degree, is_train)
+        shutil.rmtree(scratch)
         with watch.stage("sort edges"):
-            keep_edge_ids = graph.edge_attr is not None
-            csc = build_csc(graph.edges, assignment.global_id, keep_edge_ids=keep_edge_ids)
+            assignment = Assignment.from_parts(part, config.num_parts)
+            csc = build_csc(
+                edges,
+                in_degree,
+                assignment.global_id,
+                keep_edge_ids=graph.edge_attr is not None,
+                progress=progress,
+            )
+            if csc.edge_id is not None and input_edge_id is not None:
+                csc = replace(csc, edge_id=input_edge_id[csc.edge_id])
         writer = PartWriter(staging, assignment, csc, config.halo_hops)
         with watch.stage("write topology"):
             parts = []
@@ -89,53 +115,22 @@ def partition_graph(
                 progress("writing topology", part_id + 1, config.num_parts)
         with watch.stage("write arrays"):
             for name, source in graph.arrays.items():
-                for part, file in zip(
-                    parts, writer.write_rows(name, source, progress), strict=True
-                ):
-                    part.files[f"{name}.npy"] = file
-        report = _report(parts, config, watch.stage_s)
+                files = writer.write_rows(name, source, progress)
+                for written, file in zip(parts, files, strict=True):
+                    written.files[f"{name}.npy"] = file
+        report = _report(parts, config, watch.stage_s, cutter)
         manifest = _manifest(graph, config, assignment, parts, report)
         (staging / MANIFEST_FILE).write_text(manifest.to_json(), encoding="utf-8")
     return report
 
 
-def _cut(graph: RawGraph, config: PartitionConfig) -> npt.NDArray[np.int32]:
-    is_train = np.zeros(graph.num_vertices, dtype=np.bool_)
-    if "train" in graph.splits:
-        is_train[graph.splits["train"]] = True
-    if config.method == "random":
-        return cut_randomly(is_train, config.num_parts, config.seed)
-    adjacency = build_adjacency(graph.edges, graph.num_vertices)
-    in_degree = np.bincount(graph.edges[1], minlength=graph.num_vertices)
-    constraints = [np.ones(graph.num_vertices), in_degree, is_train]
-    weights = np.stack([column for column in constraints if column.any()], axis=1).astype(np.int32)
-    host = _cut_once(adjacency, weights, config.hosts, config)
-    parts_per_host = config.num_parts // config.hosts
-    if parts_per_host == 1:
-        return host
-    part = np.empty(graph.num_vertices, dtype=np.int32)
-    for number in range(config.hosts):
-        members = np.flatnonzero(host == number)
-        inside = adjacency if config.hosts == 1 else induced(adjacency, members)
-        within = _cut_once(inside, weights[members], parts_per_host, config)
-        part[members] = number * parts_per_host + within
-    return part
-
-
-def _cut_once(
-    adjacency: Adjacency,
-    weights: npt.NDArray[np.int32],
-    num_parts: int,
-    config: PartitionConfig,
-) -> npt.NDArray[np.int32]:
-    return cut_with_metis(adjacency, weights, num_parts, config.seed)
-
-
 def _report(
-    parts: list[WrittenPart], config: PartitionConfig, stage_s: dict[str, float]
+    parts: list[WrittenPart],
+    config: PartitionConfig,
+    stage_s: dict[str, float],
+    cutter: Cutter,
 ) -> PartitionReport:
     names = list(parts[0].num_seeds)
-    unit_bytes = 1 if sys.platform == "darwin" else 1024
     return PartitionReport(
         method=config.method,
         num_vertices=np.array([part.num_vertices for part in parts]),
@@ -145,7 +140,8 @@ def _report(
         halo_traffic=np.stack([part.halo_from for part in parts]),
         edge_traffic=np.stack([part.edges_from for part in parts]),
         stage_s=stage_s,
-        peak_memory_bytes=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit_bytes,
+        metis_s=cutter.metis_s,
+        peak_memory_bytes=max(peak_memory_bytes(), cutter.peak_memory_bytes),
     )
 
 

@@ -30,8 +30,11 @@ class PartitionReport:
     """int64 `[num_parts, num_parts]`: `[i, j]` counts the edges from part j into part i."""
     stage_s: Mapping[str, float]
     """Seconds of each stage, in order."""
+    metis_s: float
+    """Seconds inside METIS, 0 for other methods."""
     peak_memory_bytes: int
-    """Largest resident memory of the process so far, with the file pages it has mapped."""
+    """Largest resident memory of the process, or of it and METIS's together, with the file pages
+    that they had mapped."""
 
     @property
     def num_parts(self) -> int:

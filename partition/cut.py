@@ -1,0 +1,133 @@
+"""Deciding which part owns each vertex, by any method and in two levels where there are hosts."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from gnnflow.config import PartitionConfig
+from gnnflow.partition.adjacency import Adjacency, build_adjacency, induce
+from gnnflow.partition.ldg import cut_with_ldg
+from gnnflow.partition.memory import own_memory_bytes
+from gnnflow.partition.metis import run_metis
+from gnnflow.partition.progress import Progress
+from gnnflow.partition.random_cut import cut_randomly
+
+IMBALANCE = 1.05
+"""Largest part over mean part that is aimed at, for vertices, edges and train seeds alike."""
+
+Parts = npt.NDArray[np.int32]
+
+
+class Cutter:
+    """Cuts one graph; afterwards tells what METIS cost."""
+
+    def __init__(
+        self, config: PartitionConfig, scratch: Path, num_threads: int, progress: Progress
+    ) -> None:
+        """Takes the options and a folder for files that are not kept."""
+        self._config = config
+        self._scratch = scratch
+        self._num_threads = num_threads
+        self._progress = progress
+        self.metis_s = 0.0
+        """Seconds inside METIS so far."""
+        self.peak_memory_bytes = 0
+        """Largest memory of METIS's process and this one together so far."""
+
+    def cut(
+        self, edges: npt.NDArray[Any], in_degree: npt.NDArray[np.int64], is_train: npt.NDArray[Any]
+    ) -> Parts:
+        """Returns the part of each vertex, none of them empty.
+
+        Args:
+            edges: `[2, num_edges]`.
+            in_degree: int64 `[num_vertices]`.
+            is_train: bool `[num_vertices]`.
+        """
+        config = self._config
+        num_vertices = len(in_degree)
+        if config.num_parts == 1:
+            return np.zeros(num_vertices, dtype=np.int32)
+        if config.method == "random":
+            return cut_randomly(is_train, config.num_parts, config.seed)
+        adjacency = build_adjacency(
+            edges,
+            num_vertices,
+            self._scratch,
+            num_threads=self._num_threads,
+            progress=self._progress,
+        )
+        ones = np.ones(num_vertices, dtype=np.int32)
+        constraints = [ones, *(column for column in (in_degree, is_train) if column.any())]
+        weights = np.empty((num_vertices, len(constraints)), dtype=np.int32)
+        for number, column in enumerate(constraints):
+            weights[:, number] = column
+        part = self._cut_levels(adjacency, weights)
+        fill_empty_parts(part, config.num_parts, in_degree)
+        return part
+
+    def _cut_levels(self, adjacency: Adjacency, weights: npt.NDArray[np.int32]) -> Parts:
+        hosts = self._config.hosts
+        parts_per_host = self._config.num_parts // hosts
+        if hosts == 1 or parts_per_host == 1:
+            return self._cut_once(adjacency, weights, self._config.num_parts, IMBALANCE)
+        # What both levels leave multiplies.
+        imbalance = IMBALANCE**0.5
+        host = self._cut_once(adjacency, weights, hosts, imbalance)
+        part = np.empty(len(host), dtype=np.int32)
+        for number in range(hosts):
+            members = np.flatnonzero(host == number)
+            inside = induce(adjacency, members)
+            within = self._cut_once(inside, weights[members], parts_per_host, imbalance)
+            part[members] = number * parts_per_host + within
+        return part
+
+    def _cut_once(
+        self,
+        adjacency: Adjacency,
+        weights: npt.NDArray[np.int32],
+        num_parts: int,
+        imbalance: float,
+    ) -> Parts:
+        if adjacency.num_vertices <= num_parts:
+            return np.arange(adjacency.num_vertices, dtype=np.int32)
+        weights = np.ascontiguousarray(weights[:, weights.any(axis=0)])
+        if self._config.method == "ldg":
+            return cut_with_ldg(
+                adjacency,
+                weights,
+                num_parts,
+                seed=self._config.seed,
+                imbalance=imbalance,
+                progress=self._progress,
+            )
+        self._progress("cutting with METIS", 0, 0)
+        run = run_metis(
+            adjacency,
+            weights,
+            num_parts,
+            seed=self._config.seed,
+            imbalance=imbalance,
+            scratch=self._scratch,
+        )
+        self.metis_s += run.metis_s
+        both_bytes = own_memory_bytes() + run.peak_memory_bytes
+        self.peak_memory_bytes = max(self.peak_memory_bytes, both_bytes)
+        return run.part
+
+
+def fill_empty_parts(part: Parts, num_parts: int, in_degree: npt.NDArray[np.int64]) -> None:
+    """Gives every empty part a vertex of the largest part, the one with fewest in-edges.
+
+    Args:
+        part: int32 `[num_vertices]`, at least as many as parts; changed in place.
+        num_parts: Number of parts.
+        in_degree: int64 `[num_vertices]`.
+    """
+    sizes = np.bincount(part, minlength=num_parts)
+    for empty in np.flatnonzero(sizes == 0):
+        members = np.flatnonzero(part == sizes.argmax())
+        part[members[in_degree[members].argmin()]] = empty
+        sizes = np.bincount(part, minlength=num_parts)
