@@ -5,5 +5,6 @@ PYBIND11_MODULE(_kernels, module) {
   module.doc() = "Compiled kernels of gnnflow: sampling, relabelling, gathering and aggregation.";
   gnnflow::bind_gather(module);
   gnnflow::bind_partition(module);
+  gnnflow::bind_row_plan(module);
   gnnflow::bind_sampling(module);
 }

@@ -71,6 +71,10 @@ class Call:
             self.waited_s += time.perf_counter() - start
         return self._messages
 
+    def received_bytes(self) -> int:
+        """Returns the size of the answers that came as messages."""
+        return sum(buffer.nbytes for buffer in self._buffers)
+
     def release(self, give: Callable[[npt.NDArray[np.generic]], None]) -> None:
         """Gives the memory of the answers back; their arrays may not be used afterwards."""
         for buffer in self._buffers:

@@ -95,6 +95,7 @@ class ExchangeService:
         self._calls: list[Call] = []
         self._awaited: dict[int, tuple[Call, int]] = {}
         self._reply_numbers = count()
+        self._scopes = count()
         self._waiting_collectives: deque[Collective] = deque()
         self._collective: Collective | None = None
         self._num_collectives = 0
@@ -108,6 +109,10 @@ class ExchangeService:
         self._thread.start()
 
     # What other threads call.
+
+    def new_scope(self) -> str:
+        """Returns a prefix for names, the same on all ranks if they all call this in one order."""
+        return f"{next(self._scopes)}/"
 
     def serve_parts(self, name: str, answer: AnswerInParts) -> None:
         """Answers the questions of a name with raw bytes; they may arrive before this call."""

@@ -1,0 +1,101 @@
+"""Which source the row of each vertex of a fetch comes from."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from gnnflow import _kernels
+from gnnflow.features.feature_store import IdArray, RowCache
+
+ELSEWHERE = 255
+"""Source of rows that another rank sends."""
+
+
+@dataclass(frozen=True, slots=True)
+class RowLayout:
+    """Where the rows of each part are, as seen from one rank."""
+
+    offsets: IdArray
+    """int64 `[num_parts + 1]`: first global id of each part."""
+    source_of_part: npt.NDArray[np.uint8]
+    """uint8 `[num_parts]`: number of the source that holds a part's rows, or `ELSEWHERE`."""
+
+    @classmethod
+    def make(cls, offsets: IdArray, parts_at_hand: Sequence[int]) -> "RowLayout":
+        """Numbers the parts whose rows can be read directly in the order given.
+
+        Raises:
+            ValueError: if there are more than 254.
+        """
+        if len(parts_at_hand) >= ELSEWHERE:
+            raise ValueError(f"at most 254 parts can be read directly, got {len(parts_at_hand)}")
+        source_of_part = np.full(len(offsets) - 1, ELSEWHERE, dtype=np.uint8)
+        source_of_part[list(parts_at_hand)] = np.arange(len(parts_at_hand))
+        return cls(np.ascontiguousarray(offsets, dtype=np.int64), source_of_part)
+
+
+@dataclass(slots=True)
+class RowPlan:
+    """The split of one fetch by source: parts at hand, the cache, other ranks."""
+
+    source_of: npt.NDArray[np.uint8]
+    """uint8 `[num_rows]`: source of each row asked for, `ELSEWHERE` if another rank sends it."""
+    row_of: IdArray
+    """int64 `[num_rows]`: its row there; for other ranks the row within their part."""
+    remote_positions: IdArray
+    """int64 `[num_remote]`: the rows asked for that other ranks send, by rank and then in order."""
+    remote_counts: IdArray
+    """int64 `[num_parts]`: how many each rank sends."""
+    num_cached: int = 0
+    """Rows found in the cache."""
+
+    @classmethod
+    def make(cls, global_ids: IdArray, layout: RowLayout) -> "RowPlan":
+        """Splits ids by the part that owns them.
+
+        Raises:
+            ValueError: if an id is not of the graph.
+        """
+        return cls(*_kernels.plan_rows(global_ids, layout.offsets, layout.source_of_part))
+
+    @property
+    def num_rows(self) -> int:
+        """Number of rows asked for."""
+        return len(self.row_of)
+
+    @property
+    def num_remote(self) -> int:
+        """Number of rows that other ranks send."""
+        return len(self.remote_positions)
+
+    def remote_rows(self) -> IdArray:
+        """Returns the rows to ask for, within the owner's part, by owner."""
+        return self.row_of[self.remote_positions]
+
+    def remote_arrive_in_order(self) -> bool:
+        """Says whether other ranks send all rows, and one after another in the order asked."""
+        positions = self.remote_positions
+        return self.num_remote == self.num_rows and bool((np.diff(positions) == 1).all())
+
+    def take_from_cache(self, global_ids: IdArray, cache: RowCache, source: int) -> None:
+        """Takes what the cache holds from there.
+
+        Args:
+            global_ids: the ids that the plan was made from.
+            cache: rows of other ranks that are kept here.
+            source: number of the source that the cache's rows will be.
+        """
+        slots = np.asarray(cache.lookup(global_ids[self.remote_positions]))
+        found = slots >= 0
+        self.num_cached = int(np.count_nonzero(found))
+        if not self.num_cached:
+            return
+        positions = self.remote_positions[found]
+        self.source_of[positions] = source
+        self.row_of[positions] = slots[found]
+        self.remote_positions = self.remote_positions[~found]
+        ends = np.cumsum(self.remote_counts)
+        misses_before = np.concatenate(([0], np.cumsum(~found)))
+        self.remote_counts = np.diff(misses_before[ends], prepend=0)

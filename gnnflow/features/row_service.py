@@ -1,0 +1,87 @@
+"""Rows in messages: how an owner sends them and how another rank asks for them."""
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from gnnflow import _kernels
+from gnnflow.comm.buffers import BufferPool, ByteArray
+from gnnflow.comm.calls import Request
+from gnnflow.comm.messages import Message
+
+# Rows travel in parts: the owner gathers one while the one before is on its way, and a part stays
+# in the processor's cache between gathering and sending.
+PART_BYTES = 1 << 19
+# More ids than this go in several requests to the same rank.
+_REQUEST_ROWS = 1 << 24
+
+
+def rows_per_part(row_bytes: int) -> int:
+    """Returns how many rows the owner sends in one part; both sides follow it."""
+    return max(1, PART_BYTES // row_bytes)
+
+
+class RowAnswers:
+    """Answers questions for rows of one array of this rank's part."""
+
+    def __init__(
+        self, source: Callable[[], npt.NDArray[Any]], pool: BufferPool, num_threads: int
+    ) -> None:
+        """Takes the rows of the part.
+
+        Args:
+            source: returns them, `[num_vertices, ...]`, contiguous.
+            pool: where the buffers of the parts come from.
+            num_threads: threads that gather one part.
+        """
+        self._source = source
+        self._pool = pool
+        self._num_threads = num_threads
+
+    def __call__(self, message: Message) -> Iterator[ByteArray]:
+        """Yields the rows asked for, part by part."""
+        source = self._source()
+        row_bytes = source.nbytes // max(1, len(source))
+        rows = message.arrays[0].astype(np.int64, copy=False)
+        step = rows_per_part(row_bytes)
+        for start in range(0, len(rows), step):
+            wanted = rows[start : start + step]
+            part = self._pool.take(len(wanted) * row_bytes)
+            target = part.reshape(len(wanted), row_bytes)
+            _kernels.gather(target, source, wanted, num_threads=self._num_threads)
+            yield part
+
+
+def row_requests(
+    rows: npt.NDArray[np.int64],
+    counts: npt.NDArray[np.int64],
+    into: ByteArray,
+    row_bytes: int,
+    index_dtype: np.dtype[Any],
+) -> Sequence[Request]:
+    """Writes the questions for rows of other ranks.
+
+    Args:
+        rows: int64 `[num_rows]`: rows within the owners' parts, by owner.
+        counts: int64 `[num_parts]`: rows of each owner.
+        into: uint8 `[num_rows * row_bytes]`: where the rows go, by owner.
+        row_bytes: bytes of a row, at least 1.
+        index_dtype: int32 if every part has fewer than 2^31 vertices, else int64.
+    """
+    requests = []
+    step = rows_per_part(row_bytes)
+    start = 0
+    for owner in np.flatnonzero(counts).tolist():
+        owner_end = start + int(counts[owner])
+        while start < owner_end:
+            end = min(start + _REQUEST_ROWS, owner_end)
+            parts = [
+                into[first * row_bytes : min(first + step, end) * row_bytes]
+                for first in range(start, end, step)
+            ]
+            wanted = rows[start:end].astype(index_dtype)
+            requests.append(Request(owner, (), (wanted,), parts))
+            start = end
+    return requests

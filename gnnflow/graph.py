@@ -1,0 +1,291 @@
+"""The graph as one rank sees it: its own part, and the way to all others."""
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+import numpy.typing as npt
+
+from gnnflow import _kernels
+from gnnflow.comm import Context
+from gnnflow.errors import ConfigError, DataError
+from gnnflow.features import DistFeatureStore
+from gnnflow.features.row_service import RowAnswers
+from gnnflow.partition import GraphPartition, Manifest, PartitionBook, open_partition, read_manifest
+from gnnflow.partition.manifest import part_folder
+from gnnflow.sampling.dist_sampler import DistNeighborSampler
+from gnnflow.sampling.neighbor_service import NeighborAnswers
+
+IdArray = npt.NDArray[np.int64]
+
+_ORIGINAL_ID = "original_id"
+_IN_DEGREE = "in_degree"
+_NEIGHBORS = "neighbors"
+_ROWS = "rows/"
+
+
+class DistGraph:
+    """A partitioned graph, open on all ranks of a job.
+
+    Vertices are named by global ids: rank p owns `[offsets[p], offsets[p + 1])`.
+    """
+
+    def __init__(self, ctx: Context, partition: GraphPartition, path: Path) -> None:
+        """Use `DistGraph.open`."""
+        self.ctx = ctx
+        """The job."""
+        self.path = path
+        """The partition folder."""
+        self.partition = partition
+        """This rank's part."""
+        self.manifest: Manifest = partition.manifest
+        """Facts about the whole partition."""
+        self.book: PartitionBook = partition.book
+        """Who owns which vertex."""
+        self.topology = _kernels.Topology(self.book.offsets)
+        """In-neighbours of all vertices that this rank can expand without asking."""
+        low, _ = self.book.range(ctx.rank)
+        self.splits: Mapping[str, IdArray] = {
+            name: np.asarray(local_ids) + low for name, local_ids in partition.splits.items()
+        }
+        """Sorted global ids of this rank's seeds of each split."""
+        self._scope = ""
+        # This rank's part comes first: it is source 0 of every store.
+        self._parts_at_hand = {ctx.rank: partition}
+        self._own_in_degrees: IdArray | None = None
+        self._stores: dict[str, DistFeatureStore] = {}
+        self._served: set[str] = set()
+
+    @classmethod
+    def open(cls, path: Path | str, ctx: Context, *, verify: bool = False) -> Self:
+        """Opens this rank's part of a partition folder; all ranks do so together.
+
+        Args:
+            path: folder that `gnnflow-partition` wrote.
+            ctx: the job; it needs as many ranks as there are parts.
+            verify: check the hash of every file.
+
+        Raises:
+            ConfigError: if the number of ranks is not the number of parts.
+            PartitionFormatError: if the folder is incomplete, damaged or of another version.
+        """
+        ctx.step = f"opening {path}"
+        manifest = read_manifest(path)
+        if manifest.num_parts != ctx.num_ranks:
+            raise ConfigError(
+                f"{path} has {manifest.num_parts} parts but the job has {ctx.num_ranks} ranks; "
+                f"start {manifest.num_parts} ranks, or partition the graph again with "
+                f"--num-parts {ctx.num_ranks}"
+            )
+        graph = cls(ctx, open_partition(path, ctx.rank, verify=verify), Path(path))
+        graph._map_and_serve()
+        ctx.barrier()
+        return graph
+
+    @property
+    def part_id(self) -> int:
+        """This rank's part."""
+        return self.partition.part_id
+
+    @property
+    def num_parts(self) -> int:
+        """Number of parts, and of ranks."""
+        return self.manifest.num_parts
+
+    @property
+    def num_vertices(self) -> int:
+        """Vertices of the whole graph."""
+        return self.manifest.num_vertices
+
+    @property
+    def num_edges(self) -> int:
+        """Edges of the whole graph."""
+        return self.manifest.num_edges
+
+    @property
+    def num_classes(self) -> int:
+        """Number of classes of the labels `y`, 0 without labels."""
+        return self.manifest.num_classes
+
+    @property
+    def num_features(self) -> int:
+        """Numbers in a row of `x`.
+
+        Raises:
+            DataError: if the graph has no features.
+        """
+        row_shape = self.store("x").row_shape
+        return int(np.prod(row_shape, dtype=np.int64))
+
+    @property
+    def array_names(self) -> tuple[str, ...]:
+        """Names of the per-vertex arrays of the partition, as `("x", "y")`."""
+        return tuple(self.manifest.arrays)
+
+    def store(self, name: str) -> DistFeatureStore:
+        """Returns the rows of a per-vertex array, by global id.
+
+        Besides the arrays of the partition there are `original_id` (int64) and `in_degree`
+        (int64), and what `serve` added.
+
+        Raises:
+            DataError: if there is no such array.
+        """
+        if name == _IN_DEGREE and name not in self._stores:
+            self._stores[name] = self._make_in_degree_store()
+        if name not in self._stores:
+            known = ", ".join(sorted({*self._stores, _IN_DEGREE}))
+            raise DataError(f"the graph has no array '{name}'; it has: {known}")
+        return self._stores[name]
+
+    def to_original(self, global_ids: IdArray) -> IdArray:
+        """Returns the ids that vertices have in the input, int64 `[num_ids]`."""
+        return self._stores[_ORIGINAL_ID].fetch(global_ids)
+
+    def num_seeds(self, split: str) -> tuple[int, ...]:
+        """Returns how many seeds of a split each rank owns.
+
+        Raises:
+            PartitionFormatError: if there is no such split.
+        """
+        return self.manifest.num_seeds(split)
+
+    def sampler(
+        self,
+        *,
+        seed: int = 0,
+        num_threads: int | None = None,
+        replace: bool = False,
+        with_edge_ids: bool = False,
+    ) -> DistNeighborSampler:
+        """Makes a sampler over the whole graph, for one thread at a time.
+
+        Args:
+            seed: first number of the key from which every draw follows.
+            num_threads: threads of the kernel; those of the context by default.
+            replace: whether a neighbour may be drawn several times.
+            with_edge_ids: whether to return the input edge numbers.
+
+        Raises:
+            DataError: if edge ids are asked for and the partition has none.
+        """
+        if with_edge_ids and self.partition.edge_id is None:
+            raise DataError(f"{self.path} holds no edge ids: its graph has no edge attributes")
+        return DistNeighborSampler(
+            self.topology,
+            all_parts_here=len(self._parts_at_hand) == self.num_parts,
+            seed=seed,
+            num_threads=self.ctx.threads if num_threads is None else num_threads,
+            replace=replace,
+            with_edge_ids=with_edge_ids,
+            service=self.ctx.service,
+            service_name=self._scope + _NEIGHBORS,
+        )
+
+    def serve(self, name: str, rows: npt.NDArray[Any]) -> DistFeatureStore:
+        """Makes rows that were computed at run time available to all ranks; all ranks call it.
+
+        Args:
+            name: a name that no array has.
+            rows: `[num_inner_vertices, ...]`, contiguous, the same row shape and dtype on all
+                ranks. They may change between fetches of others, and are not copied.
+
+        Returns:
+            The rows of all ranks by global id; also `store(name)` until `unserve(name)`.
+
+        Raises:
+            DataError: if the name is taken, or rows are not one for each inner vertex, or differ
+                between ranks in shape or dtype.
+        """
+        problem = ""
+        if name in self._stores or name == _IN_DEGREE:
+            problem = f"'{name}' is an array of the graph already; choose another name"
+        elif len(rows) != self.partition.num_vertices or not rows.flags.c_contiguous:
+            problem = (
+                f"'{name}' must be contiguous with one row for each of the "
+                f"{self.partition.num_vertices} inner vertices, got shape {list(rows.shape)}"
+            )
+        about = self.ctx.allgather_json([problem, rows.dtype.str, list(rows.shape[1:])])
+        for rank, (problem, dtype, row_shape) in enumerate(about):
+            if problem:
+                raise DataError(f"rank {rank}: {problem}")
+            if [dtype, row_shape] != about[0][1:]:
+                raise DataError(
+                    f"'{name}' differs between ranks: {about[0][1:]} on rank 0, "
+                    f"{[dtype, row_shape]} on rank {rank}; rows need one shape and dtype"
+                )
+        self._serve_rows(name, lambda: rows)
+        self._stores[name] = self._make_store(name, [(self.ctx.rank, rows)])
+        self._served.add(name)
+        return self._stores[name]
+
+    def unserve(self, name: str) -> None:
+        """Ends what `serve` began, once all ranks have called it; the rows may then be freed.
+
+        Raises:
+            DataError: if `serve` did not add that name.
+        """
+        if name not in self._served:
+            raise DataError(f"'{name}' is not served; served are: {sorted(self._served)}")
+        self.ctx.barrier()
+        if self.ctx.service is not None:
+            self.ctx.service.withdraw(self._scope + _ROWS + name)
+        self._served.remove(name)
+        del self._stores[name]
+
+    def _map_and_serve(self) -> None:
+        """Maps the parts on this machine and answers the other ranks' questions."""
+        for rank in range(self.num_parts):
+            folder = self.path / part_folder(rank)
+            if self.ctx.transport_to(rank) == "shared" and folder.is_dir():
+                self._parts_at_hand[rank] = open_partition(self.path, rank)
+        for rank, part in self._parts_at_hand.items():
+            self.topology.set_part(rank, part.indptr, part.indices, part.original_id, part.edge_id)
+        for halo in self.partition.halo_topology:
+            self.topology.add_halo(*halo)
+        service = self.ctx.service
+        if service is not None:
+            self._scope = service.new_scope()
+            id_dtype = np.int32 if self.num_vertices < 1 << 31 else np.int64
+            answers = NeighborAnswers(self.topology, self.ctx.threads, id_dtype)
+            service.serve_arrays(self._scope + _NEIGHBORS, answers)
+        for name in (*self.array_names, _ORIGINAL_ID):
+            rows = [(rank, _rows_of(part, name)) for rank, part in self._parts_at_hand.items()]
+            self._serve_rows(name, partial(_rows_of, self.partition, name))
+            self._stores[name] = self._make_store(name, rows)
+        self._serve_rows(_IN_DEGREE, self._in_degrees)
+
+    def _in_degrees(self) -> IdArray:
+        """Counts the in-neighbours of the inner vertices, once."""
+        if self._own_in_degrees is None:
+            self._own_in_degrees = np.diff(self.partition.indptr)
+        return self._own_in_degrees
+
+    def _make_in_degree_store(self) -> DistFeatureStore:
+        parts = self._parts_at_hand.items()
+        rows = [(rank, np.diff(part.indptr)) for rank, part in parts if rank != self.ctx.rank]
+        return self._make_store(_IN_DEGREE, [(self.ctx.rank, self._in_degrees()), *rows])
+
+    def _serve_rows(self, name: str, rows: Callable[[], npt.NDArray[Any]]) -> None:
+        service = self.ctx.service
+        if service is not None:
+            answers = RowAnswers(rows, service.pool, self.ctx.threads)
+            service.serve_parts(self._scope + _ROWS + name, answers)
+
+    def _make_store(
+        self, name: str, rows: Sequence[tuple[int, npt.NDArray[Any]]]
+    ) -> DistFeatureStore:
+        return DistFeatureStore(
+            name,
+            offsets=self.book.offsets,
+            sources=rows,
+            num_threads=self.ctx.threads,
+            service=self.ctx.service,
+            service_name=self._scope + _ROWS + name,
+        )
+
+
+def _rows_of(part: GraphPartition, name: str) -> npt.NDArray[Any]:
+    return part.original_id if name == _ORIGINAL_ID else part.arrays[name]

@@ -1,0 +1,85 @@
+"""Neighbours in messages: how an owner draws them for other ranks and how those ask."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from gnnflow import _kernels
+from gnnflow.comm.calls import Request
+from gnnflow.comm.messages import Message
+
+IdArray = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True)
+class Draw:
+    """What determines the neighbours of a vertex at one hop, besides the minibatch."""
+
+    seed: int
+    hop: int
+    fanout: int
+    replace: bool
+    with_edge_ids: bool
+
+
+class NeighborAnswers:
+    """Answers questions for neighbours of this rank's vertices."""
+
+    def __init__(
+        self, topology: _kernels.Topology, num_threads: int, id_dtype: npt.DTypeLike
+    ) -> None:
+        """Takes the topology that holds them.
+
+        Args:
+            topology: in-neighbours of the vertices that other ranks will ask for.
+            num_threads: threads that draw.
+            id_dtype: int32 or int64: how ids travel.
+        """
+        self._topology = topology
+        self._num_threads = num_threads
+        self._id_dtype = np.dtype(id_dtype)
+
+    def __call__(self, message: Message) -> Sequence[npt.NDArray[Any]]:
+        """Returns the number of neighbours of each vertex, the neighbours and their edge ids."""
+        seed, hop, fanout, replace, with_edge_ids = message.params
+        minibatches, epochs, sizes, ids = message.arrays
+        counts, neighbors, edge_ids = _kernels.sample_neighbors(
+            self._topology,
+            ids.astype(np.int64, copy=False),
+            minibatches,
+            sizes,
+            fanout,
+            hop,
+            seed,
+            epochs,
+            replace=bool(replace),
+            with_edge_ids=bool(with_edge_ids),
+            num_threads=self._num_threads,
+        )
+        answer = [counts.astype(self._id_dtype), neighbors.astype(self._id_dtype)]
+        return answer if edge_ids is None else [*answer, edge_ids]
+
+
+def neighbor_request(
+    peer: int,
+    draw: Draw,
+    minibatches: IdArray,
+    epochs: IdArray,
+    sizes: IdArray,
+    ids: npt.NDArray[Any],
+) -> Request:
+    """Writes the question for neighbours of one rank's vertices.
+
+    Args:
+        peer: the owner.
+        draw: how to draw.
+        minibatches: int64 `[num_segments]`: minibatch of each segment of the ids.
+        epochs: int64 `[num_segments]`: its epoch.
+        sizes: int64 `[num_segments]`: ids of each segment.
+        ids: int32 or int64 `[num_ids]`: global ids of vertices.
+    """
+    params = (draw.seed, draw.hop, draw.fanout, int(draw.replace), int(draw.with_edge_ids))
+    return Request(peer, params, (minibatches, epochs, sizes, ids))
