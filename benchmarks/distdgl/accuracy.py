@@ -1,0 +1,65 @@
+"""Accuracy of GraphSAGE weights over all neighbours, on one process, from a partition folder."""
+
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+from scipy import sparse
+
+from gnnflow.partition import open_partition, read_manifest
+
+FloatArray = npt.NDArray[np.float32]
+
+
+def exact_accuracy(parts: Path, weights_file: Path) -> dict[str, float]:
+    """Applies trained layers to the whole graph, without sampling or dropout.
+
+    Args:
+        parts: Partition folder; the whole graph must fit into memory.
+        weights_file: `.npz` with `layers.N.fc_self.weight`, `layers.N.fc_self.bias` and
+            `layers.N.fc_neigh.weight`, as DGL's SAGEConv names them.
+
+    Returns:
+        Share of seeds whose best class is their label, by split.
+    """
+    partitions = [open_partition(parts, part) for part in range(read_manifest(parts).num_parts)]
+    rows = np.concatenate([partition.arrays["x"] for partition in partitions])
+    labels = np.concatenate([partition.arrays["y"] for partition in partitions])
+    mean = _mean_of_neighbours(
+        np.concatenate([np.diff(partition.indptr) for partition in partitions]),
+        np.concatenate([partition.indices for partition in partitions]),
+    )
+    with np.load(weights_file, allow_pickle=False) as weights:
+        layers = _layers(dict(weights))
+    for number, (own, neighbours, bias) in enumerate(layers):
+        rows = rows @ own.T + (mean @ rows) @ neighbours.T + bias
+        if number < len(layers) - 1:
+            rows = np.maximum(rows, 0)
+    correct = rows.argmax(axis=1) == labels
+    accuracy = {}
+    for split in partitions[0].splits:
+        seeds = [partition.first_id + partition.splits[split] for partition in partitions]
+        accuracy[split] = float(correct[np.concatenate(seeds)].mean())
+    return accuracy
+
+
+def _mean_of_neighbours(
+    degrees: npt.NDArray[np.int64], indices: npt.NDArray[np.int64]
+) -> sparse.csr_array:
+    indptr = np.concatenate([[0], np.cumsum(degrees)])
+    values = np.repeat(1 / np.maximum(degrees, 1).astype(np.float32), degrees)
+    return sparse.csr_array((values, indices, indptr), shape=(len(degrees), len(degrees)))
+
+
+def _layers(
+    weights: dict[str, FloatArray],
+) -> list[tuple[FloatArray, FloatArray, FloatArray]]:
+    num_layers = 1 + max(int(name.split(".")[1]) for name in weights)
+    return [
+        (
+            weights[f"layers.{layer}.fc_self.weight"],
+            weights[f"layers.{layer}.fc_neigh.weight"],
+            weights[f"layers.{layer}.fc_self.bias"],
+        )
+        for layer in range(num_layers)
+    ]
