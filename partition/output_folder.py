@@ -7,24 +7,42 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from gnnflow.errors import ConfigError
+from gnnflow.partition.manifest import MANIFEST_FILE
 
 
-def check_output(out: Path) -> None:
-    """Refuses a place where a new folder cannot be made.
+def check_output(out: Path, *, overwrite: bool = False) -> None:
+    """Refuses a place where the new folder must not go.
+
+    Args:
+        out: Where the folder is to be.
+        overwrite: Whether a partition that is there already may be replaced.
 
     Raises:
-        ConfigError: If `out` exists and is not an empty folder, or its parent is not writable.
+        ConfigError: If `out` exists, is not an empty folder and may not be replaced.
     """
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise ConfigError(f"{out} exists and is not empty; remove it or choose another --out")
+    if not out.exists() or (out.is_dir() and not any(out.iterdir())):
+        return
+    if not overwrite:
+        raise ConfigError(
+            f"{out} exists and is not empty; choose another --out, or --overwrite to replace it"
+        )
+    if not (out / MANIFEST_FILE).is_file():
+        raise ConfigError(
+            f"{out} is not a partition folder (it has no {MANIFEST_FILE}), so --overwrite does "
+            "not replace it; choose another --out"
+        )
 
 
 @contextmanager
-def staged_folder(out: Path) -> Iterator[Path]:
+def staged_folder(out: Path, *, overwrite: bool = False) -> Iterator[Path]:
     """Gives a temporary folder beside `out` that becomes `out` if all goes well.
 
-    On an error the temporary folder is removed; after a kill it stays behind under a name that
-    says so, and without a manifest nothing reads it.
+    On an error the temporary folder is removed. After a kill it stays behind under a hidden name
+    that says so; a folder that is to be replaced stays until the new one is complete.
+
+    Args:
+        out: Where the folder is to be; `check_output` has accepted it.
+        overwrite: Whether a partition that is there already may be replaced.
 
     Raises:
         ConfigError: If the folder cannot be made.
@@ -40,8 +58,12 @@ def staged_folder(out: Path) -> Iterator[Path]:
         ) from None
     try:
         yield staging
-        # Replaces an empty folder and fails on one that filled up in the meantime.
+        check_output(out, overwrite=overwrite)
+        replaced = out.with_name(f".{out.name}.replaced-{os.getpid()}")
+        if overwrite and out.exists():
+            os.replace(out, replaced)
         os.replace(staging, out)
+        shutil.rmtree(replaced, ignore_errors=True)
     except BaseException:
         shutil.rmtree(staging, ignore_errors=True)
         raise

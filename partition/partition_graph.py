@@ -45,7 +45,12 @@ class _Stopwatch:
 
 
 def partition_graph(
-    graph: RawGraph, out: Path | str, config: PartitionConfig, progress: Progress = silent
+    graph: RawGraph,
+    out: Path | str,
+    config: PartitionConfig,
+    progress: Progress = silent,
+    *,
+    overwrite: bool = False,
 ) -> PartitionReport:
     """Cuts a graph into parts and writes them to a folder.
 
@@ -56,6 +61,7 @@ def partition_graph(
         out: The folder to make; it must not exist, or be empty.
         config: Method, number of parts and so on.
         progress: Told how far each stage is.
+        overwrite: Replace a partition that is there already, once the new one is complete.
 
     Returns:
         How good the cut is and what it cost.
@@ -65,7 +71,7 @@ def partition_graph(
         DataError: If the graph cannot be used.
     """
     out = Path(out)
-    check_output(out)
+    check_output(out, overwrite=overwrite)
     if config.num_parts > graph.num_vertices:
         raise ConfigError(
             f"num_parts must be at most the number of vertices, {graph.num_vertices}, "
@@ -76,7 +82,7 @@ def partition_graph(
     num_threads = len(os.sched_getaffinity(0))
     with watch.stage("validate"):
         graph.validate()
-    with staged_folder(out) as staging:
+    with staged_folder(out, overwrite=overwrite) as staging:
         scratch = staging / "scratch"
         scratch.mkdir()
         edges, input_edge_id = graph.edges, None
