@@ -92,7 +92,7 @@ def pytest_collection_finish(session: pytest.Session) -> None:
         session.config.stash.setdefault(_JOBS, {}).update(dict.fromkeys(nodeids, job))
 
 
-def pytest_runtest_protocol(item: pytest.Item) -> bool | None:
+def pytest_runtest_protocol(item: pytest.Item, nextitem: pytest.Item | None) -> bool | None:
     if not _runs_elsewhere(item):
         return None
     item.ihook.pytest_runtest_logstart(nodeid=item.nodeid, location=item.location)
@@ -109,6 +109,8 @@ def pytest_runtest_protocol(item: pytest.Item) -> bool | None:
     )
     item.ihook.pytest_runtest_logreport(report=report)
     item.ihook.pytest_runtest_logfinish(nodeid=item.nodeid, location=item.location)
+    # Module fixtures of an earlier test here may end with this test.
+    item.session._setupstate.teardown_exact(nextitem)  # type: ignore[attr-defined]
     return True
 
 

@@ -1,0 +1,159 @@
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from small_graphs import power_law, tiny
+
+from gnnflow import _kernels
+from gnnflow.comm import Context
+from gnnflow.datasets.raw_graph import RawGraph
+from gnnflow.errors import DataError
+from gnnflow.graph import DistGraph
+from gnnflow.sampling import MinibatchSeeds, SampledSubgraph
+
+pytestmark = pytest.mark.mpi(1, 2, 4)
+transports = pytest.mark.parametrize("transport", ["shared", "alltoall"])
+Parts = Callable[..., Path]
+
+
+def sample_whole(
+    raw: RawGraph, seeds: np.ndarray, fanouts: list[int], minibatch: int, **how: bool
+) -> SampledSubgraph:
+    """Samples the graph that was never cut, in original ids."""
+    order = np.argsort(raw.edges[1], kind="stable")
+    degrees = np.bincount(raw.edges[1], minlength=raw.num_vertices)
+    topology = _kernels.Topology(np.array([0, raw.num_vertices]))
+    indptr = np.concatenate(([0], np.cumsum(degrees)))
+    indices = np.ascontiguousarray(raw.edges[0][order])
+    topology.set_part(0, indptr, indices, None, order)
+    sampler = _kernels.NeighborSampler(topology)
+    return SampledSubgraph.from_arrays(sampler.sample(seeds, fanouts, 7, 2, minibatch, **how))
+
+
+def to_global(graph: DistGraph, original_ids: np.ndarray) -> np.ndarray:
+    original_of = graph.to_original(np.arange(graph.num_vertices))
+    return np.argsort(original_of)[original_ids]
+
+
+def assert_same(graph: DistGraph, ours: SampledSubgraph, whole: SampledSubgraph) -> None:
+    np.testing.assert_array_equal(graph.to_original(ours.vertices), whole.vertices)
+    np.testing.assert_array_equal(ours.indptr, whole.indptr)
+    np.testing.assert_array_equal(ours.src, whole.src)
+    assert ours.num_sampled_vertices == whole.num_sampled_vertices
+    assert ours.num_sampled_edges == whole.num_sampled_edges
+    assert ours.num_seeds == whole.num_seeds
+    if ours.edge_ids is not None:
+        np.testing.assert_array_equal(ours.edge_ids, whole.edge_ids)
+
+
+@transports
+@pytest.mark.parametrize("threads", [1, 2])
+@pytest.mark.parametrize("method", ["metis", "random"])
+@pytest.mark.parametrize("halo_hops", [0, 1, 2])
+def test_a_minibatch_does_not_depend_on_the_partitioning(
+    ctx: Context,
+    parts: Parts,
+    num_ranks: int,
+    transport: str,
+    threads: int,
+    method: str,
+    halo_hops: int,
+) -> None:
+    raw = power_law()
+    graph = DistGraph.open(parts(raw, num_ranks, method=method, halo_hops=halo_hops), ctx)
+    original_seeds = np.random.default_rng(5).permutation(raw.num_vertices)[:40]
+    seeds = to_global(graph, original_seeds)
+    for replace in (False, True):
+        sampler = graph.sampler(seed=7, replace=replace, with_edge_ids=True)
+        for fanouts in ([3, 2], [5, 1, 4], [-1]):
+            for minibatch in (0, 11):
+                ours = sampler.sample(seeds, fanouts, epoch=2, minibatch=minibatch)
+                how = {"replace": replace, "with_edge_ids": True}
+                assert_same(
+                    graph, ours, sample_whole(raw, original_seeds, fanouts, minibatch, **how)
+                )
+    asked = sampler.counts.vertices_asked
+    assert (asked == 0) == (num_ranks == 1 or transport == "shared")
+
+
+@pytest.mark.parametrize("transport", ["alltoall"])
+def test_stored_halo_saves_exchanges(
+    ctx: Context, parts: Parts, num_ranks: int, transport: str
+) -> None:
+    raw = power_law()
+    for halo_hops in (0, 1, 2):
+        graph = DistGraph.open(parts(raw, num_ranks, halo_hops=halo_hops), ctx)
+        sampler = graph.sampler()
+        sampler.sample(graph.splits["train"], [4, 4, 4], epoch=0, minibatch=ctx.rank)
+        expected = max(0, 2 - halo_hops) if num_ranks > 1 else 0
+        assert sampler.counts.exchanges == expected
+
+
+@transports
+def test_many_at_once_is_the_same_as_one_by_one(
+    ctx: Context, parts: Parts, num_ranks: int, transport: str
+) -> None:
+    graph = DistGraph.open(parts(power_law(), num_ranks), ctx)
+    rng = np.random.default_rng(ctx.rank)
+    sizes = [20, 0, 1, 33, 7]
+    batches = [
+        MinibatchSeeds(rng.permutation(graph.num_vertices)[:size], epoch, minibatch)
+        for epoch, (minibatch, size) in enumerate(zip((4, 5, 9, 1, 4), sizes, strict=True))
+    ]
+    together = graph.sampler(seed=1, with_edge_ids=True)
+    alone = graph.sampler(seed=1, with_edge_ids=True)
+    many = together.sample_many(batches, [4, 3])
+    for subgraph, batch in zip(many, batches, strict=True):
+        one = alone.sample(batch.seeds, [4, 3], epoch=batch.epoch, minibatch=batch.minibatch)
+        for field in ("vertices", "indptr", "src", "edge_ids"):
+            np.testing.assert_array_equal(getattr(subgraph, field), getattr(one, field))
+    assert together.counts.minibatches == len(batches)
+    assert together.counts.exchanges <= 2
+    assert together.sample_many([], [4, 3]) == []
+
+
+@transports
+def test_all_neighbours_are_the_neighbourhood(
+    ctx: Context, parts: Parts, num_ranks: int, transport: str
+) -> None:
+    from scipy import sparse
+
+    raw = power_law()
+    graph = DistGraph.open(parts(raw, num_ranks, method="random"), ctx)
+    shape = (raw.num_vertices, raw.num_vertices)
+    ones = np.ones(raw.num_edges)
+    into = sparse.csr_array((ones, (raw.edges[1], raw.edges[0])), shape=shape)
+    seeds = graph.splits["val"][:5]
+    subgraph = graph.sampler().sample(seeds, [-1, -1], epoch=0, minibatch=0)
+    reached = np.zeros(raw.num_vertices)
+    reached[graph.to_original(seeds)] = 1
+    expanded = reached
+    for _ in range(2):
+        expanded, reached = reached, reached + (reached @ into)
+    np.testing.assert_array_equal(
+        np.sort(graph.to_original(subgraph.vertices)), np.flatnonzero(reached)
+    )
+    assert subgraph.num_edges == np.isin(raw.edges[1], np.flatnonzero(expanded)).sum()
+
+
+@transports
+def test_ranks_without_seeds(ctx: Context, parts: Parts, num_ranks: int, transport: str) -> None:
+    graph = DistGraph.open(parts(tiny(), num_ranks, method="random"), ctx)
+    sampler = graph.sampler()
+    nothing = sampler.sample(np.empty(0, np.int64), [2, 2], epoch=0, minibatch=0)
+    assert (nothing.num_vertices, nothing.num_edges, nothing.num_seeds) == (0, 0, 0)
+    if ctx.rank == 0:
+        everybody = sampler.sample(np.arange(5), [-1, -1], epoch=0, minibatch=1)
+        assert (everybody.num_vertices, everybody.num_edges) == (5, 4)
+
+
+@transports
+def test_bad_seeds(ctx: Context, parts: Parts, num_ranks: int, transport: str) -> None:
+    graph = DistGraph.open(parts(power_law(), num_ranks), ctx)
+    sampler = graph.sampler()
+    for wrong in ([3, 3], [600], [-1]):
+        with pytest.raises(DataError, match=str(wrong[-1])):
+            sampler.sample(np.array(wrong), [2, 2], epoch=0, minibatch=0)
+        good = sampler.sample(np.array([3]), [2, 2], epoch=0, minibatch=0)
+        assert good.num_seeds == 1

@@ -1,0 +1,222 @@
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from small_graphs import power_law, tiny
+
+from gnnflow.comm import Context
+from gnnflow.errors import ConfigError, DataError
+from gnnflow.graph import DistGraph
+
+pytestmark = pytest.mark.mpi(1, 2, 4)
+transports = pytest.mark.parametrize("transport", ["shared", "alltoall"])
+Parts = Callable[..., Path]
+
+
+@transports
+@pytest.mark.parametrize("method", ["metis", "random"])
+def test_fetched_rows_are_the_rows_of_the_input(
+    ctx: Context, parts: Parts, num_ranks: int, transport: str, method: str
+) -> None:
+    raw = power_law()
+    graph = DistGraph.open(parts(raw, num_ranks, method=method), ctx)
+    everybody = np.arange(graph.num_vertices)
+    original_ids = graph.to_original(everybody)
+    np.testing.assert_array_equal(np.sort(original_ids), everybody)
+    shuffled = np.random.default_rng(ctx.rank).permutation(everybody)
+    twice = np.concatenate([shuffled[:50], shuffled[:50]])
+    for name in graph.array_names:
+        expected = raw.arrays[name].rows(original_ids)
+        store = graph.store(name)
+        assert store.dtype == expected.dtype and store.row_shape == expected.shape[1:]
+        for ids in (everybody, shuffled, twice, everybody[:0]):
+            rows = store.fetch(ids)
+            assert rows.dtype == expected.dtype
+            np.testing.assert_array_equal(rows, expected[ids])
+    with pytest.raises(DataError, match="no array 'z'; it has: cube"):
+        graph.store("z")
+    ctx.barrier()
+
+
+@transports
+def test_every_row_is_counted_once(
+    ctx: Context, parts: Parts, num_ranks: int, transport: str
+) -> None:
+    graph = DistGraph.open(parts(power_law(), num_ranks), ctx)
+    store = graph.store("x")
+    store.fetch(np.arange(graph.num_vertices))
+    counts = store.counts()
+    assert counts.rows == graph.num_vertices
+    assert counts.rows_inner == graph.partition.num_vertices
+    others = graph.num_vertices - graph.partition.num_vertices
+    by_message = transport == "alltoall"
+    assert counts.rows_remote == (others if by_message else 0)
+    assert counts.rows_shared == (0 if by_message else others)
+    assert counts.bytes_remote == counts.rows_remote * 7 * 4
+    assert counts.requests == (num_ranks - 1 if by_message else 0)
+    assert (counts.rows_cached, counts.fetches) == (0, 1)
+
+
+@pytest.mark.parametrize("transport", ["alltoall"])
+def test_fetches_overlap_and_fill_the_array_given(
+    ctx: Context, parts: Parts, num_ranks: int, transport: str
+) -> None:
+    graph = DistGraph.open(parts(power_law(), num_ranks), ctx)
+    rng = np.random.default_rng(ctx.rank)
+    store = graph.store("wide")
+    expected = store.fetch(np.arange(graph.num_vertices))
+    wanted = [rng.permutation(graph.num_vertices)[: 100 * number] for number in range(5)]
+    outputs = [np.empty((len(ids), 600), dtype=np.int16) for ids in wanted]
+    under_way = [store.fetch_async(ids, out) for ids, out in zip(wanted, outputs, strict=True)]
+    for ids, out, fetch in reversed(list(zip(wanted, outputs, under_way, strict=True))):
+        assert fetch.result() is out and fetch.done()
+        assert fetch.result() is out
+        np.testing.assert_array_equal(out, expected[ids])
+
+
+@pytest.mark.parametrize("transport", ["alltoall"])
+def test_rows_of_one_owner_arrive_in_place(
+    ctx: Context, parts: Parts, num_ranks: int, transport: str
+) -> None:
+    graph = DistGraph.open(parts(power_law(), num_ranks), ctx)
+    low, high = graph.book.range((ctx.rank + 1) % num_ranks)
+    ids = np.arange(low, high)[::-1]
+    store = graph.store("wide")
+    np.testing.assert_array_equal(
+        store.fetch(ids), power_law().arrays["wide"].rows(graph.to_original(ids))
+    )
+
+
+@transports
+def test_only_one_rank_asks(ctx: Context, parts: Parts, num_ranks: int, transport: str) -> None:
+    graph = DistGraph.open(parts(power_law(), num_ranks), ctx)
+    if ctx.rank == num_ranks - 1:
+        ids = np.arange(graph.num_vertices)
+        for _ in range(5):
+            graph.store("y").fetch(ids)
+
+
+@transports
+def test_few_vertices(ctx: Context, parts: Parts, num_ranks: int, transport: str) -> None:
+    raw = tiny()
+    graph = DistGraph.open(parts(raw, num_ranks, method="random"), ctx)
+    ids = np.arange(5)
+    np.testing.assert_array_equal(
+        graph.store("x").fetch(ids), raw.arrays["x"].rows(graph.to_original(ids))
+    )
+
+
+@transports
+def test_bad_arguments(ctx: Context, parts: Parts, num_ranks: int, transport: str) -> None:
+    graph = DistGraph.open(parts(power_law(), num_ranks), ctx)
+    store = graph.store("x")
+    for wrong in (-1, graph.num_vertices):
+        with pytest.raises(ValueError, match=rf"in \[0, 600\), got {wrong}"):
+            store.fetch(np.array([3, wrong]))
+    ids = np.arange(3)
+    for shape, dtype in (((2, 7), np.float32), ((3, 7), np.float64), ((3, 8), np.float32)):
+        with pytest.raises(ValueError, match="out must be a contiguous float32 array"):
+            store.fetch(ids, np.empty(shape, dtype=dtype))
+    with pytest.raises(ValueError, match="out must be"):
+        store.fetch(ids, np.empty((3, 14), dtype=np.float32)[:, ::2])
+
+
+class FixedCache:
+    """Keeps the rows of every third vertex, changed so that a test can tell."""
+
+    def __init__(self, all_rows: np.ndarray) -> None:
+        self.rows = np.ascontiguousarray(all_rows[::3] + 1)
+
+    def lookup(self, global_ids: np.ndarray) -> np.ndarray:
+        return np.where(global_ids % 3 == 0, global_ids // 3, -1)
+
+
+@transports
+def test_rows_in_a_cache_are_not_asked_for(
+    ctx: Context, parts: Parts, num_ranks: int, transport: str
+) -> None:
+    graph = DistGraph.open(parts(power_law(), num_ranks), ctx)
+    store = graph.store("scalar")
+    ids = np.random.default_rng(ctx.rank).permutation(graph.num_vertices)
+    expected = store.fetch(ids)
+    before = store.counts()
+    store.cache = FixedCache(store.fetch(np.arange(graph.num_vertices)))
+    own = graph.book.owner(ids) == ctx.rank
+    by_message = ~own & (transport == "alltoall")
+    in_cache = by_message & (ids % 3 == 0)
+    under_way = store.fetch_async(ids)
+    store.cache.rows[:] = np.nan  # what is at hand has been copied already
+    np.testing.assert_array_equal(under_way.result(), expected + in_cache)
+    counts = store.counts()
+    assert counts.rows_cached == np.count_nonzero(in_cache)
+    asked = counts.rows_remote - 2 * before.rows_remote
+    assert asked == np.count_nonzero(by_message & ~in_cache)
+
+
+@transports
+def test_rows_computed_at_run_time(
+    ctx: Context, parts: Parts, num_ranks: int, transport: str
+) -> None:
+    graph = DistGraph.open(parts(power_law(), num_ranks), ctx)
+    ids = np.random.default_rng(ctx.rank).permutation(graph.num_vertices)
+    low, high = graph.book.range(ctx.rank)
+    for factor in (2.0, 3.0):  # the same name twice
+        local = np.arange(low, high, dtype=np.float64)[:, None] * [factor, 1.0]
+        store = graph.serve("hidden", local)
+        assert graph.store("hidden") is store
+        np.testing.assert_array_equal(store.fetch(ids), ids[:, None] * [factor, 1.0])
+        graph.unserve("hidden")
+    with pytest.raises(DataError, match="no array 'hidden'"):
+        graph.store("hidden")
+    with pytest.raises(DataError, match="'hidden' is not served"):
+        graph.unserve("hidden")
+
+
+def test_rows_that_cannot_be_served(ctx: Context, parts: Parts, num_ranks: int) -> None:
+    graph = DistGraph.open(parts(power_law(), num_ranks), ctx)
+    right = np.zeros((graph.partition.num_vertices, 2), dtype=np.float32)
+    with pytest.raises(DataError, match="'x' is an array of the graph already"):
+        graph.serve("x", right)
+    last = ctx.rank == num_ranks - 1
+    with pytest.raises(DataError, match=f"rank {num_ranks - 1}: 'hidden' must be contiguous"):
+        graph.serve("hidden", right[1:] if last else right)
+    if num_ranks > 1:
+        with pytest.raises(DataError, match="differs between ranks"):
+            graph.serve("hidden", right.astype(np.float64) if last else right)
+
+
+@transports
+def test_facts(ctx: Context, parts: Parts, num_ranks: int, transport: str) -> None:
+    raw = power_law()
+    graph = DistGraph.open(parts(raw, num_ranks), ctx, verify=True)
+    assert (graph.num_parts, graph.part_id) == (num_ranks, ctx.rank)
+    assert (graph.num_vertices, graph.num_edges) == (raw.num_vertices, raw.num_edges)
+    assert (graph.num_classes, graph.num_features) == (5, 7)
+    assert set(graph.array_names) == set(raw.arrays)
+    for name, original_ids in raw.splits.items():
+        gathered = np.concatenate(ctx.allgather_array(graph.splits[name]))
+        assert graph.num_seeds(name)[ctx.rank] == len(graph.splits[name])
+        np.testing.assert_array_equal(np.sort(graph.to_original(gathered)), original_ids)
+    ids = np.arange(graph.num_vertices)
+    degrees = np.bincount(raw.edges[1], minlength=graph.num_vertices)
+    np.testing.assert_array_equal(
+        graph.store("in_degree").fetch(ids), degrees[graph.to_original(ids)]
+    )
+
+
+def test_several_graphs_at_once(ctx: Context, parts: Parts, num_ranks: int) -> None:
+    graphs = [DistGraph.open(parts(raw, num_ranks), ctx) for raw in (power_law(), tiny())]
+    for graph, raw in zip(graphs, (power_law(), tiny()), strict=True):
+        ids = np.arange(graph.num_vertices)
+        np.testing.assert_array_equal(
+            graph.store("y").fetch(ids), raw.arrays["y"].rows(graph.to_original(ids))
+        )
+
+
+def test_ranks_must_be_parts(ctx: Context, parts: Parts, num_ranks: int) -> None:
+    with pytest.raises(
+        ConfigError, match=f"has 3 parts but the job has {num_ranks} ranks; start 3"
+    ):
+        DistGraph.open(parts(power_law(), 3), ctx)
+    ctx.barrier()
