@@ -1,6 +1,7 @@
 """Raw graphs in: embedded, from files, generated, from OGB and PyG."""
 
+from gnnflow.datasets.catalog import DATASETS, load
 from gnnflow.datasets.raw_graph import RawGraph
 from gnnflow.datasets.row_source import ArrayRows, RowSource
 
-__all__ = ["ArrayRows", "RawGraph", "RowSource"]
+__all__ = ["DATASETS", "ArrayRows", "RawGraph", "RowSource", "load"]

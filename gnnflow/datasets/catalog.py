@@ -1,0 +1,35 @@
+"""Graphs by name."""
+
+import difflib
+from collections.abc import Callable
+from pathlib import Path
+
+from gnnflow.datasets.debian_packages import load_debian_packages
+from gnnflow.datasets.raw_graph import RawGraph
+from gnnflow.errors import DataError
+
+DATASETS: dict[str, Callable[[Path], RawGraph]] = {
+    "debian-packages": lambda root: load_debian_packages(),
+}
+"""Loader of each named graph; it gets the folder that holds downloaded files."""
+
+DEFAULT_ROOT = Path("data")
+"""Folder of downloaded files when none is given."""
+
+
+def load(name: str, root: str | Path | None = None) -> RawGraph:
+    """Loads a graph by its name.
+
+    Args:
+        name: One of `DATASETS`.
+        root: Folder of the files of graphs that are not embedded, by default `data`.
+
+    Raises:
+        DataError: The name is unknown, or the files are not there and cannot be downloaded.
+        MissingExtraError: The graph is read by an optional package that is not installed.
+    """
+    if name not in DATASETS:
+        nearest = difflib.get_close_matches(name, DATASETS, n=1, cutoff=0.4)
+        hint = f"did you mean '{nearest[0]}'? " if nearest else ""
+        raise DataError(f"no dataset is named '{name}'; {hint}known: {', '.join(DATASETS)}")
+    return DATASETS[name](DEFAULT_ROOT if root is None else Path(root))
