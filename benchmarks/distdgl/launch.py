@@ -10,7 +10,6 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from benchmarks.distdgl import CONFIG_FILE
 from benchmarks.distdgl.accuracy import exact_accuracy
@@ -43,6 +42,28 @@ class DistDglConfig:
     trainers_per_host: int = 1
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class DistDglRun:
+    """What a job took and moved."""
+
+    epochs: tuple[tuple[dict[str, float], ...], ...]
+    """The figures of `train.EpochTimes`, by trainer and epoch."""
+    accuracy: dict[str, float]
+    """Share of right answers over all neighbours, by split."""
+    traffic: dict[str, Traffic]
+    """Bytes over the link of each host in the whole job."""
+    peak_memory_bytes: int
+    """Largest resident memory of a trainer; a server's is not counted."""
+
+    @property
+    def epoch_time_s(self) -> tuple[float, ...]:
+        """Seconds of each epoch on the slowest trainer."""
+        return tuple(
+            max(trainer[epoch]["epoch_time_s"] for trainer in self.epochs)
+            for epoch in range(len(self.epochs[0]))
+        )
+
+
 def convert(python: Path, parts: Path, out: Path, num_hosts: int) -> None:
     """Writes the files that the servers load; `python` is the peer's interpreter.
 
@@ -68,7 +89,7 @@ def run_distdgl(
     config: DistDglConfig,
     *,
     timeout_s: float = 600.0,
-) -> dict[str, Any]:
+) -> DistDglRun:
     """Trains with DistDGL, one server and `trainers_per_host` trainers on each host.
 
     Args:
@@ -78,11 +99,6 @@ def run_distdgl(
         converted: The same in DistDGL's format, from `convert`.
         config: What to train.
         timeout_s: Seconds after which the job is killed.
-
-    Returns:
-        `epochs` (per trainer a list of the figures of `train.EpochTimes`), `epoch_time_s` (per
-        epoch, of the slowest trainer), `accuracy` by split, `traffic` by host and
-        `peak_memory_bytes` of the largest trainer.
 
     Raises:
         EmulationError: If a process fails or the job takes longer than `timeout_s`.
@@ -115,7 +131,12 @@ def run_distdgl(
             json.loads((out / f"trainer-{rank}.json").read_text()) for rank in range(num_trainers)
         ]
         accuracy = exact_accuracy(parts, out / "weights.npz")
-    return _summarize(trainers, traffic, accuracy)
+    return DistDglRun(
+        epochs=tuple(tuple(trainer["epochs"]) for trainer in trainers),
+        accuracy=accuracy,
+        traffic=traffic,
+        peak_memory_bytes=max(trainer["peak_memory_bytes"] for trainer in trainers),
+    )
 
 
 def _environment() -> dict[str, str]:
@@ -201,18 +222,3 @@ def _kill(process: subprocess.Popen[str]) -> None:
     if process.poll() is None:
         os.killpg(process.pid, signal.SIGKILL)
         process.wait()
-
-
-def _summarize(
-    trainers: list[dict[str, Any]], traffic: dict[str, Traffic], accuracy: dict[str, float]
-) -> dict[str, Any]:
-    epochs = [trainer["epochs"] for trainer in trainers]
-    return {
-        "epochs": epochs,
-        "epoch_time_s": [
-            max(epoch["epoch_time_s"] for epoch in ranks) for ranks in zip(*epochs, strict=True)
-        ],
-        "accuracy": accuracy,
-        "traffic": {host: bytes_moved._asdict() for host, bytes_moved in traffic.items()},
-        "peak_memory_bytes": max(trainer["peak_memory_bytes"] for trainer in trainers),
-    }

@@ -54,6 +54,7 @@ class EmulatedHosts:
 
     def __init__(self, hosts: Sequence[_Host], rate: str | None) -> None:
         """Sets hub and hosts up. Use `emulated_hosts` instead, which also takes them down."""
+        self.rate = rate
         self.names = tuple(host.name for host in hosts)
         self.addresses = {host.name: host.address for host in hosts}
         self._cpus = {host.name: host.cpus for host in hosts}

@@ -134,13 +134,13 @@ def test_distdgl_trains_on_emulated_hosts(parts, tmp_path):
     config = DistDglConfig(epochs=6, fanout=(5, 5), batch_size=20, hidden=16, lr=0.05)
     try:
         with emulated_hosts(2, rate="1gbit") as hosts:
-            result = run_distdgl(hosts, python, parts, tmp_path / "converted", config)
+            run = run_distdgl(hosts, python, parts, tmp_path / "converted", config)
     except EmulationUnavailableError as reason:
         pytest.skip(str(reason))
-    assert len(result["epoch_time_s"]) == 6
-    assert result["accuracy"]["test"] > 0.8
-    for trainer, host in zip(result["epochs"], ("host0", "host1"), strict=True):
+    assert len(run.epoch_time_s) == 6
+    assert run.accuracy["test"] > 0.8
+    for trainer, host in zip(run.epochs, ("host0", "host1"), strict=True):
         assert all(epoch["minibatches"] == 5 for epoch in trainer)
         # The rows counted are on the link, in both directions as nobody keeps a copy.
         remote_bytes = sum(epoch["remote_bytes"] for epoch in trainer)
-        assert 0 < remote_bytes < result["traffic"][host]["received_bytes"]
+        assert 0 < remote_bytes < run.traffic[host].received_bytes

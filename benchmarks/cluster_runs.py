@@ -1,0 +1,206 @@
+"""One training run on emulated hosts: gnnflow with a setting, or DistDGL, on the same workload."""
+
+import json
+import re
+import statistics
+import subprocess
+import sys
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from benchmarks.distdgl.launch import DistDglConfig, run_distdgl
+from benchmarks.emulated_hosts import EmulatedHosts, EmulationError, Traffic, run_mpi
+
+DISTDGL = "distdgl"
+LOOPBACK = "loopback"
+UNLIMITED = "unlimited"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Workload:
+    """What all contenders train: two-layer GraphSAGE on a community graph."""
+
+    vertices: int = 300_000
+    edges: int = 4_350_000
+    communities: int = 64
+    features: int = 128
+    train_fraction: float = 0.1
+    fanout: tuple[int, ...] = (25, 10)
+    batch_size: int = 500
+    hidden: int = 128
+    epochs: int = 4
+    seed: int = 0
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Setting:
+    """A way to run gnnflow: a name and the words it adds to gnnflow-train's command line."""
+
+    name: str
+    words: tuple[str, ...]
+
+
+NO_CACHE = "none"
+STATIC = "static"
+SETTINGS = (
+    Setting(name=NO_CACHE, words=()),
+    Setting(
+        name=STATIC,
+        words=("--cache-fraction", "0.25", "--scorer", "decay", "--policy", "static"),
+    ),
+    Setting(
+        name="lookahead",
+        words=("--cache-fraction", "0.25", "--scorer", "lookahead", "--lookahead", "auto"),
+    ),
+)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Run:
+    """What a run took and moved."""
+
+    contender: str
+    """`distdgl`, or the name of a setting of gnnflow."""
+    rate: str
+    """Rate of the links, or `loopback`."""
+    epoch_time_s: tuple[float, ...]
+    """Of each epoch, on the slowest rank."""
+    test_accuracy: float
+    """Over all neighbours, after the last epoch."""
+    traffic: dict[str, Traffic]
+    """Bytes over the link of each host in the whole run; empty over loopback."""
+    details: dict[str, Any]
+    """What else the contender reports."""
+
+    @property
+    def typical_epoch_time_s(self) -> float:
+        """Median over the epochs, without the first one, which pays for first touches."""
+        return statistics.median(self.epoch_time_s[1:] or self.epoch_time_s)
+
+
+def known_settings() -> tuple[Setting, ...]:
+    """Returns the settings whose options this gnnflow-train has."""
+    described = subprocess.run(
+        [_command("gnnflow-train"), "--help"], capture_output=True, text=True, check=True
+    ).stdout
+    options = set(re.findall(r"--[a-z][a-z-]*", described))
+    return tuple(
+        setting
+        for setting in SETTINGS
+        if {word for word in setting.words if word.startswith("--")} <= options
+    )
+
+
+def make_parts(workload: Workload, num_parts: int, num_hosts: int, out: Path) -> None:
+    """Generates the workload's graph and cuts it with METIS.
+
+    Raises:
+        EmulationError: If gnnflow-partition fails.
+    """
+    spec = ",".join(
+        f"{name}={value}"
+        for name, value in {
+            "vertices": workload.vertices,
+            "edges": workload.edges,
+            "communities": workload.communities,
+            "features": workload.features,
+            "train": workload.train_fraction,
+        }.items()
+    )
+    words = ["--generate", f"sbm:{spec}", "--num-parts", num_parts, "--hosts", num_hosts]
+    command = [_command("gnnflow-partition"), *words, "--seed", workload.seed, "--out", out]
+    done = subprocess.run(list(map(str, command)), capture_output=True, text=True)
+    if done.returncode != 0:
+        raise EmulationError(f"the benchmark's graph could not be made: {done.stderr.strip()}")
+
+
+def run_gnnflow(
+    hosts: EmulatedHosts | None,
+    setting: Setting,
+    parts: Path,
+    workload: Workload,
+    num_ranks: int,
+    threads: int,
+) -> Run:
+    """Trains with gnnflow-train on emulated hosts, or over loopback without any.
+
+    Raises:
+        EmulationError: If the training fails.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        out = Path(folder) / "run"
+        options = {
+            "fanout": ",".join(map(str, workload.fanout)),
+            "batch-size": workload.batch_size,
+            "hidden": workload.hidden,
+            "epochs": workload.epochs,
+            "eval-every": 0,
+            "seed": workload.seed,
+            "threads": threads,
+            "device": "cpu",
+            "out": out,
+        }
+        words = [word for name, value in options.items() for word in (f"--{name}", str(value))]
+        command = [str(_command("gnnflow-train")), str(parts), *words, *setting.words]
+        if hosts is None:
+            traffic: dict[str, Traffic] = {}
+            command += ["--ranks", str(num_ranks), "--transport", "alltoall"]
+            done = subprocess.run(command, capture_output=True, text=True)
+            returncode, output = done.returncode, done.stdout + done.stderr
+        else:
+            run = run_mpi(hosts, num_ranks // len(hosts.names), command)
+            returncode, output, traffic = run.returncode, run.output, run.traffic
+        if returncode != 0:
+            raise EmulationError(
+                f"gnnflow-train with setting '{setting.name}' ended with status {returncode}; it "
+                f"last wrote: {output[-2000:].strip()}"
+            )
+        summary = json.loads((out / "summary.json").read_text())
+    return Run(
+        contender=setting.name,
+        rate=LOOPBACK if hosts is None else hosts.rate or UNLIMITED,
+        epoch_time_s=tuple(epoch["epoch_time_s"] for epoch in summary["epochs"]),
+        test_accuracy=summary["test_accuracy"],
+        traffic=traffic,
+        details=summary,
+    )
+
+
+def run_peer(
+    hosts: EmulatedHosts,
+    python: Path,
+    parts: Path,
+    converted: Path,
+    workload: Workload,
+    num_ranks: int,
+    threads: int,
+) -> Run:
+    """Trains with DistDGL on emulated hosts.
+
+    Raises:
+        EmulationError: If the training fails.
+    """
+    config = DistDglConfig(
+        epochs=workload.epochs,
+        fanout=workload.fanout,
+        batch_size=workload.batch_size,
+        hidden=workload.hidden,
+        seed=workload.seed,
+        threads=threads,
+        trainers_per_host=num_ranks // len(hosts.names),
+    )
+    run = run_distdgl(hosts, python, parts, converted, config)
+    return Run(
+        contender=DISTDGL,
+        rate=hosts.rate or UNLIMITED,
+        epoch_time_s=run.epoch_time_s,
+        test_accuracy=run.accuracy["test"],
+        traffic=run.traffic,
+        details={"epochs": run.epochs, "peak_memory_bytes": run.peak_memory_bytes},
+    )
+
+
+def _command(name: str) -> Path:
+    return Path(sys.executable).with_name(name)

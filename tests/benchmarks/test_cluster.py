@@ -1,0 +1,56 @@
+import pytest
+
+from benchmarks.cluster import rows
+from benchmarks.cluster_runs import Run
+
+
+def run(contender: str, *epoch_time_s: float, rate: str = "1gbit") -> Run:
+    return Run(
+        contender=contender,
+        rate=rate,
+        epoch_time_s=epoch_time_s,
+        test_accuracy=0.9,
+        traffic={},
+        details={},
+    )
+
+
+def test_first_epoch_is_left_out():
+    assert run("none", 9, 1, 2, 4).typical_epoch_time_s == 2
+    assert run("none", 9).typical_epoch_time_s == 9
+
+
+def test_rows_set_the_best_setting_against_the_others():
+    runs = [
+        run("distdgl", 9, 6),
+        run("none", 9, 3),
+        run("static", 9, 2.5),
+        run("lookahead", 9, 1.5),
+        run("lookahead", 9, 1.0),
+        run("lookahead", 9, 1.1),
+        run("none", 9, 5, rate="200mbit"),
+        run("lookahead", 9, 2, rate="200mbit"),
+    ]
+    found = rows(runs)
+    assert [row["name"] for row in found] == [
+        "cluster/1gbit/distdgl",
+        "cluster/1gbit/none",
+        "cluster/1gbit/static",
+        "cluster/200mbit/none",
+    ]
+    assert [(row["ours"], row["theirs"]) for row in found] == [
+        (1.1, 6),
+        (1.1, 3),
+        (1.1, 2.5),
+        (2, 5),
+    ]
+    assert [row["ratio"] for row in found] == [
+        pytest.approx(ratio) for ratio in (6 / 1.1, 3 / 1.1, 2.5 / 1.1, 2.5)
+    ]
+    assert {row["unit"] for row in found} == {"s/epoch"}
+
+
+def test_a_setting_is_not_set_against_itself():
+    assert [row["name"] for row in rows([run("distdgl", 9, 6), run("none", 9, 3)])] == [
+        "cluster/1gbit/distdgl"
+    ]
