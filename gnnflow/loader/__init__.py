@@ -1,5 +1,20 @@
 """Minibatches of a partitioned graph, as a PyG user expects them."""
 
+from gnnflow.loader.minibatch_maker import (
+    MinibatchCost,
+    MinibatchMaker,
+    MinibatchOptions,
+    SampledMinibatch,
+)
+from gnnflow.loader.neighbor_loader import DistNeighborLoader
 from gnnflow.loader.seed_schedule import SeedBatch, SeedSchedule
 
-__all__ = ["SeedBatch", "SeedSchedule"]
+__all__ = [
+    "DistNeighborLoader",
+    "MinibatchCost",
+    "MinibatchMaker",
+    "MinibatchOptions",
+    "SampledMinibatch",
+    "SeedBatch",
+    "SeedSchedule",
+]

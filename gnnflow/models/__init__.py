@@ -1,0 +1,60 @@
+"""Graph neural networks on PyG convolutions, by name."""
+
+import difflib
+from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
+
+from gnnflow.config import TrainConfig
+from gnnflow.errors import ConfigError
+from gnnflow.models.aggregation import aggregate
+from gnnflow.models.gat import GAT
+from gnnflow.models.gcn import GCN
+from gnnflow.models.gin import GIN
+from gnnflow.models.layer_adjacency import LayerAdjacency, layer_adjacencies
+from gnnflow.models.layered_model import LayeredModel
+from gnnflow.models.sage import SAGE
+
+__all__ = [
+    "GAT",
+    "GCN",
+    "GIN",
+    "MODELS",
+    "SAGE",
+    "LayerAdjacency",
+    "LayeredModel",
+    "aggregate",
+    "build_model",
+    "layer_adjacencies",
+    "make_model",
+]
+
+MODELS: Mapping[str, Callable[[Sequence[int], float], LayeredModel]] = MappingProxyType(
+    {"gat": GAT, "gcn": GCN, "gin": GIN, "sage": SAGE}
+)
+
+
+def make_model(name: str, dims: Sequence[int], dropout: float = 0.0) -> LayeredModel:
+    """Makes a model by name.
+
+    Args:
+        name: one of `MODELS`.
+        dims: width of the features, of each hidden layer and of the output.
+        dropout: share of hidden activations dropped while training, in [0, 1).
+
+    Raises:
+        ConfigError: if there is no such model or `dims` has fewer than two widths.
+    """
+    if name not in MODELS:
+        close = difflib.get_close_matches(name, MODELS, n=1)
+        hint = f"; did you mean '{close[0]}'?" if close else ""
+        raise ConfigError(f"model must be one of {', '.join(MODELS)}, got '{name}'{hint}")
+    if len(dims) < 2 or min(dims) < 1:
+        raise ConfigError(f"a model needs positive input and output widths, got {list(dims)}")
+    return MODELS[name](dims, dropout)
+
+
+def build_model(config: TrainConfig, num_features: int, num_classes: int) -> LayeredModel:
+    """Makes the model that a training configuration describes, one layer per hop of its fanout."""
+    hidden = [config.model.hidden] * (len(config.sampling.fanout) - 1)
+    dims = [num_features, *hidden, num_classes]
+    return make_model(config.model.model, dims, config.model.dropout)

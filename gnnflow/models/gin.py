@@ -1,0 +1,64 @@
+"""The graph isomorphism network."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from torch import Tensor, nn
+from torch_geometric.nn import GINConv
+
+from gnnflow.models.aggregation import aggregate
+from gnnflow.models.layer_adjacency import LayerAdjacency
+from gnnflow.models.layered_model import LayeredModel, runs_on_kernels
+
+
+class GIN(LayeredModel):
+    """GIN: each layer sends the sum of a vertex's row and its in-neighbours' through two matrices.
+
+    Layer normalisation tames the sums of vertices with many neighbours. (Batch normalisation would
+    tie a row's result to the other rows of the minibatch, and could not take an empty one.)
+
+    Source: Xu, Hu, Leskovec, Jegelka, "How Powerful are Graph Neural Networks?", 2019.
+    """
+
+    def __init__(self, dims: Sequence[int], dropout: float = 0.0) -> None:
+        """Makes a layer between each two consecutive widths.
+
+        Args:
+            dims: width of the features, of each hidden layer and of the output.
+            dropout: share of hidden activations dropped while training.
+        """
+        hidden = [*dims[1:-1], dims[-2] if len(dims) > 2 else dims[0]]
+        widths = zip(dims[:-1], hidden, dims[1:], strict=True)
+        super().__init__(
+            [
+                GINConv(
+                    nn.Sequential(
+                        nn.Linear(dim_in, dim_hidden),
+                        nn.LayerNorm(dim_hidden),
+                        nn.ReLU(),
+                        nn.Linear(dim_hidden, dim_out),
+                    ),
+                    train_eps=True,
+                )
+                for dim_in, dim_hidden, dim_out in widths
+            ],
+            dropout,
+        )
+
+    def convolve(
+        self,
+        index: int,
+        x: tuple[Tensor, Tensor],
+        edge_index: Tensor | LayerAdjacency,
+        in_degree: Tensor | None,
+    ) -> Tensor:
+        """Computes `mlp((1 + eps) destination + sum of sources)`."""
+        conv: Any = self.convs[index]
+        if isinstance(edge_index, LayerAdjacency):
+            if runs_on_kernels(x[0]):
+                total = aggregate(x[0], edge_index, reduce="sum")
+                mixed: Tensor = conv.nn(total + (1 + conv.eps) * x[1])
+                return mixed
+            edge_index = edge_index.edge_index()
+        out: Tensor = conv(x, edge_index)
+        return out

@@ -1,0 +1,140 @@
+"""What gnnflow's networks share: a stack of layers, trained on samples and evaluated exactly."""
+
+from abc import abstractmethod
+from collections.abc import Sequence
+from itertools import accumulate
+
+import torch
+from torch import Tensor, nn
+
+from gnnflow.models.layer_adjacency import (
+    LayerAdjacency,
+    layer_adjacencies,
+    whole_adjacency,
+)
+
+
+class LayeredModel(nn.Module):
+    """A stack of graph convolutions that runs on minibatches, whole graphs and layer by layer.
+
+    `forward` takes what a PyG model takes. `layer` computes one layer for any set of destination
+    vertices; exact evaluation over all neighbours calls it, and any model of a user that has
+    `num_layers` and `layer` is evaluated in the same way.
+    """
+
+    uses_in_degree = False
+    """Whether `forward` and `layer` want the vertices' in-degrees in the whole graph."""
+
+    def __init__(self, convs: Sequence[nn.Module], dropout: float) -> None:
+        """Takes the convolutions, first layer first, and the dropout of hidden activations."""
+        super().__init__()
+        self.convs = nn.ModuleList(convs)
+        self.dropout = nn.Dropout(dropout)
+
+    @property
+    def num_layers(self) -> int:
+        """Number of layers."""
+        return len(self.convs)
+
+    def forward(
+        self,
+        x: Tensor,
+        edge_index: Tensor | Sequence[LayerAdjacency],
+        num_sampled_nodes_per_hop: Sequence[int] | None = None,
+        num_sampled_edges_per_hop: Sequence[int] | None = None,
+        in_degree: Tensor | None = None,
+    ) -> Tensor:
+        """Computes all layers.
+
+        Args:
+            x: `[num_vertices, num_features]` features.
+            edge_index: `[2, num_edges]` int64 (sources, destinations), a square sparse CSR
+                `adj_t`, or the adjacencies of the layers, first layer first, as
+                `layer_adjacencies` makes them.
+            num_sampled_nodes_per_hop: `num_sampled_nodes` of the minibatch; with it, each layer
+                computes no vertex that the seeds do not need (as `trim_to_layer` does).
+            num_sampled_edges_per_hop: `num_sampled_edges` of the minibatch.
+            in_degree: `[num_vertices]` in-degrees in the whole graph, self loops left out, for
+                models that use them.
+
+        Returns:
+            `[num_seeds, dim]` where the layers are trimmed, else `[num_vertices, dim]`.
+        """
+        adjacencies: Sequence[Tensor | LayerAdjacency]
+        if not isinstance(edge_index, Tensor):
+            adjacencies = edge_index
+        elif edge_index.layout == torch.sparse_csr and runs_on_kernels(x):
+            if num_sampled_nodes_per_hop is None:
+                adjacencies = [whole_adjacency(edge_index)] * self.num_layers
+            else:
+                adjacencies = layer_adjacencies(
+                    edge_index, num_sampled_nodes_per_hop, self.num_layers
+                )
+        else:
+            adjacencies = [_as_edge_index(edge_index)] * self.num_layers
+        num_dst = [len(x)] * self.num_layers
+        if num_sampled_nodes_per_hop is not None and num_sampled_edges_per_hop is not None:
+            num_dst = list(accumulate(num_sampled_nodes_per_hop))[: self.num_layers][::-1]
+            num_edges = list(accumulate(num_sampled_edges_per_hop))[: self.num_layers][::-1]
+            adjacencies = [
+                edges[:, :count] if isinstance(edges, Tensor) else edges
+                for edges, count in zip(adjacencies, num_edges, strict=True)
+            ]
+        for index, (count, adjacency) in enumerate(zip(num_dst, adjacencies, strict=True)):
+            if isinstance(adjacency, LayerAdjacency):
+                count = adjacency.num_dst
+            degree = None if in_degree is None else in_degree[: len(x)]
+            x = self.layer(index, (x, x[:count]), adjacency, degree)
+        return x
+
+    def layer(
+        self,
+        index: int,
+        x: tuple[Tensor, Tensor],
+        edge_index: Tensor | LayerAdjacency,
+        in_degree: Tensor | None = None,
+    ) -> Tensor:
+        """Computes one layer, its activation and dropout included.
+
+        Args:
+            index: number of the layer, from 0.
+            x: rows of the sources `[num_src, dim]` and of the destinations `[num_dst, dim]`; the
+                first `num_dst` sources are the destinations.
+            edge_index: `[2, num_edges]` positions of source and destination, or the adjacency.
+            in_degree: `[num_src]` in-degrees in the whole graph, for models that use them.
+
+        Returns:
+            `[num_dst, dim]`.
+        """
+        out = self.convolve(index, x, edge_index, in_degree)
+        if index == self.num_layers - 1:
+            return out
+        activated: Tensor = self.dropout(self.activate(out))
+        return activated
+
+    @abstractmethod
+    def convolve(
+        self,
+        index: int,
+        x: tuple[Tensor, Tensor],
+        edge_index: Tensor | LayerAdjacency,
+        in_degree: Tensor | None,
+    ) -> Tensor:
+        """Computes the convolution of one layer; arguments and result as for `layer`."""
+
+    def activate(self, x: Tensor) -> Tensor:
+        """The activation after each hidden layer."""
+        return x.relu()
+
+
+def runs_on_kernels(x: Tensor) -> bool:
+    """Whether gnnflow's aggregation kernels take these rows: float32 in main memory."""
+    return x.device.type == "cpu" and x.dtype == torch.float32
+
+
+def _as_edge_index(edge_index: Tensor) -> Tensor:
+    if edge_index.layout != torch.sparse_csr:
+        return edge_index
+    indptr = edge_index.crow_indices()
+    destinations = torch.arange(len(indptr) - 1, device=indptr.device)
+    return torch.stack([edge_index.col_indices(), destinations.repeat_interleave(indptr.diff())])

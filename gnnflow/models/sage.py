@@ -1,0 +1,46 @@
+"""GraphSAGE with mean aggregation."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from torch import Tensor
+from torch_geometric.nn import SAGEConv
+
+from gnnflow.models.aggregation import aggregate
+from gnnflow.models.layer_adjacency import LayerAdjacency
+from gnnflow.models.layered_model import LayeredModel, runs_on_kernels
+
+
+class SAGE(LayeredModel):
+    """GraphSAGE: each layer joins a vertex's row with the mean of its in-neighbours' rows.
+
+    Source: Hamilton, Ying, Leskovec, "Inductive Representation Learning on Large Graphs", 2017.
+    """
+
+    def __init__(self, dims: Sequence[int], dropout: float = 0.0) -> None:
+        """Makes a layer between each two consecutive widths.
+
+        Args:
+            dims: width of the features, of each hidden layer and of the output.
+            dropout: share of hidden activations dropped while training.
+        """
+        widths = zip(dims[:-1], dims[1:], strict=True)
+        super().__init__([SAGEConv(dim_in, dim_out) for dim_in, dim_out in widths], dropout)
+
+    def convolve(
+        self,
+        index: int,
+        x: tuple[Tensor, Tensor],
+        edge_index: Tensor | LayerAdjacency,
+        in_degree: Tensor | None,
+    ) -> Tensor:
+        """Computes `lin_l(mean of sources) + lin_r(destination)`."""
+        conv: Any = self.convs[index]
+        if isinstance(edge_index, LayerAdjacency):
+            if runs_on_kernels(x[0]):
+                mean = aggregate(x[0], edge_index, reduce="mean")
+                joined: Tensor = conv.lin_l(mean) + conv.lin_r(x[1])
+                return joined
+            edge_index = edge_index.edge_index()
+        out: Tensor = conv(x, edge_index)
+        return out

@@ -1,0 +1,188 @@
+"""Exact outputs of a model over all neighbours: layer by layer, distributed, chunk by chunk."""
+
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol, runtime_checkable
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from gnnflow.features import DistFeatureStore
+from gnnflow.graph import DistGraph
+from gnnflow.models import LayerAdjacency, LayeredModel
+from gnnflow.sampling import LocalNeighborSampler, SampledSubgraph
+from gnnflow.training.in_degree import IN_DEGREE, ensure_in_degree
+
+CHUNK_BYTES = 128 << 20
+"""Rows and messages of a chunk of vertices take about this much memory."""
+
+HIDDEN_BYTES = 1 << 30
+"""Hidden rows of a rank that take more memory than this lie in a temporary file."""
+
+_Ids = NDArray[np.int64]
+
+
+@runtime_checkable
+class LayerwiseModel(Protocol):
+    """A model that can compute one layer for any set of destination vertices."""
+
+    @property
+    def num_layers(self) -> int:
+        """Number of layers."""
+
+    def layer(self, index: int, x: tuple[Tensor, Tensor], edge_index: Tensor) -> Tensor:
+        """Computes one layer, activation included.
+
+        Args:
+            index: number of the layer, from 0.
+            x: rows of the sources `[num_src, dim]` and of the destinations `[num_dst, dim]`, as
+                PyG's convolutions take them; the first sources are the destinations.
+            edge_index: `[2, num_edges]` positions of source and destination.
+
+        Returns:
+            `[num_dst, dim]`.
+        """
+
+
+@dataclass(frozen=True, slots=True)
+class _Chunk:
+    """Some destination vertices with all their in-neighbours and the rows of both."""
+
+    local_ids: _Ids
+    subgraph: SampledSubgraph
+    rows: Callable[[], NDArray[np.generic]]
+    in_degree: Callable[[], NDArray[np.generic]] | None
+
+
+class LayerwiseInference:
+    """Computes a model's outputs from all neighbours of every vertex.
+
+    Each layer is computed once for every inner vertex, from rows of the layer before that other
+    ranks serve: no vertex is computed twice, and memory does not grow with the number of hops.
+    """
+
+    def __init__(
+        self,
+        model: LayeredModel | LayerwiseModel,
+        graph: DistGraph,
+        *,
+        chunk_bytes: int = CHUNK_BYTES,
+        hidden_bytes: int = HIDDEN_BYTES,
+    ) -> None:
+        """Prepares the computation.
+
+        Args:
+            model: a module, the one inside `wrap`.
+            graph: the graph of this rank.
+            chunk_bytes: about how much memory a chunk of vertices may take.
+            hidden_bytes: hidden rows that take more than this lie in a temporary file.
+        """
+        self._model = model
+        self._graph = graph
+        self._chunk_bytes = chunk_bytes
+        self._hidden_bytes = hidden_bytes
+        self._device = _device_of(model)
+        self._sampler = LocalNeighborSampler(graph.topology, num_threads=graph.ctx.threads)
+
+    def outputs(self, local_ids: _Ids) -> Iterator[tuple[_Ids, Tensor]]:
+        """Yields the outputs of some inner vertices; every rank must exhaust it.
+
+        Args:
+            local_ids: `[num_vertices]` which inner vertices.
+
+        Yields:
+            Consecutive pieces of `local_ids` with their outputs `[num_piece, dim]`.
+        """
+        graph, last = self._graph, self._model.num_layers - 1
+        if _uses_in_degree(self._model):
+            ensure_in_degree(graph)
+        store = graph.store("x")
+        with ExitStack() as stack:
+            for index in range(last):
+                graph.ctx.step = f"evaluation, layer {index}"
+                hidden = self._hidden_rows(index, store, stack)
+                store = graph.serve(f"hidden_{index}", hidden)
+                stack.callback(graph.unserve, store.name)
+            graph.ctx.step = f"evaluation, layer {last}"
+            yield from self._layer(last, store, local_ids)
+
+    def _hidden_rows(
+        self, index: int, store: DistFeatureStore, stack: ExitStack
+    ) -> NDArray[np.float32]:
+        """The outputs of a hidden layer for all inner vertices."""
+        everyone = np.arange(self._graph.partition.num_vertices, dtype=np.int64)
+        hidden = np.empty((0, 0), dtype=np.float32)
+        for number, (local_ids, out) in enumerate(self._layer(index, store, everyone)):
+            if number == 0:
+                hidden = self._allocate((len(everyone), out.shape[1]), stack)
+            hidden[local_ids] = out.float().cpu().numpy()
+        return hidden
+
+    def _allocate(self, shape: tuple[int, int], stack: ExitStack) -> NDArray[np.float32]:
+        if 4 * shape[0] * shape[1] <= self._hidden_bytes:
+            return np.empty(shape, dtype=np.float32)
+        folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="gnnflow-"))
+        path = Path(folder) / "hidden.npy"
+        rows = np.lib.format.open_memmap(path, mode="w+", dtype=np.float32, shape=shape)
+        return np.asarray(rows)
+
+    def _layer(
+        self, index: int, store: DistFeatureStore, local_ids: _Ids
+    ) -> Iterator[tuple[_Ids, Tensor]]:
+        pieces = self._cut(local_ids, store.row_shape[0])
+        pending = self._begin(pieces[0], store)
+        for following in (*pieces[1:], None):
+            chunk = pending
+            if following is not None:
+                # The next chunk's rows travel while this one is computed.
+                pending = self._begin(following, store)
+            yield chunk.local_ids, self._compute(index, chunk)
+
+    def _cut(self, local_ids: _Ids, dim: int) -> Sequence[_Ids]:
+        """Cuts vertices into chunks of at most about `chunk_bytes`, one at least."""
+        indptr = self._graph.partition.indptr
+        # A row for the vertex and one for each in-neighbour, and messages as wide.
+        rows = 1 + indptr[local_ids + 1] - indptr[local_ids]
+        limit = max(1, self._chunk_bytes // (2 * 4 * max(dim, 1)))
+        chunk_of = (np.cumsum(rows) - 1) // limit
+        return np.split(local_ids, np.flatnonzero(np.diff(chunk_of)) + 1)
+
+    def _begin(self, local_ids: _Ids, store: DistFeatureStore) -> _Chunk:
+        seeds = local_ids + self._graph.partition.first_id
+        subgraph = self._sampler.sample(seeds, [-1], epoch=0, minibatch=0)
+        in_degree = None
+        if _uses_in_degree(self._model):
+            in_degree = self._graph.store(IN_DEGREE).fetch_async(subgraph.vertices).result
+        rows = store.fetch_async(subgraph.vertices).result
+        return _Chunk(local_ids, subgraph, rows, in_degree)
+
+    def _compute(self, index: int, chunk: _Chunk) -> Tensor:
+        x = torch.from_numpy(chunk.rows()).to(self._device, torch.float32)
+        pair = (x, x[: len(chunk.local_ids)])
+        with torch.no_grad():
+            if not isinstance(self._model, LayeredModel):
+                edge_index = torch.from_numpy(chunk.subgraph.edge_index()).to(self._device)
+                return self._model.layer(index, pair, edge_index)
+            degree = None
+            if chunk.in_degree is not None:
+                degree = torch.from_numpy(chunk.in_degree()).to(self._device)
+            adjacency = LayerAdjacency(
+                torch.from_numpy(chunk.subgraph.indptr),
+                torch.from_numpy(chunk.subgraph.src),
+                chunk.subgraph.num_vertices,
+            )
+            return self._model.layer(index, pair, adjacency.to(self._device), degree)
+
+
+def _device_of(model: object) -> torch.device:
+    assert isinstance(model, nn.Module)
+    return next(model.parameters()).device
+
+
+def _uses_in_degree(model: LayeredModel | LayerwiseModel) -> bool:
+    return isinstance(model, LayeredModel) and model.uses_in_degree
