@@ -23,6 +23,8 @@ class GAT(LayeredModel):
     Source: Velickovic et al., "Graph Attention Networks", 2018.
     """
 
+    aggregates = False
+
     def __init__(self, dims: Sequence[int], dropout: float = 0.0) -> None:
         """Makes a layer between each two consecutive widths.
 

@@ -25,6 +25,9 @@ class LayeredModel(nn.Module):
     uses_in_degree = False
     """Whether `forward` and `layer` want the vertices' in-degrees in the whole graph."""
 
+    aggregates = True
+    """Whether layers take sums or means that gnnflow's kernels compute."""
+
     def __init__(self, convs: Sequence[nn.Module], dropout: float) -> None:
         """Takes the convolutions, first layer first, and the dropout of hidden activations."""
         super().__init__()

@@ -3,7 +3,7 @@
 import json
 import resource
 import sys
-from dataclasses import asdict, astuple, dataclass, fields
+from dataclasses import astuple, dataclass, fields
 from typing import TextIO
 
 import numpy as np
@@ -144,11 +144,6 @@ def peak_memory_bytes() -> int:
     """Largest resident memory that this process had so far."""
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak if sys.platform == "darwin" else peak * 1024
-
-
-def as_json(metrics: EpochMetrics) -> dict[str, float | int | None]:
-    """An epoch as `summary.json` holds it."""
-    return asdict(metrics)
 
 
 def _column(table: NDArray[np.float64], name: str) -> NDArray[np.float64]:

@@ -1,0 +1,64 @@
+"""`gnnflow-train`: trains a graph neural network on a folder of partitions."""
+
+import os
+import shutil
+import sys
+
+from gnnflow.cli import options
+from gnnflow.comm import detect_launch, init, launch
+from gnnflow.config import TrainConfig
+from gnnflow.errors import ConfigError
+from gnnflow.partition import read_manifest
+
+
+def main() -> None:
+    """Entry point of the command."""
+    options.run(_train)
+
+
+def _train() -> None:
+    config = options.parse(TrainConfig, prog="gnnflow-train")
+    launched = detect_launch()
+    if launched is None and (config.runtime.ranks or 1) > 1:
+        _check_parts(config, config.runtime.ranks or 1)
+        _hand_on_terminal()
+        launch(
+            config.runtime.ranks or 1, [sys.executable, "-m", "gnnflow.cli.train", *sys.argv[1:]]
+        )
+    if launched is not None and config.runtime.ranks not in (None, launched.num_ranks):
+        raise ConfigError(
+            f"--ranks {config.runtime.ranks} but {launched.launcher} started {launched.num_ranks} "
+            "ranks; leave out --ranks"
+        )
+    _check_parts(config, 1 if launched is None else launched.num_ranks)
+    runtime = config.runtime
+    with init(
+        transport=runtime.transport, comm_timeout_s=runtime.comm_timeout, threads=runtime.threads
+    ) as ctx:
+        # Imported here so that wrong options are told at once: torch takes seconds to load.
+        from gnnflow.training.run import train
+
+        train(config, ctx)
+
+
+def _check_parts(config: TrainConfig, num_ranks: int) -> None:
+    """Finds a wrong number of ranks before any rank starts."""
+    num_parts = read_manifest(config.parts).num_parts
+    if num_parts != num_ranks:
+        raise ConfigError(
+            f"{config.parts} has {num_parts} parts but the job has {num_ranks} ranks; "
+            f"use --ranks {num_parts}, or partition the graph again with --num-parts {num_ranks}"
+        )
+
+
+def _hand_on_terminal() -> None:
+    """Lets rank 0, whose output the launcher pipes, draw as if it had the terminal itself."""
+    if sys.stdout.isatty():
+        size = shutil.get_terminal_size()
+        os.environ.setdefault("TTY_COMPATIBLE", "1")
+        os.environ.setdefault("TTY_INTERACTIVE", "1")
+        os.environ.setdefault("COLUMNS", str(size.columns))
+
+
+if __name__ == "__main__":
+    main()

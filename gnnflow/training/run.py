@@ -1,0 +1,174 @@
+"""A whole run: from options to a trained model, its scores and its records."""
+
+import dataclasses
+import time
+from contextlib import ExitStack
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import torch
+from rich.console import Console
+from torch import nn
+
+from gnnflow.comm import Context
+from gnnflow.config import TrainConfig
+from gnnflow.errors import ConfigError, DataError
+from gnnflow.graph import DistGraph
+from gnnflow.loader import DistNeighborLoader
+from gnnflow.models import LayeredModel, build_model
+from gnnflow.training.evaluation import SPLITS, evaluate
+from gnnflow.training.gradients import wrap
+from gnnflow.training.in_degree import IN_DEGREE, ensure_in_degree
+from gnnflow.training.progress import TrainingProgress
+from gnnflow.training.step_metrics import EpochMetrics, EpochRecorder
+from gnnflow.training.summary import RunSummary, Scores
+from gnnflow.training.tasks import MultiLabelTask, Task, task_of
+from gnnflow.training.trainer import Trainer, attach_layers
+
+DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
+
+
+def train(config: TrainConfig, ctx: Context) -> RunSummary:
+    """Trains as the options say; every rank calls this, rank 0 shows and writes.
+
+    Raises:
+        GnnflowError: if the options do not fit the partition or the machine.
+    """
+    torch.set_num_threads(ctx.threads)
+    device = choose_device(config.runtime.device, ctx)
+    graph = DistGraph.open(config.parts, ctx, verify=config.runtime.verify)
+    start_s = time.perf_counter()
+    task = task_of(graph.manifest)
+    torch.manual_seed(config.runtime.seed)
+    layered = build_model(config, graph.num_features, task.num_outputs).to(device)
+    model = wrap(layered, ctx)
+    # The weights are the same everywhere, dropout is not.
+    torch.manual_seed(config.runtime.seed + 1 + ctx.rank)
+    loader = _make_loader(config, graph, layered, device)
+    folder = _make_run_folder(config.runtime.out, ctx)
+    with ExitStack() as stack:
+        sink = None
+        if ctx.rank == 0:
+            sink = stack.enter_context((folder / "metrics.jsonl").open("w", encoding="utf-8"))
+        optimizer = torch.optim.Adam(
+            model.parameters(),
+            lr=config.optimization.lr,
+            weight_decay=config.optimization.weight_decay,
+        )
+        trainer = Trainer(
+            model,
+            loader,
+            optimizer,
+            task,
+            EpochRecorder(ctx, sink),
+            dtype=DTYPES[config.runtime.dtype],
+        )
+        epochs, scores = _run_epochs(config, trainer, model, graph, len(loader))
+    summary = RunSummary(
+        graph=graph.manifest.name,
+        model=config.model.model,
+        num_ranks=ctx.num_ranks,
+        score_name=_score_name(task),
+        scores=scores[-1],
+        epochs=epochs,
+        epoch_scores=scores,
+        total_time_s=time.perf_counter() - start_s,
+        config=_plain(dataclasses.asdict(config)),
+    )
+    if ctx.rank == 0:
+        summary.write(folder / "summary.json")
+        console = Console()
+        console.print(summary.table())
+        console.print(f"{folder / 'summary.json'}", highlight=False, soft_wrap=True)
+    return summary
+
+
+def choose_device(name: str, ctx: Context) -> torch.device:
+    """The device that an option names; the ranks of a machine take its GPUs in turn.
+
+    Raises:
+        ConfigError: if a GPU is asked for and there is none.
+    """
+    if name == "cpu" or (name == "auto" and not torch.cuda.is_available()):
+        return torch.device("cpu")
+    if not torch.cuda.is_available():
+        raise ConfigError("device is cuda, but torch finds no GPU here; use --device cpu")
+    device = torch.device("cuda", ctx.host_rank % torch.cuda.device_count())
+    torch.cuda.set_device(device)
+    return device
+
+
+def _make_loader(
+    config: TrainConfig, graph: DistGraph, model: LayeredModel, device: torch.device
+) -> DistNeighborLoader:
+    arrays = ["x"]
+    if model.uses_in_degree:
+        ensure_in_degree(graph)
+        arrays.append(IN_DEGREE)
+    on_kernels = model.aggregates and device.type == "cpu" and config.runtime.dtype == "float32"
+    loader = DistNeighborLoader(
+        graph,
+        "train",
+        config.sampling.fanout,
+        config.sampling.batch_size,
+        seed=config.runtime.seed,
+        arrays=arrays,
+        transform=attach_layers if on_kernels else None,
+    )
+    if not len(loader):
+        raise DataError(f"{config.parts} has no train seeds; partition it with a train split")
+    return loader
+
+
+def _run_epochs(
+    config: TrainConfig, trainer: Trainer, model: nn.Module, graph: DistGraph, num_steps: int
+) -> tuple[list[EpochMetrics], list[Scores]]:
+    """Trains and evaluates; returns the metrics and scores of every epoch."""
+    num_epochs, every = config.optimization.epochs, config.optimization.eval_every
+    epochs: list[EpochMetrics] = []
+    scores: list[Scores] = []
+    with ExitStack() as stack:
+        progress = None
+        if graph.ctx.rank == 0:
+            progress = TrainingProgress(Console(), num_epochs=num_epochs, num_steps=num_steps)
+            stack.enter_context(progress)
+        for epoch in range(num_epochs):
+            if progress is not None:
+                progress.start_epoch(epoch)
+            on_step = None if progress is None else progress.show_step
+            epochs.append(trainer.train_epoch(epoch, on_step))
+            due = epoch == num_epochs - 1 or (every and (epoch + 1) % every == 0)
+            scores.append(evaluate(model, graph, SPLITS) if due else {})
+            if progress is not None:
+                progress.show_epoch(epochs[-1], scores[-1])
+    return epochs, scores
+
+
+def _make_run_folder(out: Path | None, ctx: Context) -> Path:
+    """Makes the folder of the run on rank 0; the others only learn its name."""
+    if ctx.rank != 0:
+        return Path(ctx.broadcast_json(None))
+    folder = out
+    if folder is None:
+        folder = Path("runs") / datetime.now().strftime("%Y-%m-%d-%H%M%S")
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise ConfigError(
+            f"the run folder {folder} exists and is not empty; remove it or choose another --out"
+        )
+    folder.mkdir(parents=True, exist_ok=True)
+    ctx.broadcast_json(str(folder))
+    return folder
+
+
+def _score_name(task: Task) -> str:
+    return "micro-F1" if isinstance(task, MultiLabelTask) else "accuracy"
+
+
+def _plain(value: Any) -> Any:
+    """The same with paths as strings and tuples as lists, as JSON has it."""
+    if isinstance(value, dict):
+        return {name: _plain(item) for name, item in value.items()}
+    if isinstance(value, tuple):
+        return [_plain(item) for item in value]
+    return str(value) if isinstance(value, Path) else value

@@ -1,0 +1,131 @@
+"""What a run came to: `summary.json` for machines and a table for people."""
+
+import dataclasses
+import json
+import os
+import statistics
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rich.table import Table
+
+from gnnflow.training.step_metrics import EpochMetrics
+
+Scores = Mapping[str, float | None]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RunSummary:
+    """A finished run over all ranks."""
+
+    graph: str
+    model: str
+    num_ranks: int
+    score_name: str
+    """What the scores are: `accuracy` or `micro-F1`."""
+    scores: Scores
+    """Score of the final model on each split, over all neighbours."""
+    epochs: Sequence[EpochMetrics]
+    epoch_scores: Sequence[Scores]
+    """Scores after each epoch; empty where nothing was evaluated."""
+    total_time_s: float
+    """Seconds from the opened graph to the last evaluation."""
+    config: Mapping[str, Any]
+    """The options of the run."""
+
+    @property
+    def epoch_time_s(self) -> float:
+        """Median seconds of an epoch, evaluation left out."""
+        return statistics.median(epoch.epoch_time_s for epoch in self.epochs)
+
+    @property
+    def volume_rows(self) -> int:
+        """Rows that crossed between ranks in all epochs."""
+        return sum(epoch.volume_rows for epoch in self.epochs)
+
+    @property
+    def volume_bytes(self) -> int:
+        """Bytes of these rows."""
+        return sum(epoch.volume_bytes for epoch in self.epochs)
+
+    @property
+    def rows_without_cache(self) -> int:
+        """Rows that would have crossed without a halo cache."""
+        return sum(epoch.rows_without_cache for epoch in self.epochs)
+
+    @property
+    def hit_rate(self) -> float | None:
+        """Remote rows found in the halo cache, as a share; None where none were needed."""
+        hits = [epoch.hit_rate for epoch in self.epochs if epoch.hit_rate is not None]
+        needed = [epoch.rows_without_cache for epoch in self.epochs if epoch.hit_rate is not None]
+        if not sum(needed):
+            return None
+        return sum(rate * rows for rate, rows in zip(hits, needed, strict=True)) / sum(needed)
+
+    @property
+    def peak_memory_bytes(self) -> int:
+        """Largest resident memory of a rank."""
+        return max(epoch.peak_memory_bytes for epoch in self.epochs)
+
+    def as_json(self) -> dict[str, Any]:
+        """The content of `summary.json`: totals of the run, then `epochs` with the same names."""
+        return {
+            "graph": self.graph,
+            "model": self.model,
+            "num_ranks": self.num_ranks,
+            "score": self.score_name,
+            **_accuracies(self.scores),
+            "epoch_time_s": self.epoch_time_s,
+            "total_time_s": self.total_time_s,
+            "hit_rate": self.hit_rate,
+            "volume_rows": self.volume_rows,
+            "volume_bytes": self.volume_bytes,
+            "rows_without_cache": self.rows_without_cache,
+            "peak_memory_bytes": self.peak_memory_bytes,
+            "epochs": [
+                dataclasses.asdict(epoch) | _accuracies(scores)
+                for epoch, scores in zip(self.epochs, self.epoch_scores, strict=True)
+            ],
+            "config": self.config,
+        }
+
+    def write(self, path: Path) -> None:
+        """Writes `summary.json` under a temporary name and renames it."""
+        temporary = path.with_name(f"{path.name}.part")
+        temporary.write_text(json.dumps(self.as_json(), indent=1) + "\n", encoding="utf-8")
+        os.replace(temporary, path)
+
+    def table(self) -> Table:
+        """The same in short, to be printed."""
+        table = Table(
+            title=f"{self.model} on {self.graph}, {self.num_ranks} "
+            f"{'rank' if self.num_ranks == 1 else 'ranks'}",
+            show_header=False,
+        )
+        table.add_column()
+        table.add_column(justify="right")
+        for split, words in (("train", "Train"), ("val", "Validation"), ("test", "Test")):
+            value = self.scores.get(split)
+            table.add_row(f"{words} {self.score_name}", "-" if value is None else f"{value:.4f}")
+        num_epochs = len(self.epochs)
+        table.add_row("Seconds per epoch", f"{self.epoch_time_s:.2f}")
+        table.add_row("Hit rate", "-" if self.hit_rate is None else f"{self.hit_rate:.3f}")
+        table.add_row("Rows fetched per epoch", f"{self.volume_rows // num_epochs:,}")
+        table.add_row("Bytes fetched per epoch", human_bytes(self.volume_bytes / num_epochs))
+        table.add_row("Peak memory of a rank", human_bytes(self.peak_memory_bytes))
+        return table
+
+
+def human_bytes(number: float) -> str:
+    """A number of bytes in the unit that suits it, as `61.2 MB`."""
+    for unit in ("B", "kB", "MB", "GB"):
+        if number < 1000:
+            return f"{number:.0f} {unit}" if unit == "B" else f"{number:.1f} {unit}"
+        number /= 1000
+    return f"{number:.1f} TB"
+
+
+def _accuracies(scores: Scores) -> dict[str, float | None]:
+    return {f"{split}_accuracy": scores.get(split) for split in ("train", "val", "test")}
