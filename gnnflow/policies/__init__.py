@@ -15,7 +15,7 @@ from gnnflow.policies.decision import (
     ReplacementPolicy,
 )
 from gnnflow.policies.decision_log import DecisionLog, DecisionStatistics, decision_log_name
-from gnnflow.policies.effects import PlanTracker, ReplacementPlan
+from gnnflow.policies.effects import CacheView, PlanTracker, ReplacementPlan, SteeredCache
 from gnnflow.policies.features import FEATURE_NAMES, FEATURE_VERSION, features
 from gnnflow.policies.observation import (
     CacheState,
@@ -26,13 +26,14 @@ from gnnflow.policies.observation import (
     Window,
 )
 from gnnflow.policies.registry import check_policy_name, known_policies, make_policy
-from gnnflow.policies.steering import SteeredCache, Steering, start_steering
+from gnnflow.policies.steering import Steering, start_steering
 
 __all__ = [
     "FEATURE_NAMES",
     "FEATURE_VERSION",
     "Answer",
     "CacheState",
+    "CacheView",
     "Decision",
     "DecisionLog",
     "DecisionStatistics",

@@ -28,6 +28,8 @@ class AutoPolicy:
 
     def decide(self, observation: Observation) -> Decision:
         """Predicts the saving and replaces if there is one."""
+        if observation.facts.free_admission:
+            return Decision(replace=True, explanation="rows that arrived cost nothing to keep")
         minibatches = min(self._horizon, observation.remaining_minibatches)
         cost = observation.state.incoming_rows
         gross = expected_saving(observation, minibatches) + cost

@@ -46,6 +46,8 @@ class BanditPolicy:
 
     def decide(self, observation: Observation) -> Decision:
         """Replaces if that is expected to pay, or might and is worth a try."""
+        if observation.facts.free_admission:
+            return Decision(replace=True, explanation="rows that arrived cost nothing to keep")
         context = _context(observation)
         weights = np.linalg.solve(self._precision, self._moment)
         mean = float(weights @ context)

@@ -112,17 +112,22 @@ class PolicyController:
         """The policy, once it is built."""
         return self._policy
 
+    @property
+    def is_ready(self) -> bool:
+        """Whether the policy is built and not busy; a synchronous one is waited for."""
+        if self._question is not None:
+            return False
+        if self._mode == "sync":
+            self._built.wait(_START_LIMIT_S)
+        return self._built.is_set()
+
     def ask(self, observation: Observation) -> bool:
         """Puts a question, unless the policy is still building or busy with the last one.
 
         Returns:
             Whether the question was put; `take` gives the answer.
         """
-        if self._question is not None:
-            return False
-        if self._mode == "sync":
-            self._built.wait(_START_LIMIT_S)
-        if not self._built.is_set():
+        if not self.is_ready:
             return False
         question = _Question(observation, self._clock())
         self._question = question

@@ -2,7 +2,8 @@
 
 import dataclasses
 import math
-from dataclasses import dataclass
+import uuid
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, Protocol, get_args, runtime_checkable
 
@@ -102,8 +103,9 @@ class RankInfo:
     ranks_on_host: int = 1
     """Ranks on this machine."""
 
-    job: str = "single"
-    """A name that all ranks of this job on this machine share, and no other job."""
+    job: str = field(default_factory=lambda: uuid.uuid4().hex)
+    """A name that all ranks of this job on this machine share, and no other job; random by
+    default, for one process."""
 
     seed: int = 0
     """Seed of the run."""

@@ -1,13 +1,14 @@
 """What decisions bring about: measured effects, and what the other choice would have brought."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from gnnflow.policies.decision import Outcome
-from gnnflow.policies.observation import MinibatchCounters, Window
+from gnnflow.policies.observation import CacheState, MinibatchCounters, Window
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -19,6 +20,43 @@ class ReplacementPlan:
 
     outgoing: NDArray[np.int64]
     """Global ids of the rows it would evict, int64 `[num_outgoing]`, unique."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class CacheView:
+    """What a cache shows at a decision point."""
+
+    occupied_rows: int
+    """Slots in use."""
+
+    stale_rows: int
+    """Cached rows that no minibatch of the window used."""
+
+    candidate_rows: int
+    """Rows outside the cache that were used before."""
+
+    plan: ReplacementPlan
+    """The exchange that a replacement would carry out now; empty with free admission."""
+
+    lookahead: int = 0
+    """Minibatches of the lookahead window; 0 if the scorer has none."""
+
+    exchange_every: int = 1
+    """Minibatches whose misses share one exchange."""
+
+    wire_dtype: str = "float32"
+    """Type in which rows travel."""
+
+
+class SteeredCache(Protocol):
+    """What steering wants to know from a cache, at decision points only."""
+
+    def policy_view(self, window: int) -> CacheView:
+        """The cache now.
+
+        Args:
+            window: latest minibatches; a row that none of them used is stale.
+        """
 
 
 class PlanTracker:
@@ -38,8 +76,8 @@ class PlanTracker:
 
     def add(self, remote_ids: NDArray[np.int64]) -> None:
         """Takes account of the distinct remote rows of one minibatch, int64 `[num_rows]`."""
-        self._saved += _count_members(self._incoming, remote_ids)
-        self._saved -= _count_members(self._outgoing, remote_ids)
+        self._saved += count_members(self._incoming, remote_ids)
+        self._saved -= count_members(self._outgoing, remote_ids)
 
     @property
     def saved_rows(self) -> float:
@@ -55,10 +93,10 @@ class EffectMeter:
     tracker: PlanTracker | None = None
     _after: list[MinibatchCounters] = field(default_factory=list)
 
-    def add(self, counters: MinibatchCounters, remote_ids: NDArray[np.int64] | None) -> None:
+    def add(self, counters: MinibatchCounters, remote_ids: NDArray[np.int64]) -> None:
         """Takes account of one more minibatch."""
         self._after.append(counters)
-        if self.tracker is not None and remote_ids is not None:
+        if self.tracker is not None:
             self.tracker.add(remote_ids)
 
     @property
@@ -95,7 +133,38 @@ def sum_window(counters: Iterable[MinibatchCounters]) -> Window:
     )
 
 
-def _count_members(sorted_ids: NDArray[np.int64], ids: NDArray[np.int64]) -> int:
+def view_state(view: CacheView, latest_ids: Sequence[NDArray[np.int64]]) -> CacheState:
+    """Turns what a cache shows into the numbers of an observation.
+
+    Args:
+        view: the cache now.
+        latest_ids: distinct remote rows of the latest minibatches, int64 `[num_rows]` each.
+    """
+    plan = view.plan
+    return CacheState(
+        occupied_rows=view.occupied_rows,
+        stale_rows=view.stale_rows,
+        candidate_rows=view.candidate_rows,
+        incoming_rows=len(plan.incoming),
+        outgoing_rows=len(plan.outgoing),
+        incoming_uses=_uses(plan.incoming, latest_ids),
+        outgoing_uses=_uses(plan.outgoing, latest_ids),
+        lookahead=view.lookahead,
+        exchange_every=view.exchange_every,
+        wire_dtype=view.wire_dtype,
+    )
+
+
+def _uses(ids: NDArray[np.int64], latest_ids: Sequence[NDArray[np.int64]]) -> float:
+    if not len(ids) or not latest_ids:
+        return 0.0
+    ordered = np.sort(ids)
+    used = sum(count_members(ordered, minibatch_ids) for minibatch_ids in latest_ids)
+    return used / (len(ids) * len(latest_ids))
+
+
+def count_members(sorted_ids: NDArray[np.int64], ids: NDArray[np.int64]) -> int:
+    """How many ids `[n]` are among sorted ones `[m]`."""
     if not len(sorted_ids) or not len(ids):
         return 0
     places = np.minimum(np.searchsorted(sorted_ids, ids), len(sorted_ids) - 1)

@@ -42,6 +42,9 @@ class RunFacts:
     num_minibatches: int
     """Minibatches of this rank in the whole run."""
 
+    free_admission: bool = False
+    """Whether a replacement keeps rows that arrive anyway, instead of fetching them."""
+
     max_lookahead: int = 0
     """Longest lookahead window that a decision may set; 0 if it may not set one."""
 
@@ -132,22 +135,22 @@ class CacheState:
     """Slots in use."""
 
     stale_rows: int
-    """Cached rows that the scorer would let go."""
+    """Cached rows that no minibatch of the window used."""
 
     candidate_rows: int
-    """Rows outside the cache that the scorer knows and could bring in."""
+    """Rows outside the cache that were used before."""
 
     incoming_rows: int
-    """Rows that a replacement would fetch now."""
+    """Rows that a replacement would fetch now; 0 with free admission."""
 
     outgoing_rows: int
     """Rows that it would evict for them; fewer than `incoming_rows` while there are free slots."""
 
     incoming_uses: float
-    """Mean uses per minibatch, so far, of a row that would come in."""
+    """Uses per minibatch, within the window, of a row that would come in."""
 
     outgoing_uses: float
-    """Mean uses per minibatch, so far, of a row that would go."""
+    """Uses per minibatch, within the window, of a row that would go."""
 
     lookahead: int = 0
     """Minibatches of the lookahead window; 0 if the scorer has none."""
@@ -255,10 +258,15 @@ def from_json(record_class: type[RecordT], values: Any) -> RecordT:
 def _value(name: str, hint: Any, value: Any) -> Any:
     if dataclasses.is_dataclass(hint):
         return from_json(hint, value)  # type: ignore[arg-type]
-    if get_origin(hint) is tuple:
+    origin = get_origin(hint)
+    if origin in (tuple, list):
         if not isinstance(value, list | tuple):
             raise DataError(f"{name} must be a list, got {value!r}")
-        return tuple(_value(name, get_args(hint)[0], part) for part in value)
+        return origin(_value(name, get_args(hint)[0], part) for part in value)
+    if origin is dict:
+        if not isinstance(value, Mapping):
+            raise DataError(f"{name} must be an object, got {value!r}")
+        return {key: _value(name, get_args(hint)[1], part) for key, part in value.items()}
     if type(None) in get_args(hint):
         if value is None:
             return None

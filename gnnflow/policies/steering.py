@@ -1,9 +1,10 @@
 """One rank's steering: counters in after every minibatch, decisions out; live and in replay."""
 
 import dataclasses
+import math
 from collections import deque
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,9 +13,15 @@ from gnnflow.config import PolicyConfig
 from gnnflow.policies.controller import Answer, PolicyController
 from gnnflow.policies.decision import WIRE_DTYPES, Decision, Outcome, RankInfo
 from gnnflow.policies.decision_log import DecisionLog, DecisionStatistics, decision_log_name
-from gnnflow.policies.effects import EffectMeter, PlanTracker, ReplacementPlan, sum_window
+from gnnflow.policies.effects import (
+    EffectMeter,
+    PlanTracker,
+    ReplacementPlan,
+    SteeredCache,
+    sum_window,
+    view_state,
+)
 from gnnflow.policies.observation import (
-    CacheState,
     MinibatchCounters,
     Observation,
     PastDecision,
@@ -24,16 +31,6 @@ from gnnflow.policies.registry import check_policy_name, make_policy
 
 # Their answer takes well under a millisecond: asked in the training thread, runs repeat exactly.
 _INSTANT_POLICIES = ("none", "static", "auto", "bandit")
-
-
-class SteeredCache(Protocol):
-    """What steering wants to know from a cache, at decision points only."""
-
-    def policy_state(self) -> CacheState:
-        """The cache now, and what a replacement would do."""
-
-    def policy_plan(self, fraction: float) -> ReplacementPlan:
-        """The rows that replacing this share of what can be replaced would exchange now."""
 
 
 @dataclass(slots=True)
@@ -84,6 +81,7 @@ class Steering:
         self._max_tracked = max_tracked
         self._log = log
         self._latest: deque[MinibatchCounters] = deque(maxlen=2 * window)
+        self._latest_ids: deque[NDArray[np.int64]] = deque(maxlen=window)
         self._history: deque[PastDecision] = deque(maxlen=history)
         self._pending: deque[_Pending] = deque()
         self._since_replacement = 0
@@ -93,31 +91,41 @@ class Steering:
         self,
         counters: MinibatchCounters,
         cache: SteeredCache,
-        remote_ids: NDArray[np.int64] | None = None,
+        remote_ids: NDArray[np.int64],
     ) -> Decision | None:
         """Takes account of a minibatch and says what to do before the next one.
 
         Args:
             counters: what the minibatch cost, earlier replacements' rows included.
-            cache: asked for its state where a decision is due.
-            remote_ids: distinct remote rows of the minibatch, int64 `[num_rows]`; with them the
-                saving of a replacement is known for decisions of either kind.
+            cache: shows itself where a decision is due.
+            remote_ids: distinct remote rows of the minibatch, int64 `[num_rows]`.
 
         Returns:
             A decision to carry out now, settings cut to what the run allows, or None to go on as
             before.
         """
         self._latest.append(counters)
+        self._latest_ids.append(remote_ids)
         self._since_replacement += 1
         self._measure(counters, remote_ids)
         decision = self._collect(counters.minibatch, cache)
         if (counters.minibatch + 1) % self._decide_every == 0:
-            asked = self._controller.ask(self._observe(counters.minibatch, cache.policy_state()))
+            asked = self._controller.is_ready
+            if asked:
+                self._controller.ask(self._observe(counters.minibatch, cache))
             self.statistics.add_point(asked=asked)
             # A synchronous policy has answered by now, an asynchronous one rarely has.
             newer = self._collect(counters.minibatch, cache)
             decision = newer if newer is not None else decision
         return decision
+
+    def policy_state(self) -> dict[str, Any] | None:
+        """What the policy has learnt, for a checkpoint; None if it learns nothing."""
+        return self._controller.policy_state()
+
+    def load_policy_state(self, state: dict[str, Any]) -> None:
+        """Lets the policy go on with what a checkpoint holds."""
+        self._controller.load_policy_state(state)
 
     def close(self) -> None:
         """Ends the policy; effects that are still being measured are logged as far as they got."""
@@ -129,7 +137,7 @@ class Steering:
         if self._log is not None:
             self._log.close()
 
-    def _observe(self, minibatch: int, state: CacheState) -> Observation:
+    def _observe(self, minibatch: int, cache: SteeredCache) -> Observation:
         counters = list(self._latest)
         return Observation(
             rank=self._rank,
@@ -138,7 +146,7 @@ class Steering:
             facts=self._facts,
             window=sum_window(counters[-self._window :]),
             before=sum_window(counters[: -self._window]),
-            state=state,
+            state=view_state(cache.policy_view(self._window), list(self._latest_ids)),
             history=tuple(self._history),
         )
 
@@ -155,13 +163,13 @@ class Steering:
         tracked = sum(pending.meter.tracker is not None for pending in self._pending)
         tracker = None
         if tracked < self._max_tracked:
-            fraction = 1.0 if decision.fraction is None else decision.fraction
-            tracker = PlanTracker(cache.policy_plan(fraction))
+            plan = cache.policy_view(self._window).plan
+            tracker = None if self._facts.free_admission else PlanTracker(_share(plan, decision))
         meter = EffectMeter(answer.observation.window, tracker)
         self._pending.append(_Pending(answer, decision, meter))
         return decision
 
-    def _measure(self, counters: MinibatchCounters, remote_ids: NDArray[np.int64] | None) -> None:
+    def _measure(self, counters: MinibatchCounters, remote_ids: NDArray[np.int64]) -> None:
         for pending in self._pending:
             pending.meter.add(counters, remote_ids)
         while self._pending and self._pending[0].meter.num_minibatches >= self._horizon:
@@ -184,6 +192,18 @@ class Steering:
         self.statistics.add(answer, outcome)
         if self._log is not None:
             self._log.write(answer, outcome)
+
+
+def _share(plan: ReplacementPlan, decision: Decision) -> ReplacementPlan:
+    """The part of a plan that a decision carries out; all of it if it keeps still."""
+    if decision.fraction is None:
+        return plan
+    num_incoming = math.ceil(decision.fraction * len(plan.incoming))
+    num_free = len(plan.incoming) - len(plan.outgoing)
+    return ReplacementPlan(
+        incoming=plan.incoming[:num_incoming],
+        outgoing=plan.outgoing[: max(num_incoming - num_free, 0)],
+    )
 
 
 def _within_bounds(decision: Decision, facts: RunFacts) -> Decision:

@@ -2,7 +2,7 @@ import logging
 import threading
 
 import pytest
-from situations import make_observation
+from made_up import make_observation
 
 from gnnflow.policies import Decision, Outcome, PolicyController
 

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from situations import make_observation
+from made_up import make_observation
 
 from gnnflow.errors import DataError
 from gnnflow.policies import FEATURE_NAMES, Observation, features

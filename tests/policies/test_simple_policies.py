@@ -1,7 +1,7 @@
 import json
 
 import pytest
-from situations import make_observation
+from made_up import make_observation
 
 from gnnflow.config import PolicyConfig
 from gnnflow.errors import ConfigError, DataError

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from situations import FACTS, ToyCache, counters
+from made_up import FACTS, ToyCache, counters
 
 from gnnflow.config import PolicyConfig
 from gnnflow.errors import ConfigError
@@ -54,7 +54,7 @@ def test_observations_hold_the_latest_windows():
     policy = Scripted()
     steering = steer(policy, window=2)
     for minibatch in range(5):
-        steering.after_minibatch(counters(minibatch, 100, 10 * minibatch), ToyCache())
+        steering.after_minibatch(counters(minibatch, 100, 10 * minibatch), ToyCache(), NOTHING)
     first, last = policy.seen[0], policy.seen[-1]
     assert first.window.minibatches == 1 and first.before.minibatches == 0
     assert first.hit_rate_change == 0.0
@@ -67,7 +67,7 @@ def test_observations_hold_the_latest_windows():
 def test_decisions_come_every_few_minibatches():
     policy = Scripted(Decision(replace=True))
     steering = steer(policy, decide_every=3)
-    given = [steering.after_minibatch(counters(step), ToyCache()) for step in range(7)]
+    given = [steering.after_minibatch(counters(step), ToyCache(), NOTHING) for step in range(7)]
     assert [decision is not None for decision in given] == [False, False, True] * 2 + [False]
     assert given[2].replace and given[2].minibatch == 2
     assert policy.seen[1].minibatches_since_replacement == 3
@@ -103,12 +103,12 @@ def test_what_keeping_still_missed_is_known_too():
 
 def test_settings_are_cut_to_the_bounds_of_the_run():
     wish = Decision(replace=False, lookahead=64, exchange_every=9, wire_dtype="int8")
-    decision = steer(Scripted(wish)).after_minibatch(counters(0), ToyCache())
+    decision = steer(Scripted(wish)).after_minibatch(counters(0), ToyCache(), NOTHING)
     assert (decision.lookahead, decision.exchange_every, decision.wire_dtype) == (None, 1, None)
     facts = dataclasses.replace(
         FACTS, max_lookahead=16, max_exchange_every=4, wire_dtypes=("float32", "int8")
     )
-    decision = steer(Scripted(wish), facts=facts).after_minibatch(counters(0), ToyCache())
+    decision = steer(Scripted(wish), facts=facts).after_minibatch(counters(0), ToyCache(), NOTHING)
     assert (decision.lookahead, decision.exchange_every, decision.wire_dtype) == (16, 4, "int8")
 
 
@@ -191,7 +191,7 @@ def test_start_steering_runs_a_named_policy(tmp_path):
         PolicyConfig(policy="static", period=3), FACTS, RankInfo(rank=2, run_dir=tmp_path)
     )
     cache = ToyCache()
-    given = [steering.after_minibatch(counters(step), cache).replace for step in range(7)]
+    given = [steering.after_minibatch(counters(step), cache, NOTHING).replace for step in range(7)]
     steering.close()
     assert given == [False, False, True] * 2 + [False]
     assert len((tmp_path / "decisions-rank2.jsonl").read_text().splitlines()) == 7

@@ -7,6 +7,7 @@ import numpy as np
 
 from gnnflow.policies import (
     CacheState,
+    CacheView,
     MinibatchCounters,
     Observation,
     PastDecision,
@@ -74,22 +75,9 @@ class ToyCache:
     def __init__(self) -> None:
         self.rows = set(range(100))
 
-    def policy_state(self) -> CacheState:
-        return CacheState(
-            occupied_rows=len(self.rows),
-            stale_rows=10,
-            candidate_rows=10,
-            incoming_rows=10,
-            outgoing_rows=10,
-            incoming_uses=0.5,
-            outgoing_uses=0.0,
-        )
-
-    def policy_plan(self, fraction: float) -> ReplacementPlan:
-        count = round(10 * fraction)
-        return ReplacementPlan(
-            incoming=np.arange(100, 100 + count), outgoing=np.arange(count, dtype=np.int64)
-        )
+    def policy_view(self, window: int) -> CacheView:
+        plan = ReplacementPlan(incoming=np.arange(100, 110), outgoing=np.arange(10))
+        return CacheView(occupied_rows=len(self.rows), stale_rows=10, candidate_rows=10, plan=plan)
 
 
 def counters(minibatch: int, remote: int = 100, hits: int = 50, filled: int = 0) -> Any:

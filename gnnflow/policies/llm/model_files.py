@@ -1,0 +1,134 @@
+"""Where language models lie on disk, and their conversion from GGUF, done once."""
+
+import json
+import os
+import re
+import shutil
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from gnnflow.policies.decision import PolicyError
+from gnnflow.policies.optional import require_package
+
+SMALL_MODEL = "smollm2-135m-instruct"
+"""The model that `gnnflow-policy get-model` brings."""
+
+CACHE_VARIABLE = "GNNFLOW_CACHE"
+
+_EXTRA = {"extra": "llm", "purpose": "the language model policy"}
+_MARKER = "gnnflow.json"
+
+
+def cache_dir() -> Path:
+    """Folder of converted models and calibrations: `$GNNFLOW_CACHE` or the user's own."""
+    chosen = os.environ.get(CACHE_VARIABLE)
+    if chosen:
+        return Path(chosen)
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "gnnflow"
+
+
+def models_dir() -> Path:
+    """Folder of converted models."""
+    return cache_dir() / "models"
+
+
+def locate_model(name: str) -> str:
+    """Finds a model that a user named.
+
+    Args:
+        name: a folder as `save_pretrained` writes it, a `.gguf` file (converted once), the name of
+            a model in the cache, or the name of a model on the hub.
+
+    Returns:
+        What `from_pretrained` takes: a folder or a hub's name.
+
+    Raises:
+        PolicyError: if a file or folder is not a model, or the small model is not there yet.
+        MissingExtraError: if a GGUF file is to be converted and a package for it is missing.
+    """
+    path = Path(name)
+    if path.suffix.lower() == ".gguf":
+        return str(_converted(path))
+    if path.is_dir():
+        if not any((path / file).is_file() for file in ("config.json", "adapter_config.json")):
+            raise PolicyError(
+                f"{name} holds no model: no config.json; give a folder written by "
+                "save_pretrained or a .gguf file"
+            )
+        return str(path)
+    cached = models_dir() / name
+    if (cached / _MARKER).is_file():
+        return str(cached)
+    if name == SMALL_MODEL:
+        raise PolicyError(f"the model {name} is not there yet: run gnnflow-policy get-model")
+    if path.exists() or not re.fullmatch(r"[\w.-]+(/[\w.-]+)?", name):
+        raise PolicyError(
+            f"there is no model {name}; give a folder, a .gguf file or the name of a model"
+        )
+    return name
+
+
+def convert_gguf(gguf: Path, target: Path, source: str) -> Path:
+    """Converts a GGUF file to a folder of bfloat16 safetensors, which loads a hundred times faster.
+
+    Args:
+        gguf: the file.
+        target: folder to write; appears complete or not at all.
+        source: where the model is from; kept in the folder.
+
+    Returns:
+        The folder.
+
+    Raises:
+        MissingExtraError: if a package for it is missing.
+        PolicyError: if the file is damaged or of a kind that transformers cannot read.
+    """
+    torch = require_package("torch", **_EXTRA)
+    transformers = require_package("transformers", **_EXTRA)
+    require_package("gguf", **_EXTRA)
+    require_package("accelerate", **_EXTRA)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    scratch = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))
+    try:
+        arguments: dict[str, Any] = {"gguf_file": gguf.name, "local_files_only": True}
+        tokenizer = transformers.AutoTokenizer.from_pretrained(gguf.parent, **arguments)
+        model = transformers.AutoModelForCausalLM.from_pretrained(
+            gguf.parent,
+            dtype=torch.bfloat16,
+            quantization_config=transformers.GgufConfig(dequantize=True),
+            **arguments,
+        )
+        model.save_pretrained(scratch)
+        tokenizer.save_pretrained(scratch)
+        (scratch / _MARKER).write_text(json.dumps({"source": source}), encoding="utf-8")
+        _replace_folder(scratch, target)
+    except Exception as error:
+        reason = " ".join(str(error).split())[:300]
+        raise PolicyError(f"cannot convert {gguf}: {reason}") from error
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+    return target
+
+
+def _converted(gguf: Path) -> Path:
+    """The folder that a GGUF file was converted to, converting it if it is new or has changed."""
+    if not gguf.is_file():
+        raise PolicyError(f"there is no model file {gguf}")
+    status = gguf.stat()
+    version = f"{status.st_size:x}-{status.st_mtime_ns:x}"
+    target = models_dir() / f"{gguf.stem.lower()}-{version}"
+    if (target / _MARKER).is_file():
+        return target
+    return convert_gguf(gguf, target, str(gguf.resolve()))
+
+
+def _replace_folder(scratch: Path, target: Path) -> None:
+    """Renames a finished folder; if another process was faster, its folder is as good."""
+    scratch.chmod(0o755)
+    try:
+        scratch.rename(target)
+    except OSError:
+        if not (target / _MARKER).is_file():
+            shutil.rmtree(target)
+            scratch.rename(target)

@@ -1,0 +1,96 @@
+"""The prompt: a template that users can edit, filled with the numbers of an observation."""
+
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+from typing import Any, Self
+
+import jinja2
+from jinja2.sandbox import SandboxedEnvironment
+
+from gnnflow.errors import ConfigError
+from gnnflow.policies.features import feature_values
+from gnnflow.policies.llm.answers import render_answer
+from gnnflow.policies.observation import Observation
+from gnnflow.policies.situations import Situation
+
+_BLOCKS = ("instructions", "question")
+_MAX_SHOWN = 999.0
+
+
+@dataclass(frozen=True, slots=True)
+class Prompt:
+    """A template whose blocks become messages."""
+
+    template: jinja2.Template
+    explain: bool
+
+    @classmethod
+    def load(cls, path: Path | None, *, explain: bool) -> Self:
+        """Reads a template file, or gnnflow's own.
+
+        Args:
+            path: the file; None for gnnflow's own.
+            explain: whether answers are JSON with an explanation, or one word.
+
+        Raises:
+            ConfigError: if the file cannot be read, is no template or lacks a block.
+        """
+        name = str(path) if path is not None else "the built-in prompt"
+        try:
+            if path is None:
+                file = resources.files("gnnflow.policies.llm") / "prompt.jinja"
+                text = file.read_text(encoding="utf-8")
+            else:
+                text = path.read_text(encoding="utf-8")
+            template = _environment().from_string(text)
+        except (OSError, UnicodeDecodeError) as error:
+            raise ConfigError(f"cannot read the prompt template {name}: {error}") from None
+        except jinja2.TemplateSyntaxError as error:
+            raise ConfigError(
+                f"{name}, line {error.lineno}, is not a template: {error.message}"
+            ) from None
+        for block in _BLOCKS:
+            if block not in template.blocks:
+                raise ConfigError(f"the prompt template {name} lacks the block '{block}'")
+        return cls(template, explain)
+
+    def messages(self, examples: list[Situation]) -> list[dict[str, str]]:
+        """What goes before every question: the task, the rules, worked examples."""
+        messages = [{"role": "system", "content": self._render("instructions", {})}]
+        for example in examples:
+            messages.append({"role": "user", "content": self.question(example.observation)})
+            answer = render_answer(example, explain=self.explain)
+            messages.append({"role": "assistant", "content": answer})
+        return messages
+
+    def question(self, observation: Observation) -> str:
+        """The question about an observation, about a hundred tokens.
+
+        Raises:
+            ConfigError: if the template names something that does not exist.
+        """
+        values: dict[str, Any] = dict(feature_values(observation))
+        return self._render("question", values | {"observation": observation})
+
+    def _render(self, block: str, values: dict[str, Any]) -> str:
+        try:
+            context = self.template.new_context({"explain": self.explain} | values)
+            return "".join(self.template.blocks[block](context)).strip()
+        except jinja2.TemplateError as error:
+            raise ConfigError(
+                f"block '{block}' of the prompt template cannot be filled: {error}"
+            ) from None
+
+
+def _environment() -> jinja2.Environment:
+    # Templates come from users, and users share them: no access to Python from inside.
+    environment = SandboxedEnvironment(undefined=jinja2.StrictUndefined, autoescape=False)
+    environment.filters["percent"] = lambda value: f"{_shown(100 * value):.0f}%"
+    environment.filters["change"] = lambda value: f"{_shown(100 * value):+.1f}%"
+    environment.filters["times"] = lambda value: f"{_shown(value):.2f}"
+    return environment
+
+
+def _shown(value: float) -> float:
+    return max(-_MAX_SHOWN, min(value, _MAX_SHOWN))

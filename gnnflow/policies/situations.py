@@ -1,0 +1,80 @@
+"""Situations whose better choice is known: worked examples and the measure for calibration."""
+
+import json
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from gnnflow.errors import DataError
+from gnnflow.policies.observation import Observation, from_json, to_json
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Situation:
+    """An observation and what replacing would save, found by replaying a trace both ways."""
+
+    observation: Observation
+    """What a policy would be told."""
+
+    saved_rows: float
+    """Rows that replacing saves against keeping still within the horizon; may be negative."""
+
+    horizon: int
+    """Minibatches over which both ways were replayed."""
+
+    group: str
+    """Graph and configuration it comes from; training and testing never share a group."""
+
+    hit_rate_change: float = 0.0
+    """Hit rate of the horizon with replacement minus hit rate without."""
+
+    volume_change: float = 0.0
+    """Rows moved with replacement over those moved without, minus 1."""
+
+    @property
+    def replace(self) -> bool:
+        """Whether replacing is the better choice."""
+        return self.saved_rows > 0
+
+
+def write_situations(path: Path, situations: Iterable[Situation]) -> int:
+    """Writes situations as lines of JSON.
+
+    Returns:
+        How many.
+    """
+    count = 0
+    with path.open("w", encoding="utf-8") as file:
+        for situation in situations:
+            file.write(json.dumps(to_json(situation), allow_nan=False) + "\n")
+            count += 1
+    return count
+
+
+def read_situations(path: Path) -> list[Situation]:
+    """Reads what `write_situations` wrote.
+
+    Raises:
+        DataError: if the file cannot be read or a line is not a situation.
+    """
+    try:
+        return list(_parse(path.name, path.read_text(encoding="utf-8")))
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"cannot read the situations {path}: {error}") from None
+
+
+def shipped_situations(name: str) -> list[Situation]:
+    """Situations that come with gnnflow: `examples` for prompts, `reference` for calibration."""
+    file = resources.files("gnnflow.policies.llm") / f"{name}.jsonl"
+    return list(_parse(file.name, file.read_text(encoding="utf-8")))
+
+
+def _parse(name: str, text: str) -> Iterator[Situation]:
+    for number, line in enumerate(text.splitlines(), start=1):
+        try:
+            values: Any = json.loads(line)
+            yield from_json(Situation, values)
+        except ValueError as error:
+            raise DataError(f"{name}, line {number}, is not a situation: {error}") from None
