@@ -4,13 +4,14 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+OPEN_MPI_LAUNCHER = "Open MPI's mpiexec"
+
 # A launcher announces itself by its number of ranks; the first variable that is set decides.
 # SLURM's own variables are set for the shell of a job too, so only those of a step count.
 _LAUNCHERS = (
-    ("Open MPI's mpiexec", "OMPI_COMM_WORLD_SIZE", "OMPI_COMM_WORLD_RANK"),
+    (OPEN_MPI_LAUNCHER, "OMPI_COMM_WORLD_SIZE", "OMPI_COMM_WORLD_RANK"),
     ("MPICH's mpiexec", "PMI_SIZE", "PMI_RANK"),
     ("srun", "SLURM_STEP_NUM_TASKS", "SLURM_PROCID"),
-    ("mpiexec", "MPI_LOCALNRANKS", "MPI_LOCALRANKID"),
 )
 
 

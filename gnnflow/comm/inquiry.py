@@ -62,17 +62,20 @@ class Inquiry:
             ]
         else:
             late = [other for other in self._statuses if other in self._owing]
-        blamed = [f"rank {other} does not respond" for other in sorted(silent)]
-        blamed += [
-            f"rank {other} is alive{_at(self._statuses[other]['step'])} and has not answered"
-            for other in sorted(late)
-        ]
+        what_is_missing = "come to it" if self._owing is None else "answered"
+        blamed = [f"rank {other} does not respond" for other in silent]
+        if not silent:
+            blamed = [
+                f"rank {other} responds{_at(self._statuses[other]['step'], ',')} "
+                f"but has not {what_is_missing}"
+                for other in sorted(late)
+            ]
         text = (
             f"no end of {self._label}{_at(self._step)} within {self._timeout_s:g} s "
             f"(comm_timeout): {'; '.join(blamed) or 'all ranks respond, the network may be slow'}"
         )
-        return Failure(f"time-out {sorted(silent)} {sorted(late) if not silent else ''}", text)
+        return Failure(f"time-out {silent or sorted(late)}", text)
 
 
-def _at(step: str) -> str:
-    return f" at {step}" if step else ""
+def _at(step: str, comma: str = "") -> str:
+    return f"{comma} at {step}{comma}" if step else ""

@@ -73,7 +73,7 @@ def launch(num_ranks: int, argv: Sequence[str]) -> NoReturn:
     if num_ranks < 1:
         raise ConfigError(f"ranks must be at least 1, got {num_ranks}")
     running = detect_launch()
-    if running is not None:
+    if running is not None and running.num_ranks > 1:
         raise CommError(
             f"{running.launcher} already started {running.num_ranks} ranks; "
             f"leave out --ranks {num_ranks}, or start without the launcher"

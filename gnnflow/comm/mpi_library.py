@@ -5,6 +5,7 @@ import sys
 from types import ModuleType
 from typing import TYPE_CHECKING
 
+from gnnflow.comm.environment import OPEN_MPI_LAUNCHER
 from gnnflow.errors import CommError
 
 if TYPE_CHECKING:
@@ -47,21 +48,24 @@ def start_mpi(num_ranks: int, launcher: str) -> None:
     """
     if MPI.Is_finalized():
         raise CommError("MPI is finalised in this process; open the context before that")
+    wrong_launcher = CommError(
+        f"{launcher} started {num_ranks} ranks, but it belongs to another MPI than "
+        f"{library_name()}, which this Python uses; use the mpiexec beside {sys.executable}, "
+        "or srun with the --mpi that fits"
+    )
+    if launcher == OPEN_MPI_LAUNCHER and "MPICH" in library_name():
+        raise wrong_launcher  # MPICH would end the process while it starts
     if not MPI.Is_initialized():
         MPI.Init_thread(MPI.THREAD_SERIALIZED)
         atexit.register(_finalize)
+    if num_ranks != MPI.COMM_WORLD.size:
+        raise wrong_launcher
     if MPI.Query_thread() < MPI.THREAD_SERIALIZED:
         raise CommError(
             f"{library_name()} gives this job the thread level "
             f"{_LEVELS.get(MPI.Query_thread(), 'unknown')}, but rows move in a thread of their "
             "own, which needs SERIALIZED; use an MPI build with thread support, or call "
             "gnnflow.init before anything else initialises MPI"
-        )
-    if MPI.COMM_WORLD.size != num_ranks:
-        raise CommError(
-            f"{launcher} started {num_ranks} ranks, but {library_name()} sees "
-            f"{MPI.COMM_WORLD.size}: the launcher belongs to another MPI; use the mpiexec beside "
-            f"{sys.executable}, or for srun --mpi=pmi2 or --mpi=pmix"
         )
 
 
