@@ -188,10 +188,11 @@ class CacheIndex:
         """Sets the priorities of those that are cached."""
 
     def replace(
-        self, keys: _Keys, slots: _Slots, priorities: _Priorities, max_evictions: int
+        self, keys: _Keys, slots: _Slots, priorities: _Priorities, fraction: float
     ) -> tuple[NDArray[np.int32], _Slots, int]:
         """Takes what `look_up` returned and keeps the best of cached and arrived rows.
 
+        Of the evictions that this takes only a fraction, the worst rows, is done.
         Returns which arrived rows are admitted (counted among the arrived ones, in their order),
         their slots, and the number of evictions.
         """
@@ -324,11 +325,13 @@ def ldg_pass(
     weights: NDArray[np.int32],
     order: _Indices,
     capacity: NDArray[np.float64],
+    only_overfull: bool,
     part: NDArray[np.int32],
     load: _Ids,
 ) -> int:
     """Moves every vertex, in the given order, to the part with most neighbours and room.
 
     `part` holds -1 for vertices not placed yet; `load` `[num_parts * num_constraints]` is what the
-    parts hold of each constraint. Both are updated. Returns how many vertices changed their part.
+    parts hold of each constraint. Both are updated. With `only_overfull`, vertices of parts that
+    are within their capacity stay. Returns how many vertices changed their part.
     """

@@ -1,0 +1,302 @@
+"""The halo cache: a fixed budget of remote rows, and the bookkeeping of what is worth keeping.
+
+The protocol of one minibatch, which training, the prefetch pipeline and the replay of traces share:
+
+1. `announce(ids)`, when the minibatch is sampled, maybe long before it is needed. Only scorers that
+   look ahead make use of it. Announcements come in the order of the minibatches.
+2. `step = plan(ids, replace=...)`, when its rows are to be fetched. All decisions are made here,
+   from ids alone: what is found, what must be fetched, which of the fetched rows stay and whose
+   place they take. So the outcome is a function of the ids and decisions so far, and of nothing
+   that depends on time: a replay without rows and a run with many fetches under way agree.
+3. The store fetches `step.fetch_ids`, in whatever time that takes. Meanwhile later minibatches may
+   be planned.
+4. `rows_for(step)` gives the rows of the cache as this step has to see them; the store gathers
+   `step.slots` from there.
+5. `commit(step, fetched)` copies the admitted rows into their slots.
+
+Steps 4 and 5 come in the order of the plans, each minibatch's gather before its commit and its
+commit before the next one's gather: a slot may be planned to hold a row that is still on its way,
+and only this order makes sure that it has arrived when it is read. The cache refuses any other.
+
+Rows that arrive as misses are free to admit. With scorers that order (`lru`, `frequency`, `vip`,
+`lookahead`) the best of the cached and the arrived rows stay; `replace=False` keeps arrived rows
+out unless a slot is free. Rows fetched only to fill the cache (at the start, or by `decay`) are
+counted in the communication volume.
+
+Who decides on `replace` is not the cache's business: a schedule, or a policy.
+"""
+
+import copy
+from collections import deque
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from gnnflow._kernels import CacheIndex, copy_rows
+from gnnflow.features.cache_step import CacheCounts, CacheStep
+from gnnflow.features.scorers.base import Ids, Keys, Scorer, Slots
+from gnnflow.features.vertex_values import VertexValues
+
+Rows = npt.NDArray[Any]
+
+# Vertices that are remembered without being cached cost about 50 bytes each; below this number
+# nobody has to be forgotten.
+_ALWAYS_KNOWN = 1 << 20
+
+
+class HaloCache:
+    """A fixed number of remote rows with the scorer that orders them. Not for several threads."""
+
+    def __init__(
+        self,
+        capacity: int,
+        scorer: Scorer,
+        *,
+        row_shape: tuple[int, ...] = (),
+        dtype: npt.DTypeLike | None = None,
+    ) -> None:
+        """Makes an empty cache.
+
+        Args:
+            capacity: Number of rows it may hold.
+            scorer: Orders the rows; it serves this cache only.
+            row_shape: Shape of one row.
+            dtype: Type of the rows; None keeps no rows, only the books, as a replay does.
+        """
+        self._index = CacheIndex(capacity)
+        self._scorer = scorer
+        scorer.bind(self._index)
+        self._rows: Rows | None = None
+        if dtype is not None:
+            self._rows = np.empty((capacity, *row_shape), dtype=dtype)
+        self._announced: deque[tuple[Ids, Keys]] = deque()
+        self._num_planned = 0
+        self._num_committed = 0
+        self._counts = CacheCounts()
+        self._max_known = max(_ALWAYS_KNOWN, 4 * capacity)
+
+    @property
+    def capacity(self) -> int:
+        """Number of rows it may hold."""
+        return self._index.capacity
+
+    @property
+    def num_cached(self) -> int:
+        """Number of rows it holds, those on their way included."""
+        return self._index.num_cached
+
+    @property
+    def scorer(self) -> Scorer:
+        """What orders the rows."""
+        return self._scorer
+
+    @property
+    def counts(self) -> CacheCounts:
+        """Sums since the start; subtract an earlier value for a window."""
+        return self._counts
+
+    @property
+    def rows_bytes(self) -> int:
+        """Size of the rows."""
+        return 0 if self._rows is None else self._rows.nbytes
+
+    @property
+    def bookkeeping_bytes(self) -> int:
+        """Size of everything but the rows."""
+        return self._index.memory_bytes + self._scorer.memory_bytes
+
+    @property
+    def rows(self) -> Rows:
+        """The kept rows by slot, `[capacity, *row_shape]`; see `rows_for` for when to read them."""
+        if self._rows is None:
+            raise ValueError("this cache keeps no rows")
+        return self._rows
+
+    def cached_ids(self) -> Ids:
+        """Returns the global id in each used slot, int64 `[num_cached]`."""
+        return self._index.cached_ids()
+
+    def num_unused_since(self, minibatch: int) -> int:
+        """Returns how many cached rows no minibatch from this number on has asked for."""
+        return int(np.count_nonzero(self._index.last_uses() < minibatch))
+
+    def lookup(self, ids: Ids) -> Slots:
+        """Returns the slot of each id, -1 where it is not cached, and changes nothing."""
+        return self._index.find_slots(ids)
+
+    def fill(self, candidates: VertexValues, fetch: Callable[[Ids], Rows] | None = None) -> int:
+        """Fills free slots before the first minibatch with the candidates of the largest value.
+
+        Args:
+            candidates: Values of remote vertices, for example degrees or probabilities.
+            fetch: Returns the rows of ids; needed if the cache keeps rows.
+
+        Returns:
+            The number of rows fetched. They count as communication volume.
+        """
+        free = np.arange(self.num_cached, self.capacity, dtype=np.int32)
+        ids = candidates.best(self.capacity)
+        ids = ids[self.lookup(ids) < 0][: len(free)]
+        keys = self._keys_of(ids)
+        slots = free[: len(ids)]
+        self._index.assign(slots, keys, self._scorer.fill(keys))
+        if self._rows is not None:
+            if fetch is None:
+                raise ValueError("a cache with rows needs a fetch function to be filled")
+            self._rows[slots] = fetch(ids)
+        self._counts = CacheCounts(num_fill=len(ids), num_admitted=len(ids))
+        return len(ids)
+
+    def announce(self, ids: Ids) -> None:
+        """Tells what a later minibatch will ask for.
+
+        Args:
+            ids: int64 `[n]`, the remote vertices of the next minibatch not announced so far.
+        """
+        if not self._scorer.looks_ahead:
+            return
+        keys = self._keys_of(ids)
+        self._announced.append((ids, keys))
+        self._raise(self._scorer.announce(keys))
+
+    def plan(self, ids: Ids, *, replace: bool = True, fraction: float = 1.0) -> CacheStep:
+        """Looks up a minibatch's remote rows and decides what to fetch and what to keep.
+
+        Args:
+            ids: int64 `[n]`, distinct global ids of remote vertices.
+            replace: Whether cached rows may give way.
+            fraction: Share of the exchange to carry out then, best rows first, in (0, 1].
+
+        Returns:
+            What to gather, fetch and copy; hand it to `rows_for` and `commit`, in order.
+
+        Raises:
+            ValueError: If an id is repeated or these are not the ids that were announced.
+        """
+        fraction = fraction if replace else 0.0
+        minibatch = self._num_planned
+        keys, slots = self._look_up(ids, minibatch)
+        priorities = self._scorer.touch(keys, slots, minibatch)
+        if self._scorer.rescaled():
+            self._raise(self._index.cached_keys())
+        misses = np.flatnonzero(slots < 0)
+        fetch_ids = ids[misses]
+        if self._scorer.fetches:
+            admitted, admitted_slots, fill_ids, num_evicted = self._fetch_replacements(
+                keys[misses], fraction
+            )
+            if len(fill_ids):
+                fetch_ids = np.concatenate([fetch_ids, fill_ids])
+        else:
+            admitted, admitted_slots, num_evicted = self._index.replace(
+                keys, slots, priorities, fraction
+            )
+        step = CacheStep(
+            minibatch=minibatch,
+            slots=slots,
+            fetch_ids=fetch_ids,
+            num_misses=len(misses),
+            admitted=admitted,
+            admitted_slots=admitted_slots,
+            num_evicted=num_evicted,
+        )
+        self._num_planned += 1
+        self._counts = self._counts.after(step)
+        if self._index.num_known > self._max_known:
+            self._forget()
+        return step
+
+    def rows_for(self, step: CacheStep) -> Rows:
+        """Returns the rows by slot, `[capacity, ...]`, as a planned minibatch has to see them.
+
+        Raises:
+            ValueError: If earlier minibatches are not committed yet, or this one already is.
+        """
+        self._check_turn(step)
+        return self.rows
+
+    def commit(self, step: CacheStep, fetched: Rows | None = None) -> None:
+        """Copies the admitted rows of a minibatch into their slots, once it has been gathered.
+
+        Args:
+            step: The oldest plan that is not committed.
+            fetched: `[num_fetched, ...]`, the rows of `step.fetch_ids`; None if no rows are kept.
+
+        Raises:
+            ValueError: If it is another minibatch's turn.
+        """
+        self._check_turn(step)
+        if self._rows is not None and len(step.admitted):
+            if fetched is None:
+                raise ValueError("a cache with rows needs the fetched ones")
+            copy_rows(self._rows, step.admitted_slots, fetched, step.admitted)
+        self._num_committed += 1
+
+    def books(self) -> "HaloCache":
+        """Returns a copy without rows, to try out what a decision would lead to."""
+        rows, self._rows = self._rows, None
+        try:
+            twin = copy.deepcopy(self)
+        finally:
+            self._rows = rows
+        twin._num_committed = twin._num_planned
+        return twin
+
+    def _check_turn(self, step: CacheStep) -> None:
+        if step.minibatch != self._num_committed:
+            raise ValueError(
+                f"minibatches are gathered and committed in the order of their plans: it is the "
+                f"turn of {self._num_committed}, got {step.minibatch}"
+            )
+
+    def _keys_of(self, ids: Ids) -> Keys:
+        keys, fresh = self._index.known(ids)
+        if len(fresh):
+            self._scorer.register(keys[fresh], ids[fresh])
+        return keys
+
+    def _look_up(self, ids: Ids, minibatch: int) -> tuple[Keys, Slots]:
+        if self._scorer.looks_ahead:
+            if not self._announced:
+                self.announce(ids)
+            announced_ids, keys = self._announced.popleft()
+            if ids is not announced_ids and not np.array_equal(ids, announced_ids):
+                raise ValueError(f"minibatch {minibatch} asks for other rows than it announced")
+            return keys, self._index.look_up_keys(keys, minibatch)
+        keys, slots, fresh = self._index.look_up(ids, minibatch)
+        if len(fresh):
+            self._scorer.register(keys[fresh], ids[fresh])
+        return keys, slots
+
+    def _raise(self, keys: Keys) -> None:
+        if len(keys):
+            self._index.set_priorities(keys, self._scorer.priorities(keys))
+
+    def _fetch_replacements(
+        self, missed_keys: Keys, fraction: float
+    ) -> tuple[npt.NDArray[np.int32], Slots, Ids, int]:
+        """Lets the scorer choose; what it wants and the minibatch misses too is fetched once."""
+        if fraction == 0:
+            nothing = np.zeros(0, dtype=np.int32)
+            return nothing, nothing, np.zeros(0, dtype=np.int64), 0
+        slots, keys = self._scorer.replacements(fraction)
+        self._scorer.replace(slots, keys)
+        num_evicted = self._index.assign(slots, keys, np.zeros(len(keys), dtype=np.uint32))
+        order = np.argsort(missed_keys)
+        places = np.searchsorted(missed_keys, keys, sorter=order)
+        arrives = np.zeros(len(keys), dtype=np.bool_)
+        inside = places < len(missed_keys)
+        arrives[inside] = missed_keys[order[places[inside]]] == keys[inside]
+        rows = np.empty(len(keys), dtype=np.int32)
+        rows[arrives] = order[places[arrives]]
+        num_fill = len(keys) - int(np.count_nonzero(arrives))
+        rows[~arrives] = np.arange(len(missed_keys), len(missed_keys) + num_fill)
+        return rows, slots, self._index.ids_of(keys[~arrives]), num_evicted
+
+    def _forget(self) -> None:
+        keys = self._index.uncached_keys()
+        self._index.forget(keys[self._scorer.forgettable(keys)])
+        # If much had to stay, let it grow before looking again.
+        self._max_known = max(self._max_known, 2 * self._index.num_known)

@@ -1,0 +1,78 @@
+"""Scorers: one file each, and the dictionary that names them."""
+
+import difflib
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from gnnflow.errors import ConfigError
+from gnnflow.features.scorers.base import Scorer
+from gnnflow.features.scorers.decay import DecayScorer
+from gnnflow.features.scorers.frequency import FrequencyScorer
+from gnnflow.features.scorers.lookahead import LookaheadScorer
+from gnnflow.features.scorers.lru import LruScorer
+from gnnflow.features.scorers.vip import VipScorer
+from gnnflow.features.vertex_values import VertexValues
+
+__all__ = [
+    "SCORERS",
+    "DecayScorer",
+    "FrequencyScorer",
+    "LookaheadScorer",
+    "LruScorer",
+    "Scorer",
+    "ScorerOptions",
+    "VipScorer",
+    "make_scorer",
+]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ScorerOptions:
+    """What the scorers can be told; each takes what it needs."""
+
+    alpha: float = 0.05
+    """`decay`: share of its score that an unused row loses per minibatch."""
+    period: int = 10
+    """`decay`: unused minibatches after which a row of score 1 is stale."""
+    aging: float = 0.98
+    """`frequency`: what a use counts one minibatch later."""
+    vip: VertexValues | None = None
+    """Vertex inclusion probabilities of remote vertices: the order of `vip`, what `frequency`
+    starts from, the order of `lookahead` beyond its window (aged frequency without them)."""
+
+
+def _make_vip(options: ScorerOptions) -> Scorer:
+    if options.vip is None:
+        raise ConfigError(
+            "the vip scorer needs vertex inclusion probabilities, which are not there; "
+            "use scorer frequency instead"
+        )
+    return VipScorer(options.vip)
+
+
+def _make_lookahead(options: ScorerOptions) -> Scorer:
+    if options.vip is not None:
+        return LookaheadScorer(VipScorer(options.vip))
+    return LookaheadScorer(FrequencyScorer(factor=options.aging))
+
+
+SCORERS: dict[str, Callable[[ScorerOptions], Scorer]] = {
+    "decay": lambda options: DecayScorer(alpha=options.alpha, period=options.period),
+    "frequency": lambda options: FrequencyScorer(factor=options.aging, prior=options.vip),
+    "lookahead": _make_lookahead,
+    "lru": lambda options: LruScorer(),
+    "vip": _make_vip,
+}
+
+
+def make_scorer(name: str, options: ScorerOptions | None = None) -> Scorer:
+    """Makes the scorer of a name.
+
+    Raises:
+        ConfigError: If the name is not known, or the options lack what the scorer needs.
+    """
+    if name not in SCORERS:
+        near = difflib.get_close_matches(name, SCORERS, n=1)
+        hint = f"; did you mean '{near[0]}'?" if near else ""
+        raise ConfigError(f"unknown scorer '{name}'{hint} (known: {', '.join(sorted(SCORERS))})")
+    return SCORERS[name](options or ScorerOptions())

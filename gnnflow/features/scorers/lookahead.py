@@ -1,0 +1,86 @@
+"""The row that is needed soonest stays: minibatches are sampled ahead, so the near future is known.
+
+Keeping the rows whose next use comes first is optimal (Belady 1966, "A Study of Replacement
+Algorithms for a Virtual-Storage Computer"). Here the future is known as far as minibatches have
+been announced; rows that none of them asks for are ordered by another scorer.
+"""
+
+import numpy as np
+import numpy.typing as npt
+
+from gnnflow._kernels import CacheIndex, NextUseWindow
+from gnnflow.features.scorers.base import Ids, Keys, Priorities, Scorer, Slots
+
+_UNKNOWN = np.uint32(0xFFFFFFFF)
+
+
+class LookaheadScorer(Scorer):
+    """Orders by next use within the announced minibatches, and beyond them by another scorer."""
+
+    name = "lookahead"
+    looks_ahead = True
+
+    def __init__(self, beyond: Scorer) -> None:
+        """Takes the scorer of rows that no announced minibatch asks for.
+
+        Args:
+            beyond: A scorer whose priorities stay below `2**31`, as those of floats do.
+        """
+        self._beyond = beyond
+        self._window = NextUseWindow()
+
+    @property
+    def num_minibatches(self) -> int:
+        """Minibatches announced and not yet touched."""
+        return self._window.num_minibatches
+
+    @property
+    def num_rows(self) -> int:
+        """Rows that these minibatches ask for, with repetition."""
+        return self._window.num_rows
+
+    @property
+    def num_distinct_rows(self) -> int:
+        """Rows that these minibatches ask for, without repetition."""
+        return self._window.num_distinct_rows
+
+    def bind(self, index: CacheIndex) -> None:
+        """Joins this scorer and the one beyond to the cache."""
+        super().bind(index)
+        self._beyond.bind(index)
+
+    def register(self, keys: Keys, ids: Ids) -> None:
+        """Passes on new vertices."""
+        self._beyond.register(keys, ids)
+
+    def announce(self, keys: Keys) -> Keys:
+        """Appends a minibatch to the window; returns the vertices that nothing asked for so far."""
+        return self._window.push(keys)
+
+    def touch(self, keys: Keys, slots: Slots, minibatch: int) -> Priorities:
+        """Takes the minibatch out of the window; its rows count by their next use."""
+        self._window.pop()
+        return self._combined(keys, self._beyond.touch(keys, slots, minibatch))
+
+    def rescaled(self) -> bool:
+        """Passes on the word of the other scorer."""
+        return self._beyond.rescaled()
+
+    def priorities(self, keys: Keys) -> Priorities:
+        """Returns the priorities by next use, or those of the scorer beyond the window."""
+        return self._combined(keys, self._beyond.priorities(keys))
+
+    def forgettable(self, keys: Keys) -> npt.NDArray[np.bool_]:
+        """Tells which vertices no announced minibatch asks for and the other scorer can spare."""
+        unused: npt.NDArray[np.bool_] = self._window.next_uses(keys) == _UNKNOWN
+        return unused & self._beyond.forgettable(keys)
+
+    @property
+    def memory_bytes(self) -> int:
+        """Size of the window and of what the other scorer remembers."""
+        return self._window.memory_bytes + self._beyond.memory_bytes
+
+    def _combined(self, keys: Keys, beyond: Priorities) -> Priorities:
+        next_uses = self._window.next_uses(keys)
+        # Minibatches are numbered below 2**31, so sooner ones lie above all of `beyond`.
+        return np.where(next_uses == _UNKNOWN, beyond, _UNKNOWN - next_uses)

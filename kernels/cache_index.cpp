@@ -1,0 +1,220 @@
+#include "cache_index.h"
+
+#include <algorithm>
+#include <cmath>
+#include <stdexcept>
+#include <string>
+
+namespace gnnflow {
+namespace {
+
+// Ids are handled in groups: first all cache lines are asked for, then used.
+constexpr size_t kGroup = 64;
+
+}  // namespace
+
+CacheIndex::CacheIndex(int32_t capacity)
+    : capacity_(capacity),
+      key_of_slot_(static_cast<size_t>(capacity), -1),
+      priority_of_slot_(static_cast<size_t>(capacity), 0) {}
+
+void CacheIndex::known(const int64_t* ids, size_t num, int32_t* keys, std::vector<int32_t>* fresh) {
+  for (size_t begin = 0; begin < num; begin += kGroup) {
+    const size_t end = std::min(begin + kGroup, num);
+    for (size_t i = begin; i < end; ++i) vertices_.prefetch(ids[i]);
+    for (size_t i = begin; i < end; ++i) {
+      bool is_new;
+      keys[i] = vertices_.find_or_insert(ids[i], &is_new);
+      if (is_new) fresh->push_back(static_cast<int32_t>(i));
+    }
+    if (vertices_.num_keys() > states_.size()) states_.resize(vertices_.num_keys());
+    for (size_t i = begin; i < end; ++i) __builtin_prefetch(&states_[keys[i]]);
+  }
+}
+
+void CacheIndex::begin_minibatch(int32_t minibatch) {
+  if (minibatch <= last_minibatch_) {
+    throw std::invalid_argument("minibatch numbers must grow, got " + std::to_string(minibatch) +
+                                " after " + std::to_string(last_minibatch_));
+  }
+  last_minibatch_ = minibatch;
+}
+
+int32_t CacheIndex::use(int32_t key, int32_t minibatch) {
+  State& state = states_[static_cast<size_t>(key)];
+  if (state.last_use == minibatch) {
+    throw std::invalid_argument("ids of a minibatch must be unique, got " +
+                                std::to_string(vertices_.id_of(key)) + " twice");
+  }
+  state.last_use = minibatch;
+  return state.slot;
+}
+
+void CacheIndex::look_up(const int64_t* ids, size_t num, int32_t minibatch, int32_t* keys,
+                         int32_t* slots, std::vector<int32_t>* fresh) {
+  begin_minibatch(minibatch);
+  for (size_t begin = 0; begin < num; begin += kGroup) {
+    const size_t end = std::min(begin + kGroup, num);
+    const size_t num_fresh = fresh->size();
+    known(ids + begin, end - begin, keys + begin, fresh);
+    for (size_t i = num_fresh; i < fresh->size(); ++i) {
+      (*fresh)[i] += static_cast<int32_t>(begin);
+    }
+    for (size_t i = begin; i < end; ++i) slots[i] = use(keys[i], minibatch);
+  }
+}
+
+void CacheIndex::look_up_keys(const int32_t* keys, size_t num, int32_t minibatch, int32_t* slots) {
+  for (size_t i = 0; i < num; ++i) check_key(keys[i]);
+  begin_minibatch(minibatch);
+  for (size_t i = 0; i < num; ++i) {
+    if (i + kGroup < num) __builtin_prefetch(&states_[keys[i + kGroup]]);
+    slots[i] = use(keys[i], minibatch);
+  }
+}
+
+void CacheIndex::find_slots(const int64_t* ids, size_t num, int32_t* slots) const {
+  for (size_t begin = 0; begin < num; begin += kGroup) {
+    const size_t end = std::min(begin + kGroup, num);
+    for (size_t i = begin; i < end; ++i) vertices_.prefetch(ids[i]);
+    for (size_t i = begin; i < end; ++i) {
+      const int32_t key = vertices_.find(ids[i]);
+      slots[i] = key < 0 ? -1 : slot_of(key);
+    }
+  }
+}
+
+void CacheIndex::check_key(int32_t key) const {
+  if (key < 0 || static_cast<size_t>(key) >= states_.size()) {
+    throw std::invalid_argument("keys must be in [0, " + std::to_string(states_.size()) +
+                                "), got " + std::to_string(key));
+  }
+}
+
+void CacheIndex::set_priorities(const int32_t* keys, const uint32_t* priorities, size_t num) {
+  for (size_t i = 0; i < num; ++i) check_key(keys[i]);
+  for (size_t i = 0; i < num; ++i) {
+    if (i + kGroup < num) __builtin_prefetch(&states_[keys[i + kGroup]]);
+    const int32_t slot = slot_of(keys[i]);
+    if (slot >= 0) priority_of_slot_[static_cast<size_t>(slot)] = priorities[i];
+  }
+}
+
+void CacheIndex::place(int32_t key, int32_t slot, uint32_t priority) {
+  states_[static_cast<size_t>(key)].slot = slot;
+  key_of_slot_[static_cast<size_t>(slot)] = key;
+  priority_of_slot_[static_cast<size_t>(slot)] = priority;
+}
+
+Replacement CacheIndex::replace(const int32_t* keys, const int32_t* slots,
+                                const uint32_t* priorities, size_t num, double fraction) {
+  arrived_positions_.clear();
+  arrived_priorities_.clear();
+  for (size_t i = 0; i < num; ++i) check_key(keys[i]);
+  for (size_t i = 0; i < num; ++i) {
+    if (slots[i] >= 0) {
+      priority_of_slot_[static_cast<size_t>(slot_of(keys[i]))] = priorities[i];
+    } else {
+      arrived_positions_.push_back(static_cast<int32_t>(i));
+      arrived_priorities_.push_back(priorities[i]);
+    }
+  }
+  const size_t num_arrived = arrived_positions_.size();
+  const size_t num_free = static_cast<size_t>(capacity_ - num_cached_);
+
+  const RankedRows cached{
+      priority_of_slot_.data(), static_cast<size_t>(num_cached_),
+      [this](int32_t slot) { return vertices_.id_of(key_of_slot_[static_cast<size_t>(slot)]); }};
+  const RankedRows arrived{
+      arrived_priorities_.data(), num_arrived, [this, keys](int32_t position) {
+        return vertices_.id_of(keys[arrived_positions_[static_cast<size_t>(position)]]);
+      }};
+  Drops drops;
+  if (num_arrived > num_free) {
+    drops = worst_.find(cached, arrived, num_arrived - num_free);
+  }
+  const auto max_evictions =
+      static_cast<size_t>(std::ceil(fraction * static_cast<double>(drops.slots.size())));
+  if (max_evictions < drops.slots.size()) {
+    // Fewer may go: the worst cached rows leave, and as many fewer of the arrived ones stay.
+    const RankedRows nothing{nullptr, 0, nullptr};
+    drops.slots = worst_.find(cached, nothing, max_evictions).slots;
+    drops.arrived = worst_.find(nothing, arrived, num_arrived - num_free - max_evictions).arrived;
+  }
+
+  Replacement result;
+  result.num_evicted = static_cast<int64_t>(drops.slots.size());
+  for (const int32_t slot : drops.slots) {
+    states_[static_cast<size_t>(key_of_slot_[static_cast<size_t>(slot)])].slot = -1;
+  }
+  auto dropped = drops.arrived.begin();
+  auto freed = drops.slots.begin();
+  for (size_t i = 0; i < num_arrived; ++i) {
+    if (dropped != drops.arrived.end() && *dropped == static_cast<int32_t>(i)) {
+      ++dropped;
+      continue;
+    }
+    const int32_t slot = num_cached_ < capacity_ ? num_cached_++ : *freed++;
+    place(keys[arrived_positions_[i]], slot, arrived_priorities_[i]);
+    result.arrived.push_back(static_cast<int32_t>(i));
+    result.slots.push_back(slot);
+  }
+  return result;
+}
+
+int64_t CacheIndex::assign(const int32_t* slots, const int32_t* keys, const uint32_t* priorities,
+                           size_t num) {
+  int32_t end = num_cached_;
+  for (size_t i = 0; i < num; ++i) {
+    check_key(keys[i]);
+    if (slots[i] < 0 || slots[i] >= capacity_ || (slots[i] >= num_cached_ && slots[i] != end++)) {
+      throw std::invalid_argument("slots must be used ones, or the free ones in order, got " +
+                                  std::to_string(slots[i]));
+    }
+  }
+  int64_t num_evicted = 0;
+  for (size_t i = 0; i < num; ++i) {
+    if (slot_of(keys[i]) >= 0) {
+      throw std::invalid_argument("only vertices that are not cached can be assigned, got " +
+                                  std::to_string(vertices_.id_of(keys[i])));
+    }
+    const int32_t previous = key_of_slot_[static_cast<size_t>(slots[i])];
+    if (previous >= 0) {
+      states_[static_cast<size_t>(previous)].slot = -1;
+      ++num_evicted;
+    }
+    place(keys[i], slots[i], priorities[i]);
+  }
+  num_cached_ = end;
+  return num_evicted;
+}
+
+std::vector<int32_t> CacheIndex::uncached_keys() const {
+  std::vector<int32_t> keys;
+  const auto num_keys = static_cast<int32_t>(vertices_.num_keys());
+  for (int32_t key = 0; key < num_keys; ++key) {
+    if (slot_of(key) < 0 && vertices_.is_known(key)) keys.push_back(key);
+  }
+  return keys;
+}
+
+void CacheIndex::forget(const int32_t* keys, size_t num) {
+  for (size_t i = 0; i < num; ++i) {
+    check_key(keys[i]);
+    if (slot_of(keys[i]) >= 0) {
+      throw std::invalid_argument("a cached vertex cannot be forgotten, got " +
+                                  std::to_string(vertices_.id_of(keys[i])));
+    }
+  }
+  for (size_t i = 0; i < num; ++i) {
+    vertices_.forget(keys[i]);
+    states_[static_cast<size_t>(keys[i])] = State{};
+  }
+}
+
+size_t CacheIndex::memory_bytes() const {
+  return vertices_.memory_bytes() + states_.capacity() * sizeof(State) +
+         key_of_slot_.capacity() * (sizeof(int32_t) + sizeof(uint32_t));
+}
+
+}  // namespace gnnflow
