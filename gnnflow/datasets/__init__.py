@@ -1,7 +1,8 @@
 """Raw graphs in: embedded, from files, generated, from OGB and PyG."""
 
 from gnnflow.datasets.catalog import DATASETS, load
+from gnnflow.datasets.files import from_files
 from gnnflow.datasets.raw_graph import RawGraph
 from gnnflow.datasets.row_source import ArrayRows, RowSource
 
-__all__ = ["DATASETS", "ArrayRows", "RawGraph", "RowSource", "load"]
+__all__ = ["DATASETS", "ArrayRows", "RawGraph", "RowSource", "from_files", "load"]

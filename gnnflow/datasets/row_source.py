@@ -32,9 +32,15 @@ class RowSource(Protocol):
 class ArrayRows:
     """The rows of an array in memory or of a memory-mapped file."""
 
-    def __init__(self, array: NDArray[Any]) -> None:
-        """Wraps `array`, of shape `[num_vertices, ...]`, without copying it."""
+    def __init__(self, array: NDArray[Any], dtype: np.dtype[Any] | None = None) -> None:
+        """Wraps `array`, of shape `[num_vertices, ...]`, without copying it.
+
+        Args:
+            array: The rows.
+            dtype: Type that rows are cast to as they are read, by default that of the array.
+        """
         self.array = array
+        self._dtype = array.dtype if dtype is None else dtype
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -44,9 +50,9 @@ class ArrayRows:
     @property
     def dtype(self) -> np.dtype[Any]:
         """Element type of the rows."""
-        return self.array.dtype
+        return self._dtype
 
     def rows(self, ids: NDArray[np.int64]) -> NDArray[Any]:
         """Returns a copy of the rows of `ids`, in that order, as `[len(ids), ...]`."""
         taken: NDArray[Any] = self.array[ids]
-        return taken
+        return taken.astype(self._dtype, copy=False)
