@@ -83,7 +83,7 @@ class Run:
 def known_settings() -> tuple[Setting, ...]:
     """Returns the settings whose options this gnnflow-train has."""
     described = subprocess.run(
-        [_command("gnnflow-train"), "--help"], capture_output=True, text=True, check=True
+        [*_command("train"), "--help"], capture_output=True, text=True, check=True
     ).stdout
     options = set(re.findall(r"--[a-z][a-z-]*", described))
     return tuple(
@@ -110,7 +110,7 @@ def make_parts(workload: Workload, num_parts: int, num_hosts: int, out: Path) ->
         }.items()
     )
     words = ["--generate", f"sbm:{spec}", "--num-parts", num_parts, "--hosts", num_hosts]
-    command = [_command("gnnflow-partition"), *words, "--seed", workload.seed, "--out", out]
+    command = [*_command("partition"), *words, "--seed", workload.seed, "--out", out]
     done = subprocess.run(list(map(str, command)), capture_output=True, text=True)
     if done.returncode != 0:
         raise EmulationError(f"the benchmark's graph could not be made: {done.stderr.strip()}")
@@ -143,7 +143,7 @@ def run_gnnflow(
             "out": out,
         }
         words = [word for name, value in options.items() for word in (f"--{name}", str(value))]
-        command = [str(_command("gnnflow-train")), str(parts), *words, *setting.words]
+        command = [*_command("train"), str(parts), *words, *setting.words]
         if hosts is None:
             traffic: dict[str, Traffic] = {}
             command += ["--ranks", str(num_ranks), "--transport", "alltoall"]
@@ -202,5 +202,5 @@ def run_peer(
     )
 
 
-def _command(name: str) -> Path:
-    return Path(sys.executable).with_name(name)
+def _command(name: str) -> list[str]:
+    return [sys.executable, "-m", f"gnnflow.cli.{name}"]

@@ -60,6 +60,10 @@ class GraphSage(torch.nn.Module):
             dgl.nn.pytorch.SAGEConv(inputs, outputs, "mean")
             for inputs, outputs in zip(sizes[:-1], sizes[1:], strict=True)
         )
+        for layer in self.layers:
+            # Start as PyG's layers do: DGL's larger weights would ask for another learning rate.
+            layer.fc_self.reset_parameters()
+            layer.fc_neigh.reset_parameters()
         self.dropout = torch.nn.Dropout(dropout)
 
     def forward(self, blocks: list[dgl.DGLGraph], rows: torch.Tensor) -> torch.Tensor:
