@@ -43,15 +43,6 @@ def text(tmp_path: Path, content: str, name: str = "table.csv") -> Path:
     return file
 
 
-@pytest.fixture(params=["with pyarrow", "without pyarrow"])
-def reader(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Runs a test with both readers of CSV."""
-    if request.param == "with pyarrow":
-        pytest.importorskip("pyarrow")
-    else:
-        monkeypatch.setitem(sys.modules, "pyarrow", None)
-
-
 @pytest.fixture
 def edges(tmp_path: Path) -> Path:
     return write(tmp_path / "edges.npy", EDGES)
@@ -112,7 +103,6 @@ def test_edges_survive(tmp_path_factory: pytest.TempPathFactory, edges, transpos
     assert read_edges(file).tolist() == array.T.astype(np.int64).tolist()
 
 
-@pytest.mark.usefixtures("reader")
 @pytest.mark.parametrize(
     "content",
     [
@@ -129,7 +119,6 @@ def test_dialects_of_csv(tmp_path: Path, content: str):
     assert read_edges(text(tmp_path, content)).tolist() == [[0, 1], [1, 2]]
 
 
-@pytest.mark.usefixtures("reader")
 @pytest.mark.parametrize(
     ("content", "message"),
     [
@@ -146,12 +135,10 @@ def test_bad_csv_edges_are_named(tmp_path: Path, content: str, message: str):
         read_edges(text(tmp_path, content))
 
 
-@pytest.mark.usefixtures("reader")
 def test_a_header_alone_is_no_edges(tmp_path: Path):
     assert read_edges(text(tmp_path, "source,destination\n")).shape == (2, 0)
 
 
-@pytest.mark.usefixtures("reader")
 @pytest.mark.parametrize(
     "content",
     [
@@ -203,7 +190,6 @@ def test_bad_splits_are_named(tmp_path: Path, arrays: dict[str, np.ndarray], mes
         read_splits(tmp_path / "split.npz", 5)
 
 
-@pytest.mark.usefixtures("reader")
 @pytest.mark.parametrize(
     ("content", "message"),
     [
