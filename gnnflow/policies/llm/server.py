@@ -18,8 +18,12 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from gnnflow.errors import GnnflowError
 from gnnflow.policies.llm.judge import Judge, Task, model_identity
+from gnnflow.policies.llm.language_model import LanguageModel
+from gnnflow.policies.llm.model_files import locate_model
 from gnnflow.policies.observation import from_json
 
 MAX_LINE_BYTES = 1 << 22
@@ -217,16 +221,16 @@ def main() -> None:
         raise SystemExit(1) from error
     threading.Thread(target=_stop_with_parent, args=[server], daemon=True).start()
     server.serve()
+    # Nothing is left to tidy up, and taking down the libraries takes seconds on busy cores.
+    logging.shutdown()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(0)
 
 
 def _start(config: ServerConfig) -> ModelServer:
-    import torch
-
-    from gnnflow.policies.llm.language_model import LanguageModel
-    from gnnflow.policies.llm.model_files import locate_model
-
-    torch.set_num_threads(config.threads)
     where = locate_model(config.model)
+    torch.set_num_threads(config.threads)
     model = LanguageModel.load(where, device=config.device, dtype=config.dtype)
     _LOGGER.info("language model %s on %s", where, model.device)
     return ModelServer(Judge(model, model_identity(where, config.dtype)), Path(config.socket))

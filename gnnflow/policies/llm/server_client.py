@@ -22,7 +22,7 @@ from gnnflow.policies.observation import from_json
 
 _START_LIMIT_S = 300.0
 _PREPARE_LIMIT_S = 300.0
-_STOP_LIMIT_S = 5.0
+_STOP_LIMIT_S = 15.0
 _POLL_S = 0.05
 _CHUNK_BYTES = 1 << 16
 # A process of its own must not take itself for a rank of the job.

@@ -1,0 +1,239 @@
+import json
+import os
+import signal
+import socket
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("transformers")
+
+from made_up import FACTS, ToyCache, counters, make_observation  # noqa: E402
+from tiny_model import save_tiny  # noqa: E402
+
+from gnnflow.config import PolicyConfig  # noqa: E402
+from gnnflow.policies import PolicyController, PolicyError, RankInfo, Steering  # noqa: E402
+from gnnflow.policies.llm import server_client  # noqa: E402
+from gnnflow.policies.llm.calibration import UNCALIBRATED  # noqa: E402
+from gnnflow.policies.llm.judge import Task, Verdict  # noqa: E402
+from gnnflow.policies.llm.policy import LlmPolicy  # noqa: E402
+from gnnflow.policies.llm.prompt import Prompt  # noqa: E402
+from gnnflow.policies.llm.server import ModelServer  # noqa: E402
+from gnnflow.policies.llm.server_client import (  # noqa: E402
+    ServerClient,
+    connect_to_host_server,
+    socket_path,
+)
+
+TASK = Task(messages=[{"role": "system", "content": "Answer yes or no."}], explain=False)
+
+
+def short_path():
+    """A new socket path: pytest's folders are too deep for sockets."""
+    return socket_path(f"test-{os.getpid()}-{time.monotonic_ns()}")
+
+
+class FakeJudge:
+    """Answers with the length of the question; can wait and fail."""
+
+    def __init__(self):
+        self.batches = []
+        self.go_on = threading.Event()
+        self.go_on.set()
+        self.error = None
+
+    def prepare(self, task):
+        return UNCALIBRATED
+
+    def ask_many(self, task, questions):
+        self.go_on.wait(10)
+        if self.error:
+            raise self.error
+        self.batches.append(len(questions))
+        return [Verdict(log_odds=float(len(question)), probability=1.0) for question in questions]
+
+
+@pytest.fixture
+def serving(tmp_path_factory):
+    judge = FakeJudge()
+    path = short_path()
+    server = ModelServer(judge, path)
+    thread = threading.Thread(target=server.serve)
+    thread.start()
+    yield judge, path
+    judge.go_on.set()
+    server.stop()
+    thread.join(10)
+    assert not path.exists()
+
+
+def test_a_question_gets_its_answer(serving):
+    judge, path = serving
+    client = ServerClient(path, timeout_s=10)
+    assert client.prepare(TASK) == UNCALIBRATED
+    assert client.ask(TASK, "four").log_odds == 4.0
+    client.close()
+
+
+def test_questions_that_wait_are_answered_in_one_pass(serving):
+    judge, path = serving
+    clients = [ServerClient(path, timeout_s=10) for _ in range(4)]
+    for client in clients:
+        client.prepare(TASK)
+    judge.go_on.clear()
+    answers = {}
+
+    def ask(number):
+        answers[number] = clients[number].ask(TASK, "x" * (number + 1)).log_odds
+
+    threads = [threading.Thread(target=ask, args=[number]) for number in range(4)]
+    for thread in threads:
+        thread.start()
+        time.sleep(0.05)  # the first is being answered, the others wait
+    judge.go_on.set()
+    for thread in threads:
+        thread.join(10)
+    assert answers == {number: number + 1.0 for number in range(4)}
+    assert sum(judge.batches) == 4 and max(judge.batches) >= 2
+    for client in clients:
+        client.close()
+
+
+def test_faults_of_the_model_reach_those_who_asked(serving):
+    judge, path = serving
+    client = ServerClient(path, timeout_s=10)
+    with pytest.raises(PolicyError, match="prepare the task first"):
+        client.ask(TASK, "why")
+    client.prepare(TASK)
+    judge.error = RuntimeError("out of\nmemory")
+    with pytest.raises(PolicyError, match="server: RuntimeError: out of memory"):
+        client.ask(TASK, "why")
+    judge.error = None
+    assert client.ask(TASK, "why").log_odds == 3.0
+    client.close()
+
+
+def test_a_late_answer_does_not_answer_the_next_question(serving):
+    judge, path = serving
+    client = ServerClient(path, timeout_s=0.1)
+    client.prepare(TASK)
+    judge.go_on.clear()
+    with pytest.raises(PolicyError, match=r"no answer .* within 0.1 s"):
+        client.ask(TASK, "first question")
+    judge.go_on.set()
+    client._timeout_s = 10
+    assert client.ask(TASK, "next").log_odds == 4.0
+    client.close()
+
+
+@pytest.mark.parametrize("line", [b"nonsense\n", b"[]\n", b'{"operation": "prepare"}\n'])
+def test_nonsense_is_answered_and_the_line_closed(serving, line):
+    _, path = serving
+    with socket.socket(socket.AF_UNIX) as connection:
+        connection.connect(str(path))
+        connection.sendall(line)
+        with connection.makefile("rb") as lines:
+            assert "not a request" in json.loads(lines.readline())["error"]
+            assert lines.readline() == b""
+
+
+@pytest.mark.parametrize(
+    ("reply", "message"),
+    [
+        (b"nonsense\n", "cannot be reached"),
+        (b"[1]\n", "sent no answer"),
+        (b'{"id": 1}\n', "Verdict must be a JSON object"),
+        (b'{"id": 1, "verdict": {"log_odds": "high"}}\n', "Verdict.log_odds must be"),
+        (b"", "has ended"),
+    ],
+)
+def test_a_server_that_answers_nonsense(tmp_path, reply, message):
+    path = short_path()
+    listener = socket.socket(socket.AF_UNIX)
+    listener.bind(str(path))
+    listener.listen()
+
+    def answer():
+        connection, _ = listener.accept()
+        connection.recv(100_000)
+        connection.sendall(reply)
+        connection.close()
+
+    thread = threading.Thread(target=answer)
+    thread.start()
+    client = ServerClient(path, timeout_s=10)
+    with pytest.raises(ValueError if "must" in message else PolicyError, match=message):
+        client.ask(TASK, "why")
+    client.close()
+    thread.join(10)
+    listener.close()
+    path.unlink()
+
+
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory):
+    return save_tiny(tmp_path_factory.mktemp("models") / "tiny")
+
+
+def llm_config(model, **options):
+    return PolicyConfig(policy="llm", llm_model=str(model), policy_timeout=30.0, **options)
+
+
+def test_ranks_share_the_server_that_the_first_one_starts(tiny, tmp_path, monkeypatch):
+    monkeypatch.setenv("GNNFLOW_CACHE", str(tmp_path))
+    clients = {}
+
+    def connect(rank):
+        info = RankInfo(rank=rank, num_ranks=2, host_rank=rank, ranks_on_host=2, job=str(tmp_path))
+        clients[rank] = connect_to_host_server(llm_config(tiny), info)
+
+    threads = [threading.Thread(target=connect, args=[rank]) for rank in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(120)
+    policies = {
+        rank: LlmPolicy(client, Prompt.load(None, explain=False), [], [], client.close)
+        for rank, client in clients.items()
+    }
+    first = policies[0].decide(make_observation())
+    second = policies[1].decide(make_observation())
+    assert first.probability == pytest.approx(second.probability, abs=1e-4)
+    policies[1].close()
+    policies[0].close()
+    assert clients[0]._process.exit_code == 0
+    assert not socket_path(str(tmp_path)).exists()
+
+
+def test_training_goes_on_when_the_server_is_killed(tiny, tmp_path, monkeypatch, caplog):
+    monkeypatch.setenv("GNNFLOW_CACHE", str(tmp_path))
+    info = RankInfo(job=str(tmp_path), run_dir=tmp_path / "run")
+    client = connect_to_host_server(llm_config(tiny), info)
+    policy = LlmPolicy(client, Prompt.load(None, explain=False), [], [], client.close)
+    controller = PolicyController(lambda: policy, mode="sync", timeout_s=30)
+    steering = Steering(controller, FACTS)
+    for step in range(6):
+        if step == 3:
+            os.kill(client._process.pid, signal.SIGKILL)
+        steering.after_minibatch(
+            counters(step), ToyCache(), ToyCache().policy_view(8).plan.incoming
+        )
+    steering.close()
+    summary = steering.statistics.summary()
+    assert (summary["decisions"], summary["failed_share"]) == (6, 0.5)
+    assert 1 <= len(caplog.messages) <= 2  # the end of the stream, then the closed connection
+    assert "the language model server" in caplog.messages[0]
+    assert not [thread for thread in threading.enumerate() if thread.name == "gnnflow-policy"]
+
+
+def test_a_server_that_cannot_start_says_why_on_every_rank(tmp_path, monkeypatch):
+    monkeypatch.setattr(server_client, "_START_LIMIT_S", 60.0)
+    config = llm_config(tmp_path / "missing.gguf")
+    job = str(tmp_path)
+    with pytest.raises(PolicyError, match="there is no model file .*missing.gguf"):
+        connect_to_host_server(config, RankInfo(job=job))
+    with pytest.raises(PolicyError, match="there is no model file"):
+        connect_to_host_server(config, RankInfo(rank=1, host_rank=1, job=job))
+    Path(f"{socket_path(job)}.error").unlink()
