@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 _Ids = NDArray[np.int64]
 _Indices = NDArray[np.int64] | NDArray[np.int32]
+_Matrix = NDArray[np.float32] | NDArray[np.float64]
 
 class Topology:
     """In-neighbours of the vertices of some parts, by global id.
@@ -130,6 +131,43 @@ def sample_neighbors(
     """Answers other ranks: samples one hop for several minibatches, a segment of `ids` each.
 
     Returns counts `[num_ids]`, neighbours and edge ids `[counts.sum()]` in the order of `ids`.
+    """
+
+def transpose_csr(
+    indptr: _Ids, src: _Ids, num_sources: int, num_threads: int = 1
+) -> tuple[_Ids, _Ids, _Ids]:
+    """Turns a CSR by destination into one by source, for the gradient of an aggregation.
+
+    Returns its indptr `[num_sources + 1]`, the destination of every entry and the edge (position in
+    `src`) it stands for, both `[num_edges]`; the entries of a source come in order of the edges.
+    """
+
+def spmm(
+    out: _Matrix,
+    indptr: _Ids,
+    src: _Ids,
+    x: _Matrix,
+    mean: bool = False,
+    num_threads: int = 1,
+) -> None:
+    """Writes to `out[i]` the sum, or mean, of `x[src[e]]` over the edges `e` of destination `i`.
+
+    A destination without edges gets zeros. `out` `[num_destinations, dim]` and `x`
+    `[num_sources, dim]` are contiguous, float32 or float64.
+    """
+
+def spmm_backward(
+    out: _Matrix,
+    transposed_indptr: _Ids,
+    transposed_dst: _Ids,
+    grad: _Matrix,
+    mean_indptr: _Ids | None = None,
+    num_threads: int = 1,
+) -> None:
+    """Writes the gradient of `spmm` with respect to `x` to `out` `[num_sources, dim]`.
+
+    Takes what `transpose_csr` returned and the gradient of the result `[num_destinations, dim]`.
+    For the mean, `mean_indptr` is the indptr of the aggregation itself.
     """
 
 def gather(out: NDArray[Any], source: NDArray[Any], rows: _Ids, num_threads: int = 1) -> None:

@@ -229,8 +229,8 @@ py::tuple py_induce_lists(const py::array& indptr, const py::array& entries,
 }
 
 int64_t py_ldg_pass(const py::array& indptr, const py::array& neighbors, const py::array& weights,
-                    const py::array& order, const py::array_t<double>& capacity, py::array& part,
-                    py::array& load) {
+                    const py::array& order, const py::array_t<double>& capacity, bool only_overfull,
+                    py::array& part, py::array& load) {
   const int64_t* lists = borrow_indptr(indptr, neighbors.size(), "indptr");
   const int64_t num_vertices = indptr.size() - 1;
   const int64_t num_constraints = capacity.size();
@@ -260,7 +260,7 @@ int64_t py_ldg_pass(const py::array& indptr, const py::array& neighbors, const p
     const Id* stream = borrow<Id>(order, "order");
     const double* limits = capacity.data();
     py::gil_scoped_release nogil;
-    return ldg_pass(graph, stream, limits, num_parts, where, filled);
+    return ldg_pass(graph, stream, limits, only_overfull, num_parts, where, filled);
   });
 }
 
@@ -283,7 +283,8 @@ void bind_partition(py::module_& module) {
   module.def("induce_lists", &py_induce_lists, py::arg("indptr"), py::arg("entries"),
              py::arg("vertices"), py::arg("new_id"));
   module.def("ldg_pass", &py_ldg_pass, py::arg("indptr"), py::arg("neighbors"), py::arg("weights"),
-             py::arg("order"), py::arg("capacity"), py::arg("part"), py::arg("load"));
+             py::arg("order"), py::arg("capacity"), py::arg("only_overfull"), py::arg("part"),
+             py::arg("load"));
 }
 
 }  // namespace gnnflow

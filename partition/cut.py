@@ -8,7 +8,7 @@ import numpy.typing as npt
 
 from gnnflow.config import PartitionConfig
 from gnnflow.partition.adjacency import Adjacency, build_adjacency, induce
-from gnnflow.partition.ldg import cut_with_ldg
+from gnnflow.partition.ldg import cut_with_ldg, rebalance
 from gnnflow.partition.memory import own_memory_bytes
 from gnnflow.partition.metis import run_metis
 from gnnflow.partition.progress import Progress
@@ -115,7 +115,9 @@ class Cutter:
         self.metis_s += run.metis_s
         both_bytes = own_memory_bytes() + run.peak_memory_bytes
         self.peak_memory_bytes = max(self.peak_memory_bytes, both_bytes)
-        return run.part
+        return rebalance(
+            adjacency, weights, run.part, num_parts, seed=self._config.seed, imbalance=imbalance
+        )
 
 
 def fill_empty_parts(part: Parts, num_parts: int, in_degree: npt.NDArray[np.int64]) -> None:

@@ -22,6 +22,7 @@ from gnnflow.partition.adjacency import Adjacency
 _INT32_MAX = int(np.iinfo(np.int32).max)
 _OK = 1
 _RETURN_CODES = {-2: "it refused its input", -3: "not enough memory", -4: "an internal error"}
+_SCRIPT = Path(__file__).with_name("metis_process.py").absolute()
 _REMEDY = "use --method ldg, which needs less memory"
 
 
@@ -103,9 +104,8 @@ def run_metis(
 def _run_process(job: dict[str, Any], scratch: Path) -> dict[str, Any]:
     result_path = scratch / "result.json"
     result_path.unlink(missing_ok=True)
-    script = Path(__file__).with_name("metis_process.py").absolute()
     finished = subprocess.run(
-        [sys.executable, "-I", "-S", str(script), json.dumps(job)],
+        [sys.executable, "-I", "-S", str(_SCRIPT), json.dumps(job)],
         cwd=scratch,
         stdin=subprocess.DEVNULL,
         capture_output=True,
