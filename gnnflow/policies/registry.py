@@ -17,7 +17,7 @@ ENTRY_POINT_GROUP = "gnnflow.policies"
 _OWN = {
     "auto": "gnnflow.policies.auto:make_auto",
     "bandit": "gnnflow.policies.bandit:make_bandit",
-    "classifier": "gnnflow.policies.classifier.policy:make_classifier",
+    "classifier": "gnnflow.policies.classifier.policy:make_classifier_policy",
     "llm": "gnnflow.policies.llm.policy:make_llm",
     "none": "gnnflow.policies.static:make_none",
     "static": "gnnflow.policies.static:make_static",

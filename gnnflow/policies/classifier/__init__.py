@@ -1,0 +1,1 @@
+"""Classifiers as policies: trained on replayed situations, updated by what happens in a run."""

@@ -1,0 +1,127 @@
+"""A classifier's folder: the model in a format that runs no code, and what it was trained on."""
+
+import json
+import shutil
+import tempfile
+from dataclasses import dataclass, field
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from gnnflow.errors import DataError
+from gnnflow.policies.classifier.kinds import Classifier, make_classifier
+from gnnflow.policies.decision import PolicyError
+from gnnflow.policies.features import FEATURE_NAMES, FEATURE_VERSION
+from gnnflow.policies.observation import from_json, to_json
+
+_DESCRIPTION = "classifier.json"
+_FORMAT_VERSION = 1
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Description:
+    """What a classifier's folder says about the model in it."""
+
+    format_version: int
+    """Version of the folder's format."""
+
+    kind: str
+    """Kind of classifier."""
+
+    feature_version: int
+    """Version of the features that it was trained on."""
+
+    feature_names: tuple[str, ...]
+    """Names of those features, in order."""
+
+    num_situations: int
+    """Situations that it was trained on."""
+
+    groups: tuple[str, ...] = ()
+    """Graphs and configurations that these came from."""
+
+    measures: dict[str, float] = field(default_factory=dict)
+    """How well it did on groups that it was not trained on."""
+
+
+def save_classifier(
+    folder: Path,
+    kind: str,
+    classifier: Classifier,
+    *,
+    num_situations: int,
+    groups: tuple[str, ...],
+    measures: dict[str, float],
+) -> None:
+    """Writes a classifier's folder, complete or not at all.
+
+    Raises:
+        DataError: if the folder exists.
+    """
+    if folder.exists():
+        raise DataError(f"{folder} exists; name another folder or remove it")
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    scratch = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
+    try:
+        classifier.save(scratch / classifier.file_name)
+        description = Description(
+            format_version=_FORMAT_VERSION,
+            kind=kind,
+            feature_version=FEATURE_VERSION,
+            feature_names=FEATURE_NAMES,
+            num_situations=num_situations,
+            groups=groups,
+            measures=measures,
+        )
+        text = json.dumps(to_json(description), indent=1) + "\n"
+        (scratch / _DESCRIPTION).write_text(text, encoding="utf-8")
+        scratch.chmod(0o755)
+        scratch.rename(folder)
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+
+
+def load_classifier(name: str) -> tuple[Description, Classifier]:
+    """Loads a classifier by folder, or by the name of one that comes with gnnflow.
+
+    Raises:
+        PolicyError: if there is none, it is damaged or was trained on other features.
+        MissingExtraError: if its package is not installed.
+    """
+    folder = Path(name)
+    if not folder.is_dir():
+        shipped = Path(str(resources.files("gnnflow.policies.classifier"))) / "pretrained" / name
+        if not (shipped / _DESCRIPTION).is_file():
+            raise PolicyError(
+                f"there is no classifier {name}: give a folder written by gnnflow-policy fit, "
+                f"or one of {', '.join(shipped_classifiers())}"
+            )
+        folder = shipped
+    try:
+        values: Any = json.loads((folder / _DESCRIPTION).read_text(encoding="utf-8"))
+        description = from_json(Description, values)
+    except (OSError, ValueError) as error:
+        raise PolicyError(f"{folder} holds no classifier: {error}") from None
+    if description.format_version != _FORMAT_VERSION:
+        raise PolicyError(
+            f"{folder} has format version {description.format_version}, "
+            f"this gnnflow reads version {_FORMAT_VERSION}"
+        )
+    expected = (FEATURE_VERSION, FEATURE_NAMES)
+    if (description.feature_version, description.feature_names) != expected:
+        raise PolicyError(
+            f"{folder} was trained on features of version {description.feature_version}, this "
+            f"gnnflow has version {FEATURE_VERSION}: train it again with gnnflow-policy fit"
+        )
+    classifier = make_classifier(description.kind)
+    path = folder / classifier.file_name
+    if not path.is_file():
+        raise PolicyError(f"{folder} lacks {classifier.file_name}")
+    classifier.load(path)
+    return description, classifier
+
+
+def shipped_classifiers() -> list[str]:
+    """Names of the classifiers that come with gnnflow."""
+    folder = Path(str(resources.files("gnnflow.policies.classifier"))) / "pretrained"
+    return sorted(path.parent.name for path in folder.glob(f"*/{_DESCRIPTION}"))
