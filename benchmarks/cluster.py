@@ -40,7 +40,7 @@ _AGAINST = {
     NO_CACHE: "gnnflow without a cache",
     STATIC: "gnnflow, static prefetching with the decay scorer",
 }
-_QUICK = Workload(vertices=60_000, edges=870_000, epochs=3)
+_QUICK = Workload(graph="sbm:vertices=60000,edges=435000,classes=64,features=128", epochs=3)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -84,11 +84,11 @@ def run_all(options: Options, work: Path, tell: Callable[[Run], None]) -> list[R
     python = peer_python("dgl")
     if python is None:
         _say("without DistDGL, which `python -m benchmarks.peers dgl` installs")
-    else:
-        convert(python, parts, converted, options.hosts)
     runs = []
     for rate in options.rates:
         with _hosts(options, rate) as hosts:
+            if python is not None and hosts is not None and not converted.exists():
+                convert(python, parts, converted, options.hosts)
             for run in _run_in_turn(options, hosts, python, parts, converted):
                 runs.append(run)
                 tell(run)

@@ -22,11 +22,8 @@ UNLIMITED = "unlimited"
 class Workload:
     """What all contenders train: two-layer GraphSAGE on a community graph."""
 
-    vertices: int = 300_000
-    edges: int = 4_350_000
-    communities: int = 64
-    features: int = 128
-    train_fraction: float = 0.1
+    graph: str = "sbm:vertices=300000,edges=2175000,classes=64,within=0.78,features=128,train=0.1"
+    """What gnnflow-partition generates; every edge then gets its reverse."""
     fanout: tuple[int, ...] = (25, 10)
     batch_size: int = 500
     hidden: int = 128
@@ -99,19 +96,10 @@ def make_parts(workload: Workload, num_parts: int, num_hosts: int, out: Path) ->
     Raises:
         EmulationError: If gnnflow-partition fails.
     """
-    spec = ",".join(
-        f"{name}={value}"
-        for name, value in {
-            "vertices": workload.vertices,
-            "edges": workload.edges,
-            "communities": workload.communities,
-            "features": workload.features,
-            "train": workload.train_fraction,
-        }.items()
-    )
-    words = ["--generate", f"sbm:{spec}", "--num-parts", num_parts, "--hosts", num_hosts]
-    command = [*_command("partition"), *words, "--seed", workload.seed, "--out", out]
-    done = subprocess.run(list(map(str, command)), capture_output=True, text=True)
+    words: list[object] = ["--generate", workload.graph, "--undirected", "--seed", workload.seed]
+    words += ["--num-parts", num_parts, "--hosts", num_hosts, "--out", out]
+    command = [*_command("partition"), *map(str, words)]
+    done = subprocess.run(command, capture_output=True, text=True)
     if done.returncode != 0:
         raise EmulationError(f"the benchmark's graph could not be made: {done.stderr.strip()}")
 
@@ -203,4 +191,5 @@ def run_peer(
 
 
 def _command(name: str) -> list[str]:
-    return [sys.executable, "-m", f"gnnflow.cli.{name}"]
+    """The command gnnflow-NAME of this interpreter, installed or not."""
+    return [sys.executable, "-c", f"from gnnflow.cli.{name} import main; main()"]
