@@ -116,7 +116,9 @@ SampledArrays sample_all(PySampler& self, const py::array& seeds,
                                     "start, expand and merge");
       }
     }
-    return sampler.finish();
+    Sample sample = sampler.finish();
+    sample.with_edge_ids = with_edge_ids;  // also if there was no hop
+    return sample;
   }));
 }
 

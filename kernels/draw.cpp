@@ -13,7 +13,7 @@ namespace {
 
 // Vertices whose memory is asked for before the first of them is used.
 constexpr int kLocateBlock = 32;
-constexpr int kDrawBlock = 16;
+constexpr int kDrawBlock = 64;
 constexpr int64_t kLine = 64;
 
 // Draws positions of one neighbour list at a time; reused, so that nothing is allocated per vertex.

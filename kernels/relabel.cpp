@@ -15,10 +15,10 @@ namespace {
 constexpr int kMinShardBits = 4;
 constexpr int kMaxShardBits = 8;
 constexpr int kFirstSlotBits = 6;
-// Below this many edges the hand-over between threads costs more than it saves.
+// Below this many edges the table fits in the caches and sorting by shard costs more than it saves.
 constexpr int64_t kInOrderEdges = 4096;
 // Entries asked for ahead of use; a table is often larger than the second cache.
-constexpr int64_t kAhead = 12;
+constexpr int64_t kAhead = 32;
 // Room in a table is made for this many insertions at a time.
 constexpr int64_t kRun = 1024;
 // The stamps start close to their end, so that renewing them is nothing rare.
@@ -125,7 +125,7 @@ void Relabeler<Key>::start_hop(int64_t first_position, std::vector<int64_t> chun
   chunk_begin_ = std::move(chunk_begin);
   keys_.clear();
   keys_.resize(num_edges);
-  in_order_ = num_threads_ == 1 || num_edges <= kInOrderEdges;
+  in_order_ = num_edges <= kInOrderEdges;
   if (in_order_) return;
   items_.clear();
   items_.resize(num_edges);

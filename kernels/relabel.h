@@ -73,7 +73,7 @@ class Relabeler {
   int64_t num_positions_ = 0;  // of this minibatch
 
   int64_t first_position_ = 0;
-  bool in_order_ = true;  // whether one thread does this hop without sorting by shard
+  bool in_order_ = true;  // whether this hop is too small to be sorted by shard
   std::vector<int64_t> chunk_begin_;
   Buffer<Key> keys_;
   Buffer<Item> items_;        // a chunk's keys, sorted by shard; then where each was seen first

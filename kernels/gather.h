@@ -1,0 +1,20 @@
+// Copies rows of bytes from several arrays into one, in any order, in one pass.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+namespace gnnflow {
+
+struct RowSource {
+  const char* data;
+  int64_t num_rows;
+};
+
+// Copies row row_of[i] of sources[source_of[i]] to row i of `out`; source_of may be null, which
+// means the first source. Throws before a row out of range is read; `out` is then partly written.
+void gather_rows(char* out, int64_t row_bytes, const std::vector<RowSource>& sources,
+                 const uint8_t* source_of, const int64_t* row_of, int64_t num_rows,
+                 int num_threads);
+
+}  // namespace gnnflow
