@@ -7,6 +7,7 @@ rank that owes it.
 """
 
 import json
+import os
 import sys
 import threading
 import time
@@ -49,6 +50,7 @@ MESSAGE_LIMIT_BYTES = 1 << 30
 _PARTS_IN_FLIGHT = 4
 # After the last event the thread spins, then sleeps for an eighth of the time since that event.
 _SPIN_S = 50e-6
+_YIELD_S = 1e-3
 _SHORTEST_SLEEP_S = 20e-6
 _LONGEST_SLEEP_S = 1e-3
 _DEADLINES_EVERY_S = 0.05
@@ -229,6 +231,8 @@ class ExchangeService:
                 last_event = now
             elif self._stopping and not (mailbox.outstanding or self._sending):
                 return
+            elif mailbox.outstanding and now - last_event < _YIELD_S:
+                os.sched_yield()
             elif now - last_event > _SPIN_S:
                 sleep_s = min(max((now - last_event) / 8, _SHORTEST_SLEEP_S), _LONGEST_SLEEP_S)
                 self._bell.acquire(timeout=sleep_s)

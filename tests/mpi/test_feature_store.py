@@ -206,7 +206,9 @@ def test_facts(ctx: Context, parts: Parts, num_ranks: int, transport: str) -> No
 
 
 def test_several_graphs_at_once(ctx: Context, parts: Parts, num_ranks: int) -> None:
-    graphs = [DistGraph.open(parts(raw, num_ranks, method="random"), ctx) for raw in (power_law(), tiny())]
+    graphs = [
+        DistGraph.open(parts(raw, num_ranks, method="random"), ctx) for raw in (power_law(), tiny())
+    ]
     for graph, raw in zip(graphs, (power_law(), tiny()), strict=True):
         ids = np.arange(graph.num_vertices)
         np.testing.assert_array_equal(
