@@ -156,7 +156,7 @@ class Manifest:
         """
         try:
             raw = json.loads(text)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise _damaged(path, f"it is not JSON ({error})") from error
         if not isinstance(raw, dict) or raw.get("format") != FORMAT_NAME:
             raise _damaged(path, f"it is not a '{FORMAT_NAME}' manifest")
@@ -169,9 +169,9 @@ class Manifest:
         body = {key: value for key, value in raw.items() if key not in ("format", "version")}
         try:
             manifest = _manifest(body)
-        except (TypeError, ValueError, KeyError) as error:
+            _check(manifest, path)
+        except (TypeError, ValueError, OverflowError) as error:
             raise _damaged(path, str(error)) from error
-        _check(manifest, path)
         return manifest
 
 

@@ -35,7 +35,7 @@ def read_manifest(root: Path | str) -> Manifest:
         )
     try:
         text = path.read_text(encoding="utf-8")
-    except (FileNotFoundError, UnicodeDecodeError) as error:
+    except (OSError, UnicodeDecodeError) as error:
         raise PartitionFormatError(
             f"{root} is not a complete partition: it has no readable {MANIFEST_FILE}; "
             "run gnnflow-partition again"
