@@ -2,7 +2,8 @@
 
 from gnnflow.datasets.catalog import DATASETS, load
 from gnnflow.datasets.files import from_files
+from gnnflow.datasets.generate import generate
 from gnnflow.datasets.raw_graph import RawGraph
 from gnnflow.datasets.row_source import ArrayRows, RowSource
 
-__all__ = ["DATASETS", "ArrayRows", "RawGraph", "RowSource", "from_files", "load"]
+__all__ = ["DATASETS", "ArrayRows", "RawGraph", "RowSource", "from_files", "generate", "load"]

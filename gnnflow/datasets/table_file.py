@@ -42,12 +42,17 @@ def read_csv(file: Path) -> Table:
                     ndmin=2,
                     encoding="utf-8-sig",
                     quotechar='"',
-                ).reshape(-1, len(cells))
+                )
         except ValueError as error:
             failure = error
             if "number of columns changed" in str(error):
                 break
             continue
+        if values.size and values.shape[1] != len(names):
+            raise DataError(
+                f"{file} has {len(names)} names of columns and {values.shape[1]} columns of values"
+            )
+        values = values.reshape(-1, len(names))
         return {name: _from_text(values[:, column]) for column, name in enumerate(names)}
     raise DataError(f"cannot read {file} as CSV: {_one_line(failure)}") from failure
 

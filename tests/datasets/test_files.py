@@ -125,6 +125,7 @@ def test_dialects_of_csv(tmp_path: Path, content: str):
         ("", "is empty"),
         ("0,1\n1\n", "cannot read .* as CSV"),
         ("0,1,2\n", "has 3 columns"),
+        ("from,to\n0,1,2,3\n", "has 2 names of columns and 4 columns of values"),
         ("0,1\n1,a\n", "hold 'a'"),
         ("0,1\n1,1.5\n", "hold '1.5'"),
         ("0,1\n1,\n", "hold 'nan'"),
