@@ -7,9 +7,9 @@ import torch
 from torch import Tensor
 from torch_geometric.nn import GCNConv
 
-from gnnflow.models.aggregation import aggregate
+from gnnflow.models.aggregation import aggregate, runs_on_kernels
 from gnnflow.models.layer_adjacency import LayerAdjacency
-from gnnflow.models.layered_model import LayeredModel, runs_on_kernels
+from gnnflow.models.layered_model import LayeredModel
 
 
 class GCN(LayeredModel):

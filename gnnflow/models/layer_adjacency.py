@@ -4,11 +4,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
+from gnnflow import _kernels
 from gnnflow.errors import DataError
-from gnnflow.models.aggregation import transpose
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,8 +26,8 @@ class LayerAdjacency:
     num_src: int
     """Sources; the first `num_dst` of them are the destinations."""
 
-    by_source: tuple[Tensor, Tensor] | None = None
-    """`[num_src + 1]` and `[num_edges]` int64: the destinations of each source's edges."""
+    by_source: tuple[NDArray[np.int64], NDArray[np.int64]] | None = None
+    """`[num_src + 1]` and `[num_edges]`: the destinations of each source's edges."""
 
     @property
     def num_dst(self) -> int:
@@ -50,8 +52,10 @@ class LayerAdjacency:
         """The same edges with `by_source`, which the backward pass needs."""
         if self.by_source is not None:
             return self
-        by_source = transpose(self.indptr, self.src, self.num_src)
-        return LayerAdjacency(self.indptr, self.src, self.num_src, by_source)
+        indptr, dst, _ = _kernels.transpose_csr(
+            self.indptr.numpy(), self.src.numpy(), self.num_src, torch.get_num_threads()
+        )
+        return LayerAdjacency(self.indptr, self.src, self.num_src, (indptr, dst))
 
 
 def layer_adjacencies(

@@ -7,6 +7,7 @@ from itertools import accumulate
 import torch
 from torch import Tensor, nn
 
+from gnnflow.models.aggregation import runs_on_kernels
 from gnnflow.models.layer_adjacency import (
     LayerAdjacency,
     layer_adjacencies,
@@ -128,11 +129,6 @@ class LayeredModel(nn.Module):
     def activate(self, x: Tensor) -> Tensor:
         """The activation after each hidden layer."""
         return x.relu()
-
-
-def runs_on_kernels(x: Tensor) -> bool:
-    """Whether gnnflow's aggregation kernels take these rows: float32 in main memory."""
-    return x.device.type == "cpu" and x.dtype == torch.float32
 
 
 def _as_edge_index(edge_index: Tensor) -> Tensor:

@@ -280,7 +280,7 @@ def test_more_layers_than_hops(graph):
 def test_transpose_lists_the_edges_by_source(graph):
     sample = graph.sample([3, 7, 40, 59, 0], [3, 2])
     for adjacency in layer_adjacencies(sample.edge_index, sample.num_sampled_nodes):
-        indptr, dst = adjacency.with_transpose().by_source
+        indptr, dst = map(torch.from_numpy, adjacency.with_transpose().by_source)
         src = torch.arange(adjacency.num_src).repeat_interleave(indptr.diff())
         turned = sorted(zip(src.tolist(), dst.tolist(), strict=True))
         assert turned == sorted(map(tuple, adjacency.edge_index().T.tolist()))
