@@ -1,0 +1,223 @@
+"""`gnnflow-partition`: cuts a graph into parts, one for each rank of a training job."""
+
+import signal
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import tyro
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    Progress,
+    SpinnerColumn,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+)
+from rich.table import Table
+
+from gnnflow import datasets
+from gnnflow.cli import options
+from gnnflow.config import PartitionConfig
+from gnnflow.errors import ConfigError, GnnflowError
+from gnnflow.partition import PartitionReport, open_partition, partition_graph, plot
+from gnnflow.partition.output_folder import check_output
+from gnnflow.partition.progress import Progress as ProgressCallback
+
+PROG = "gnnflow-partition"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SourceConfig:
+    """Where the graph comes from: one of dataset, edges and generate."""
+
+    dataset: str | None = None
+    """Name of a dataset: debian-packages comes with gnnflow; ogbn-arxiv, ogbn-products,
+    ogbn-papers100M, reddit and yelp are read from data-root or downloaded."""
+
+    data_root: Path | None = None
+    """Folder where datasets are looked for and downloaded to."""
+
+    edges: Path | None = None
+    """File of edges (.npy, .npz, .csv, .parquet): [2, num_edges] or two columns, source and
+    destination."""
+
+    features: str | None = None
+    """File of vertex features, one row per vertex, to go with edges; or degree or learned, made
+    from the edges."""
+
+    labels: Path | None = None
+    """File of vertex labels, to go with edges."""
+
+    split: Path | None = None
+    """File of masks or index arrays named train, val and test, to go with edges."""
+
+    generate: str | None = None
+    """Make a graph, as rmat:vertices=1e6,edges=1e7 or sbm:vertices=1e6,edges=1e7."""
+
+    def check(self) -> None:
+        """Checks that exactly one source is given.
+
+        Raises:
+            ConfigError: if none or several are given, or a file has no edges to go with.
+        """
+        sources = ("dataset", "edges", "generate")
+        named = [name for name in sources if getattr(self, name) is not None]
+        if not named:
+            raise ConfigError(
+                "no graph to cut; give --dataset NAME, --edges FILE or --generate SPEC "
+                f"({PROG} --help tells more)"
+            )
+        if len(named) > 1:
+            given = " and ".join(f"--{name}" for name in named)
+            raise ConfigError(f"give one source of the graph, got {given}; leave out all but one")
+        for name in ("features", "labels", "split"):
+            if getattr(self, name) is not None and self.edges is None:
+                raise ConfigError(f"--{name} goes with --edges, which is missing")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PartitionCommandConfig:
+    """Cuts a graph into parts, one for each rank of a training job."""
+
+    source: tyro.conf.OmitArgPrefixes[SourceConfig] = SourceConfig()
+    partition: tyro.conf.OmitArgPrefixes[PartitionConfig] = PartitionConfig()
+
+    out: Path = Path("parts")
+    """Folder to write; it appears when it is complete."""
+
+    overwrite: bool = False
+    """Replace a partition that is there already, once the new one is complete."""
+
+    verify: bool = False
+    """Read everything back and check its hash."""
+
+    plot: Path | None = None
+    """Picture of the parts and the traffic between them (.png, .svg, .pdf)."""
+
+
+def main() -> None:
+    """Runs the command."""
+    options.run(_main)
+
+
+def _main() -> None:
+    config = options.parse(PartitionCommandConfig, prog=PROG)
+    config.source.check()
+    check_output(config.out, overwrite=config.overwrite)
+    if config.plot is not None:
+        plot.check_output(config.plot)
+    # A scheduler's polite end of the job must clean up like Ctrl-C does.
+    signal.signal(signal.SIGTERM, _stop)
+    try:
+        with _progress_bars() as progress:
+            name, report = _partition(config, progress)
+    except (OSError, MemoryError) as error:
+        raise GnnflowError(f"{str(error) or 'out of memory'}; nothing was written") from error
+    console = Console()
+    _print_report(console, name, report)
+    if config.plot is not None:
+        plot.plot_report(report, config.plot, title=f"{name}, {report.method}")
+        console.print(f"Picture: {config.plot}", soft_wrap=True)
+    next_command = f"gnnflow-train {config.out} --ranks {report.num_parts}"
+    console.print(f"Wrote {config.out}. Next: {next_command}", soft_wrap=True)
+
+
+def _stop(signal_number: int, _frame: object) -> None:
+    sys.exit(128 + signal_number)
+
+
+def _partition(
+    config: PartitionCommandConfig, progress: ProgressCallback
+) -> tuple[str, PartitionReport]:
+    """Does the work; returns the graph's name and the figures."""
+    progress("reading the graph", 0, 0)
+    with ExitStack() as stack:
+        if config.source.generate is None:
+            graph = _open_graph(config.source)
+        else:
+            # Edges that are made go to a file, on the disk that has to hold the result as well.
+            out = config.out.absolute()
+            out.parent.mkdir(parents=True, exist_ok=True)
+            folder = tempfile.TemporaryDirectory(prefix=f".{out.name}.edges-", dir=out.parent)
+            graph = datasets.generate(
+                config.source.generate,
+                seed=config.partition.seed,
+                workdir=stack.enter_context(folder),
+                progress=progress,
+            )
+        report = partition_graph(
+            graph, config.out, config.partition, progress, overwrite=config.overwrite
+        )
+    if config.verify:
+        for part_id in range(report.num_parts):
+            progress("verifying", part_id, report.num_parts)
+            open_partition(config.out, part_id, verify=True)
+    return graph.name, report
+
+
+def _open_graph(source: SourceConfig) -> datasets.RawGraph:
+    if source.dataset is not None:
+        return datasets.load(source.dataset, root=source.data_root)
+    assert source.edges is not None
+    return datasets.from_files(
+        source.edges, features=source.features, labels=source.labels, split=source.split
+    )
+
+
+@contextmanager
+def _progress_bars() -> Iterator[ProgressCallback]:
+    """Shows one bar per stage on stderr, nothing where that is no terminal."""
+    console = Console(stderr=True)
+    columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=console, disable=not console.is_terminal) as bars:
+        task: TaskID | None = None
+        current = ""
+
+        def show(stage: str, done: int, total: int) -> None:
+            nonlocal task, current
+            if stage != current or task is None:
+                if task is not None:
+                    bars.update(task, total=1, completed=1)
+                task = bars.add_task(stage, total=total or None)
+                current = stage
+            bars.update(task, completed=done, total=total or None)
+
+        yield show
+        if task is not None:
+            bars.update(task, total=1, completed=1)
+
+
+def _print_report(console: Console, name: str, report: PartitionReport) -> None:
+    table = Table(title=f"{name}: {report.num_parts} parts by {report.method}")
+    for heading in ("part", "vertices", "in-edges", *report.num_seeds, "halo"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    for part in range(report.num_parts):
+        seeds = [f"{counts[part]:,}" for counts in report.num_seeds.values()]
+        table.add_row(
+            str(part),
+            f"{report.num_vertices[part]:,}",
+            f"{report.num_edges[part]:,}",
+            *seeds,
+            f"{report.num_halo[part]:,}",
+        )
+    balance = report.balance
+    table.add_section()
+    table.add_row(
+        "max / mean",
+        f"{balance['vertices']:.3f}",
+        f"{balance['edges']:.3f}",
+        *(f"{balance[split]:.3f}" for split in report.num_seeds),
+        "",
+    )
+    console.print(table)
+    stages = ", ".join(f"{name} {seconds:.1f}" for name, seconds in report.stage_s.items())
+    console.print(
+        f"Edge cut {report.edge_cut:.4f} ({report.num_cut_edges:,} of "
+        f"{int(report.num_edges.sum()):,} edges), peak memory "
+        f"{report.peak_memory_bytes / 2**20:,.0f} MiB, {report.total_s:.1f} s ({stages})"
+    )

@@ -1,0 +1,184 @@
+"""gnnflow-partition: from words on a command line to a folder, or to one clear line."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from gnnflow.cli import partition
+from gnnflow.errors import MissingExtraError
+from gnnflow.partition import open_partition, read_manifest
+
+Run = Callable[..., tuple[int, str, str]]
+
+MADE = "sbm:vertices=300,edges=2000"
+
+
+@pytest.fixture
+def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Run:
+    """Runs the command in an empty folder; returns exit code, stdout and stderr."""
+    monkeypatch.chdir(tmp_path)
+
+    def call(*words: str) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["gnnflow-partition", *words])
+        handler = signal.getsignal(signal.SIGTERM)
+        with pytest.raises(SystemExit) as ended:
+            partition.main()
+        signal.signal(signal.SIGTERM, handler)
+        captured = capsys.readouterr()
+        code = ended.value.code
+        assert isinstance(code, int)
+        return code, captured.out, captured.err
+
+    return call
+
+
+def test_generated_graph_to_parts(run: Run, tmp_path: Path) -> None:
+    words = ["--generate", MADE, "--num-parts", "3", "--out", "deep/parts", "--verify"]
+    code, out, err = run(*words, "--plot", "parts.png")
+    assert (code, err) == (0, "")
+    manifest = read_manifest(tmp_path / "deep" / "parts")
+    assert (manifest.num_parts, manifest.num_vertices, manifest.num_edges) == (3, 300, 2000)
+    for part in range(3):
+        assert open_partition("deep/parts", part, verify=True).arrays["x"].dtype == np.float32
+    assert "3 parts by metis" in out
+    assert f"Edge cut {manifest.edge_cut:.4f} ({manifest.num_cut_edges:,} of 2,000 edges)" in out
+    assert "peak memory" in out
+    assert "Next: gnnflow-train deep/parts --ranks 3" in out
+    for part in manifest.parts:
+        assert f"{part.num_edges:,}" in out
+        assert f"{part.num_halo:,}" in out
+    assert (tmp_path / "parts.png").read_bytes()[:4] == b"\x89PNG"
+    assert sorted(os.listdir(tmp_path)) == ["deep", "parts.png"]
+    assert os.listdir(tmp_path / "deep") == ["parts"]
+
+
+def test_every_option_reaches_the_partitioner(run: Run, tmp_path: Path) -> None:
+    np.save("edges.npy", np.array([[0, 1, 2, 3, 4, 4], [1, 2, 3, 4, 5, 5]]))
+    np.save("features.npy", np.eye(6, dtype=np.float32))
+    np.save("labels.npy", np.arange(6) % 2)
+    np.savez("split.npz", train=np.array([0, 5]), val=np.array([1]), test=np.array([2]))
+    (tmp_path / "run.yaml").write_text("method: ldg\nhosts: 2\nseed: 3\nhalo_hops: 1\n")
+    files = ["--edges", "edges.npy", "--features", "features.npy", "--labels", "labels.npy"]
+    options = ["--split", "split.npz", "--num-parts", "2", "--undirected", "--config", "run.yaml"]
+    assert run(*files, *options)[0] == 0
+    manifest = read_manifest("parts")
+    assert (manifest.method, manifest.hosts, manifest.seed) == ("ldg", 2, 3)
+    assert (manifest.halo_hops, manifest.undirected, manifest.num_edges) == (1, True, 10)
+    assert (manifest.num_classes, manifest.splits) == (2, ("train", "val", "test"))
+    assert manifest.arrays["x"].row_shape == (6,)
+
+
+def test_embedded_graph(run: Run) -> None:
+    code, out, _ = run("--dataset", "debian-packages", "--method", "random", "--num-parts", "2")
+    assert code == 0
+    assert "debian-packages: 2 parts by random" in out
+    assert read_manifest("parts").name == "debian-packages"
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ([], "no graph to cut; give --dataset NAME, --edges FILE or --generate SPEC"),
+        (["--dataset", "x", "--generate", MADE], "got --dataset and --generate; leave out"),
+        (["--generate", MADE, "--labels", "y.npy"], "--labels goes with --edges, which is"),
+        (["--dataset", "debian"], "did you mean 'debian-packages'"),
+        (["--edges", "missing.npy"], "missing.npy"),
+        (["--generate", MADE, "--num-parts", "301"], "at most the number of vertices, 300"),
+        (["--generate", "made:up"], "made"),
+        (["--generate", MADE, "--out", "taken"], "taken exists and is not empty"),
+        (["--generate", MADE, "--out", "taken", "--overwrite"], "is not a partition folder"),
+        (["--generate", MADE, "--out", "taken/file/parts"], "nothing was written"),
+        (["--generate", MADE, "--plot", "parts.txt"], "--plot must end in .png, .svg, .pdf"),
+        (["--generate", MADE, "--plot", "no/parts.png"], "the folder of --plot no/parts.png"),
+    ],
+)
+def test_errors_are_one_line_and_leave_nothing(
+    run: Run, tmp_path: Path, words: list[str], message: str
+) -> None:
+    (tmp_path / "taken").mkdir()
+    (tmp_path / "taken" / "file").write_text("mine")
+    code, out, err = run(*words)
+    assert code == 1
+    assert out == ""
+    assert err.startswith("gnnflow-partition: error: ")
+    assert message in err
+    assert err.count("\n") == 1
+    assert os.listdir(tmp_path) == ["taken"]
+    assert os.listdir(tmp_path / "taken") == ["file"]
+
+
+@pytest.mark.parametrize(
+    "words", [["--num-parts", "0"], ["--hosts", "3"], ["--method", "guess"], ["--what"]]
+)
+def test_usage_errors(run: Run, tmp_path: Path, words: list[str]) -> None:
+    code, _, err = run("--generate", MADE, *words)
+    assert code == 2
+    assert err != ""
+    assert os.listdir(tmp_path) == []
+
+
+def test_out_of_memory_and_a_full_disk_are_one_line(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for error, message in (
+        (MemoryError(), "error: out of memory; nothing was written"),
+        (OSError(28, "No space left on device"), "No space left on device; nothing was written"),
+    ):
+
+        def fail(*_: object, error: BaseException = error, **__: object) -> None:
+            raise error
+
+        monkeypatch.setattr(partition, "partition_graph", fail)
+        code, _, err = run("--generate", MADE)
+        assert code == 1
+        assert message in err
+        assert err.count("\n") == 1
+
+
+def test_plot_without_matplotlib(run: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    def missing() -> None:
+        raise MissingExtraError("matplotlib", "plot", "--plot")
+
+    monkeypatch.setattr(partition.plot, "_pyplot", missing)
+    code, _, err = run("--generate", MADE, "--plot", "parts.png")
+    assert code == 1
+    assert 'pip install "gnnflow[plot]"' in err
+    assert os.listdir(tmp_path) == []
+
+
+def test_bars_are_shown_on_a_terminal_only(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def show() -> str:
+        with partition._progress_bars() as progress:
+            progress("first", 1, 2)
+            progress("first", 2, 2)
+            progress("second", 0, 0)
+        return capsys.readouterr().err
+
+    monkeypatch.delenv("FORCE_COLOR", raising=False)
+    assert show() == ""
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    shown = show()
+    assert "first" in shown
+    assert "second" in shown
+
+
+def test_sigterm_cleans_up(tmp_path: Path) -> None:
+    code = "from gnnflow.cli.partition import main; main()"
+    words = ["--generate", "rmat:vertices=3e5,edges=3e6", "--out", str(tmp_path / "parts")]
+    running = subprocess.Popen([sys.executable, "-c", code, *words])
+    end = time.monotonic() + 60
+    while not list(tmp_path.glob(".parts.unfinished-*/scratch/xadj")):
+        assert running.poll() is None and time.monotonic() < end
+        time.sleep(0.01)
+    running.send_signal(signal.SIGTERM)
+    assert running.wait(60) == 128 + signal.SIGTERM
+    assert os.listdir(tmp_path) == []
