@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from gnnflow.datasets.npz_member import map_member
 from gnnflow.datasets.table_file import Table, read_csv, read_parquet
 from gnnflow.errors import DataError
 
@@ -23,7 +24,7 @@ def is_table(file: Path) -> bool:
 def open_arrays(file: Path, purpose: str) -> Table:
     """Returns the arrays, or columns, of a file by name.
 
-    The one array of a .npy file is memory-mapped and named ''.
+    The one array of a .npy file is named ''. Arrays that are not compressed stay on disk.
 
     Args:
         file: A file with one of `EXTENSIONS`.
@@ -51,7 +52,11 @@ def open_arrays(file: Path, purpose: str) -> Table:
         if isinstance(archive, np.ndarray):  # a .npy file under another name
             return {"": archive}
         with archive:
-            return {name: archive[name] for name in archive.files}
+            members = {name: map_member(file, name) for name in archive.files}
+            return {
+                name: archive[name] if mapped is None else mapped
+                for name, mapped in members.items()
+            }
     except (ValueError, EOFError, OSError, zipfile.BadZipFile, zlib.error) as error:
         if "pickle" in str(error):
             raise DataError(

@@ -2,14 +2,21 @@
 
 import difflib
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 from gnnflow.datasets.debian_packages import load_debian_packages
+from gnnflow.datasets.ogb import GRAPHS as OGB_GRAPHS
+from gnnflow.datasets.ogb import load_ogb
+from gnnflow.datasets.pyg import CLASSES as PYG_CLASSES
+from gnnflow.datasets.pyg import load_pyg
 from gnnflow.datasets.raw_graph import RawGraph
 from gnnflow.errors import DataError
 
 DATASETS: dict[str, Callable[[Path], RawGraph]] = {
     "debian-packages": lambda root: load_debian_packages(),
+    **{name: partial(load_ogb, name) for name in OGB_GRAPHS},
+    **{name: partial(load_pyg, name) for name in PYG_CLASSES},
 }
 """Loader of each named graph; it gets the folder that holds downloaded files."""
 

@@ -11,7 +11,7 @@ from gnnflow.datasets import structure
 from gnnflow.datasets.array_file import first_text, is_table, open_array, open_arrays
 from gnnflow.datasets.checks import check_edges, chunks
 from gnnflow.datasets.raw_graph import RawGraph
-from gnnflow.datasets.row_source import ArrayRows, RowSource
+from gnnflow.datasets.row_source import ArrayRows, RowSource, float_rows
 from gnnflow.datasets.split_file import read_splits
 from gnnflow.errors import DataError
 
@@ -139,7 +139,7 @@ def _feature_rows(file: Path) -> ArrayRows:
             f"features in {file} have shape {list(x.shape)}; "
             "they must be [num_vertices, num_features]"
         )
-    return ArrayRows(x, None if x.dtype in (np.float16, np.float32) else np.dtype(np.float32))
+    return float_rows(x)
 
 
 def classes_of(labels: NDArray[Any], file: str | Path) -> tuple[NDArray[Any], int]:

@@ -56,3 +56,12 @@ class ArrayRows:
         """Returns a copy of the rows of `ids`, in that order, as `[len(ids), ...]`."""
         taken: NDArray[Any] = self.array[ids]
         return taken.astype(self._dtype, copy=False)
+
+
+def float_rows(array: NDArray[Any]) -> ArrayRows:
+    """Wraps features: float16 and float32 stay as they are, others are read as float32.
+
+    A model computes in float32, and wider features would double what moves between ranks.
+    """
+    keep = array.dtype in (np.dtype(np.float16), np.dtype(np.float32))
+    return ArrayRows(array, None if keep else np.dtype(np.float32))
