@@ -225,6 +225,9 @@ class CacheIndex:
     def set_priorities(self, keys: _Keys, priorities: _Priorities) -> None:
         """Sets the priorities of those that are cached."""
 
+    def count_at_least(self, priority: int, except_: int) -> int:
+        """Returns how many cached rows have at least this priority, and not exactly the other."""
+
     def replace(
         self, keys: _Keys, slots: _Slots, priorities: _Priorities, fraction: float
     ) -> tuple[NDArray[np.int32], _Slots, int]:
@@ -264,13 +267,27 @@ class NextUseWindow:
     @property
     def num_minibatches(self) -> int: ...
     @property
-    def num_rows(self) -> int: ...
+    def first_minibatch(self) -> int:
+        """The number of the oldest minibatch; they are numbered from 0."""
+
     @property
-    def num_distinct_rows(self) -> int: ...
+    def num_front_rows(self) -> int:
+        """Rows that the oldest minibatch asks for."""
+
+    @property
+    def num_rows(self) -> int:
+        """Rows that all of them ask for, with repetition."""
+
+    @property
+    def num_distinct_rows(self) -> int:
+        """The same without repetition."""
     @property
     def memory_bytes(self) -> int: ...
     def push(self, keys: _Keys) -> _Keys:
         """Appends a minibatch; returns the keys whose next use was unknown: it is this one."""
+
+    def num_front_rows_used_again(self) -> int:
+        """Returns how many rows of the oldest minibatch a later one asks for too."""
 
     def pop(self) -> _Keys:
         """Takes out the oldest minibatch and returns its keys."""
@@ -373,3 +390,25 @@ def ldg_pass(
     parts hold of each constraint. Both are updated. With `only_overfull`, vertices of parts that
     are within their capacity stay. Returns how many vertices changed their part.
     """
+
+def encode_rows(
+    out: NDArray[np.uint8],
+    source: NDArray[np.float32],
+    rows: _Ids,
+    format: int,
+    num_threads: int = 1,
+) -> None:
+    """Converts rows of `source` `[num_rows, width]` for the wire, into rows of `out`.
+
+    Format 1 is bfloat16, `2 * width` bytes; format 2 is a float32 scale and int8 values,
+    `4 + width` bytes.
+    """
+
+def decode_rows(
+    out: NDArray[np.float32],
+    positions: _Ids,
+    source: NDArray[np.uint8],
+    format: int,
+    num_threads: int = 1,
+) -> None:
+    """Converts row `i` from the wire to float32, into row `positions[i]` of `out`."""

@@ -13,6 +13,7 @@ from gnnflow.comm import Context
 from gnnflow.errors import ConfigError, DataError
 from gnnflow.features import DistFeatureStore
 from gnnflow.features.row_service import RowAnswers
+from gnnflow.features.wire import WireDtype
 from gnnflow.partition import GraphPartition, Manifest, PartitionBook, open_partition, read_manifest
 from gnnflow.partition.manifest import part_folder
 from gnnflow.sampling.dist_sampler import DistNeighborSampler
@@ -32,7 +33,13 @@ class DistGraph:
     Vertices are named by global ids: rank p owns `[offsets[p], offsets[p + 1])`.
     """
 
-    def __init__(self, ctx: Context, partition: GraphPartition, path: Path) -> None:
+    def __init__(
+        self,
+        ctx: Context,
+        partition: GraphPartition,
+        path: Path,
+        wire_dtype: WireDtype = "stored",
+    ) -> None:
         """Use `DistGraph.open`."""
         self.ctx = ctx
         """The job."""
@@ -44,6 +51,8 @@ class DistGraph:
         """Facts about the whole partition."""
         self.book: PartitionBook = partition.book
         """Who owns which vertex."""
+        self.wire_dtype: WireDtype = wire_dtype
+        """How float32 rows of the partition travel between ranks."""
         self.topology = _kernels.Topology(self.book.offsets)
         """In-neighbours of all vertices that this rank can expand without asking."""
         low, _ = self.book.range(ctx.rank)
@@ -59,16 +68,27 @@ class DistGraph:
         self._served: set[str] = set()
 
     @classmethod
-    def open(cls, path: Path | str, ctx: Context, *, verify: bool = False) -> Self:
+    def open(
+        cls,
+        path: Path | str,
+        ctx: Context,
+        *,
+        verify: bool = False,
+        wire_dtype: WireDtype = "stored",
+    ) -> Self:
         """Opens this rank's part of a partition folder; all ranks do so together.
 
         Args:
             path: folder that `gnnflow-partition` wrote.
             ctx: the job; it needs as many ranks as there are parts.
             verify: check the hash of every file.
+            wire_dtype: how float32 rows travel between ranks: `stored` sends them as they are,
+                `bfloat16` half the bytes, `int8` (with a scale per row) a quarter, both with less
+                precision. Rows that `serve` adds travel as they are.
 
         Raises:
-            ConfigError: if the number of ranks is not the number of parts.
+            ConfigError: if the number of ranks is not the number of parts, or there is no such
+                wire type.
             PartitionFormatError: if the folder is incomplete, damaged or of another version.
         """
         ctx.step = f"opening {path}"
@@ -79,7 +99,8 @@ class DistGraph:
                 f"start {manifest.num_parts} ranks, or partition the graph again with "
                 f"--num-parts {ctx.num_ranks}"
             )
-        graph = cls(ctx, open_partition(path, ctx.rank, verify=verify), Path(path))
+        partition = open_partition(path, ctx.rank, verify=verify)
+        graph = cls(ctx, partition, Path(path), wire_dtype)
         graph._map_and_serve()
         ctx.barrier()
         return graph
@@ -254,7 +275,7 @@ class DistGraph:
         for name in (*self.array_names, _ORIGINAL_ID):
             rows = [(rank, _rows_of(part, name)) for rank, part in self._parts_at_hand.items()]
             self._serve_rows(name, partial(_rows_of, self.partition, name))
-            self._stores[name] = self._make_store(name, rows)
+            self._stores[name] = self._make_store(name, rows, self.wire_dtype)
         self._serve_rows(_IN_DEGREE, self._in_degrees)
 
     def _in_degrees(self) -> IdArray:
@@ -275,7 +296,10 @@ class DistGraph:
             service.serve_parts(self._scope + _ROWS + name, answers)
 
     def _make_store(
-        self, name: str, rows: Sequence[tuple[int, npt.NDArray[Any]]]
+        self,
+        name: str,
+        rows: Sequence[tuple[int, npt.NDArray[Any]]],
+        wire_dtype: WireDtype = "stored",
     ) -> DistFeatureStore:
         return DistFeatureStore(
             name,
@@ -284,6 +308,7 @@ class DistGraph:
             num_threads=self.ctx.threads,
             service=self.ctx.service,
             service_name=self._scope + _ROWS + name,
+            wire_dtype=wire_dtype,
         )
 
 

@@ -11,5 +11,6 @@ void bind_gather(pybind11::module_& module);
 void bind_partition(pybind11::module_& module);
 void bind_row_plan(pybind11::module_& module);
 void bind_sampling(pybind11::module_& module);
+void bind_wire(pybind11::module_& module);
 
 }  // namespace gnnflow

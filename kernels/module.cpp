@@ -9,4 +9,5 @@ PYBIND11_MODULE(_kernels, module) {
   gnnflow::bind_partition(module);
   gnnflow::bind_row_plan(module);
   gnnflow::bind_sampling(module);
+  gnnflow::bind_wire(module);
 }

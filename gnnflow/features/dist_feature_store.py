@@ -9,9 +9,10 @@ import numpy as np
 
 from gnnflow import _kernels
 from gnnflow.comm.buffers import ByteArray
-from gnnflow.features.feature_store import FetchCounts, IdArray, RowCache, Rows, output_for
+from gnnflow.features.feature_store import FetchCounts, IdArray, Rows, output_for
 from gnnflow.features.row_plan import RowLayout, RowPlan
 from gnnflow.features.row_service import row_requests
+from gnnflow.features.wire import Wire, WireDtype
 
 if TYPE_CHECKING:
     from gnnflow.comm.calls import Call
@@ -19,10 +20,13 @@ if TYPE_CHECKING:
 
 
 class DistFeatureStore:
-    """Hands out rows by global id: own rows, rows of mapped parts, cached rows, remote rows.
+    """Hands out rows by global id: own rows, rows of mapped parts, rows of other ranks.
 
-    `fetch` may be called from several threads. A fetch that is under way has copied all rows at
-    hand, so a cache may change as soon as `fetch_async` has returned.
+    All methods may be called from several threads.
+
+    A cache sits beside it: `plan` says which rows other ranks own, the cache says which of those
+    it holds and which to fetch (`fetch_async` of their ids), `RowPlan.take_from` names both as
+    further sources, and `gather` collects all in one pass.
     """
 
     def __init__(
@@ -34,6 +38,7 @@ class DistFeatureStore:
         num_threads: int,
         service: "ExchangeService | None" = None,
         service_name: str = "",
+        wire_dtype: WireDtype = "stored",
     ) -> None:
         """Joins the parts of an array; `DistGraph` does this.
 
@@ -44,14 +49,20 @@ class DistFeatureStore:
             num_threads: threads that copy rows.
             service: whom to ask for the rows of all other parts.
             service_name: what they are served as.
+            wire_dtype: how float32 rows travel between ranks.
+
+        Raises:
+            ConfigError: if there is no such wire type.
         """
         own_rows = sources[0][1]
         self.name = name
         self.dtype: np.dtype[Any] = own_rows.dtype
         self.row_shape: tuple[int, ...] = own_rows.shape[1:]
         self.row_bytes = self.dtype.itemsize * int(np.prod(self.row_shape, dtype=np.int64))
-        self.cache: RowCache | None = None
-        """Rows of other ranks that are kept here, asked before they are; None for no cache."""
+        self.wire = Wire.choose(wire_dtype, self.dtype, self.row_shape)
+        """How rows of other ranks travel."""
+        self.num_sources = len(sources)
+        """Number of sources at hand; those that a plan adds are numbered from here on."""
         self._layout = RowLayout.make(offsets, [part for part, _ in sources])
         self._sources = [rows for _, rows in sources]
         self._num_threads = num_threads
@@ -84,17 +95,47 @@ class DistFeatureStore:
             ValueError: if an id is not of the graph, or `out` cannot take the rows.
         """
         out = output_for(self.name, self.dtype, (len(global_ids), *self.row_shape), out)
-        plan = RowPlan.make(global_ids, self._layout)
-        sources = list(self._sources)
-        if self.cache is not None and plan.num_remote:
-            plan.take_from_cache(global_ids, self.cache, len(sources))
-            sources.append(self.cache.rows)
+        plan = self.plan(global_ids)
         call, received = self._ask(plan, out)
         if plan.num_remote < plan.num_rows and self.row_bytes:
             _kernels.copy_planned_rows(
-                out, sources, plan.source_of, plan.row_of, num_threads=self._num_threads
+                out, self._sources, plan.source_of, plan.row_of, num_threads=self._num_threads
             )
         return FetchUnderWay(self, plan, out, call, received)
+
+    def plan(self, global_ids: IdArray) -> RowPlan:
+        """Splits ids by where their rows are, for `gather`.
+
+        Raises:
+            ValueError: if an id is not of the graph.
+        """
+        return RowPlan.make(global_ids, self._layout)
+
+    def gather(
+        self, plan: RowPlan, further_sources: Sequence[Rows], out: Rows | None = None
+    ) -> Rows:
+        """Collects planned rows from the sources at hand and further ones, in one pass.
+
+        Args:
+            plan: a plan of this store, whose remote rows `take_from` gave other sources.
+            further_sources: arrays `[num_source_rows, *row_shape]`, contiguous: sources
+                `num_sources`, `num_sources + 1`, ... of the plan.
+            out: as in `fetch`.
+
+        Returns:
+            The rows in the order of the planned ids.
+
+        Raises:
+            ValueError: if a row has no source, or `out` cannot take the rows.
+        """
+        out = output_for(self.name, self.dtype, (plan.num_rows, *self.row_shape), out)
+        sources = [*self._sources, *further_sources]
+        _kernels.gather_rows(
+            out, sources, plan.source_of, plan.row_of, num_threads=self._num_threads
+        )
+        with self._counts_lock:
+            self._count_at_hand(plan)
+        return out
 
     def counts(self) -> FetchCounts:
         """Returns what fetches cost so far, as a copy."""
@@ -107,12 +148,15 @@ class DistFeatureStore:
             return None, None
         if self._service is None:
             raise ValueError(f"rows of '{self.name}' in other parts cannot be reached from here")
+        wire_bytes = self.wire.row_bytes(self.row_bytes)
         received = None
-        into = out.reshape(-1).view(np.uint8)
-        if not plan.remote_arrive_in_order():
-            into = received = self._service.pool.take(plan.num_remote * self.row_bytes)
+        if self.wire.code == 0 and plan.remote_arrive_in_order():
+            into = out.reshape(-1).view(np.uint8).reshape(plan.num_rows, wire_bytes)
+        else:
+            buffer = self._service.pool.take(plan.num_remote * wire_bytes)
+            into = received = buffer.reshape(plan.num_remote, wire_bytes)
         requests = row_requests(
-            plan.remote_rows(), plan.remote_counts, into, self.row_bytes, self._index_dtype
+            plan.remote_rows(), plan.remote_counts, into, self.wire, self._index_dtype
         )
         label = f"rows of '{self.name}'"
         return self._service.call(self._service_name, label, requests), received
@@ -125,25 +169,28 @@ class DistFeatureStore:
             call.result()
         if received is not None:
             assert self._service is not None
-            rows = received.reshape(plan.num_remote, self.row_bytes)
-            _kernels.place_rows(out, plan.remote_positions, rows, num_threads=self._num_threads)
+            self.wire.place(out, plan.remote_positions, received, self._num_threads)
             self._service.pool.give(received)
         self._count(plan, call)
 
     def _count(self, plan: RowPlan, call: "Call | None") -> None:
-        rows_inner = int(np.count_nonzero(plan.source_of == 0))
         with self._counts_lock:
             counts = self._counts
+            self._count_at_hand(plan)
             counts.fetches += 1
-            counts.rows += plan.num_rows
-            counts.rows_inner += rows_inner
-            counts.rows_cached += plan.num_cached
+            counts.rows += plan.num_remote
             counts.rows_remote += plan.num_remote
-            counts.rows_shared += plan.num_rows - rows_inner - plan.num_cached - plan.num_remote
-            counts.bytes_remote += plan.num_remote * self.row_bytes
+            counts.bytes_remote += plan.num_remote * self.wire.row_bytes(self.row_bytes)
             if call is not None:
                 counts.requests += len(call.requests)
                 counts.wait_s += call.waited_s
+
+    def _count_at_hand(self, plan: RowPlan) -> None:
+        rows_inner = int(np.count_nonzero(plan.source_of == 0))
+        at_hand = int(np.count_nonzero(plan.source_of < self.num_sources))
+        self._counts.rows += at_hand
+        self._counts.rows_inner += rows_inner
+        self._counts.rows_shared += at_hand - rows_inner
 
 
 class FetchUnderWay:

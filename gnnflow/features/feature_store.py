@@ -39,17 +39,6 @@ class FeatureStore(Protocol):
         """
 
 
-class RowCache(Protocol):
-    """Rows of other parts that this rank keeps; the halo cache is one."""
-
-    @property
-    def rows(self) -> Rows:
-        """The kept rows, `[num_slots, *row_shape]`, contiguous."""
-
-    def lookup(self, global_ids: IdArray) -> npt.NDArray[np.integer[Any]]:
-        """Returns the slot of each vertex, -1 where its row is not kept."""
-
-
 @dataclass(slots=True)
 class FetchCounts:
     """What fetches of a store cost so far."""
@@ -57,13 +46,11 @@ class FetchCounts:
     fetches: int = 0
     """Calls."""
     rows: int = 0
-    """Rows asked for."""
+    """Rows handed out."""
     rows_inner: int = 0
     """Of those, rows of this rank's own part."""
     rows_shared: int = 0
     """Rows read from the files of another part on this machine."""
-    rows_cached: int = 0
-    """Rows found in the cache."""
     rows_remote: int = 0
     """Rows that came in messages."""
     bytes_remote: int = 0

@@ -2,12 +2,13 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from gnnflow import _kernels
-from gnnflow.features.feature_store import IdArray, RowCache
+from gnnflow.features.feature_store import IdArray
 
 ELSEWHERE = 255
 """Source of rows that another rank sends."""
@@ -38,7 +39,7 @@ class RowLayout:
 
 @dataclass(slots=True)
 class RowPlan:
-    """The split of one fetch by source: parts at hand, the cache, other ranks."""
+    """The split of one fetch by source: parts at hand, other ranks, what a cache holds."""
 
     source_of: npt.NDArray[np.uint8]
     """uint8 `[num_rows]`: source of each row asked for, `ELSEWHERE` if another rank sends it."""
@@ -48,8 +49,6 @@ class RowPlan:
     """int64 `[num_remote]`: the rows asked for that other ranks send, by rank and then in order."""
     remote_counts: IdArray
     """int64 `[num_parts]`: how many each rank sends."""
-    num_cached: int = 0
-    """Rows found in the cache."""
 
     @classmethod
     def make(cls, global_ids: IdArray, layout: RowLayout) -> "RowPlan":
@@ -79,23 +78,13 @@ class RowPlan:
         positions = self.remote_positions
         return self.num_remote == self.num_rows and bool((np.diff(positions) == 1).all())
 
-    def take_from_cache(self, global_ids: IdArray, cache: RowCache, source: int) -> None:
-        """Takes what the cache holds from there.
+    def take_from(self, source: int, positions: IdArray, rows: npt.NDArray[Any]) -> None:
+        """Names another source for some rows, as a cache or an array of rows that arrive.
 
         Args:
-            global_ids: the ids that the plan was made from.
-            cache: rows of other ranks that are kept here.
-            source: number of the source that the cache's rows will be.
+            source: its number, at least that of the sources at hand.
+            positions: int64 `[n]`: which of the rows asked for.
+            rows: integers `[n]`: where they are there.
         """
-        slots = np.asarray(cache.lookup(global_ids[self.remote_positions]))
-        found = slots >= 0
-        self.num_cached = int(np.count_nonzero(found))
-        if not self.num_cached:
-            return
-        positions = self.remote_positions[found]
         self.source_of[positions] = source
-        self.row_of[positions] = slots[found]
-        self.remote_positions = self.remote_positions[~found]
-        ends = np.cumsum(self.remote_counts)
-        misses_before = np.concatenate(([0], np.cumsum(~found)))
-        self.remote_counts = np.diff(misses_before[ends], prepend=0)
+        self.row_of[positions] = rows

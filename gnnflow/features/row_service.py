@@ -6,10 +6,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from gnnflow import _kernels
 from gnnflow.comm.buffers import BufferPool, ByteArray
 from gnnflow.comm.calls import Request
 from gnnflow.comm.messages import Message
+from gnnflow.features.wire import Wire
 
 # Rows travel in parts: the owner gathers one while the one before is on its way, and a part stays
 # in the processor's cache between gathering and sending.
@@ -19,7 +19,7 @@ _REQUEST_ROWS = 1 << 24
 
 
 def rows_per_part(row_bytes: int) -> int:
-    """Returns how many rows the owner sends in one part; both sides follow it."""
+    """Returns how many rows the owner sends in one part, from their bytes on the way."""
     return max(1, PART_BYTES // row_bytes)
 
 
@@ -41,16 +41,16 @@ class RowAnswers:
         self._num_threads = num_threads
 
     def __call__(self, message: Message) -> Iterator[ByteArray]:
-        """Yields the rows asked for, part by part."""
+        """Yields the rows asked for, part by part, as the question's wire code says."""
         source = self._source()
-        row_bytes = source.nbytes // max(1, len(source))
+        wire = Wire(message.params[0])
+        row_bytes = wire.row_bytes(source.nbytes // max(1, len(source)))
         rows = message.arrays[0].astype(np.int64, copy=False)
         step = rows_per_part(row_bytes)
         for start in range(0, len(rows), step):
             wanted = rows[start : start + step]
             part = self._pool.take(len(wanted) * row_bytes)
-            target = part.reshape(len(wanted), row_bytes)
-            _kernels.gather(target, source, wanted, num_threads=self._num_threads)
+            wire.gather(part.reshape(len(wanted), row_bytes), source, wanted, self._num_threads)
             yield part
 
 
@@ -58,7 +58,7 @@ def row_requests(
     rows: npt.NDArray[np.int64],
     counts: npt.NDArray[np.int64],
     into: ByteArray,
-    row_bytes: int,
+    wire: Wire,
     index_dtype: np.dtype[Any],
 ) -> Sequence[Request]:
     """Writes the questions for rows of other ranks.
@@ -66,22 +66,22 @@ def row_requests(
     Args:
         rows: int64 `[num_rows]`: rows within the owners' parts, by owner.
         counts: int64 `[num_parts]`: rows of each owner.
-        into: uint8 `[num_rows * row_bytes]`: where the rows go, by owner.
-        row_bytes: bytes of a row, at least 1.
+        into: uint8 `[num_rows, row_bytes]`: where the rows go, by owner; `row_bytes` at least 1.
+        wire: how they travel.
         index_dtype: int32 if every part has fewer than 2^31 vertices, else int64.
     """
     requests = []
-    step = rows_per_part(row_bytes)
+    step = rows_per_part(into.shape[1])
     start = 0
     for owner in np.flatnonzero(counts).tolist():
         owner_end = start + int(counts[owner])
         while start < owner_end:
             end = min(start + _REQUEST_ROWS, owner_end)
             parts = [
-                into[first * row_bytes : min(first + step, end) * row_bytes]
+                into[first : min(first + step, end)].reshape(-1)
                 for first in range(start, end, step)
             ]
             wanted = rows[start:end].astype(index_dtype)
-            requests.append(Request(owner, (), (wanted,), parts))
+            requests.append(Request(owner, (wire.code,), (wanted,), parts))
             start = end
     return requests

@@ -18,40 +18,23 @@ def fetches(draw: st.DrawFn) -> tuple[np.ndarray, np.ndarray, list[int]]:
     return offsets, np.array(ids, dtype=np.int64), at_hand
 
 
-class OddCache:
-    """Keeps every odd vertex in the slot of half its id."""
-
-    rows = np.empty(0)
-
-    def lookup(self, global_ids: np.ndarray) -> np.ndarray:
-        return np.where(global_ids % 2 == 1, global_ids // 2, -1).astype(np.int32)
-
-
 @settings(max_examples=100, deadline=None)
-@given(fetches(), st.booleans())
-def test_plan(fetch: tuple[np.ndarray, np.ndarray, list[int]], with_cache: bool) -> None:
+@given(fetches())
+def test_plan(fetch: tuple[np.ndarray, np.ndarray, list[int]]) -> None:
     offsets, ids, at_hand = fetch
     num_parts = len(offsets) - 1
     plan = RowPlan.make(ids, RowLayout.make(offsets, at_hand))
-    cached = []
-    if with_cache:
-        plan.take_from_cache(ids, OddCache(), len(at_hand))
     remote: list[list[int]] = [[] for _ in range(num_parts)]
     for position, global_id in enumerate(ids.tolist()):
         owner = int(np.searchsorted(offsets, global_id, side="right")) - 1
         if owner in at_hand:
             assert plan.source_of[position] == at_hand.index(owner)
             assert plan.row_of[position] == global_id - offsets[owner]
-        elif with_cache and global_id % 2:
-            cached.append(position)
-            assert plan.source_of[position] == len(at_hand)
-            assert plan.row_of[position] == global_id // 2
         else:
             assert plan.source_of[position] == ELSEWHERE
             assert plan.row_of[position] == global_id - offsets[owner]
             remote[owner].append(position)
     assert plan.num_rows == len(ids)
-    assert plan.num_cached == len(cached)
     assert plan.remote_counts.tolist() == [len(positions) for positions in remote]
     in_order = [position for positions in remote for position in positions]
     assert plan.remote_positions.tolist() == in_order

@@ -7,6 +7,8 @@ from small_graphs import power_law, tiny
 
 from gnnflow.comm import Context
 from gnnflow.errors import ConfigError, DataError
+from gnnflow.features.halo_cache import HaloCache
+from gnnflow.features.scorers import make_scorer
 from gnnflow.graph import DistGraph
 
 pytestmark = pytest.mark.mpi(1, 2, 4)
@@ -55,7 +57,7 @@ def test_every_row_is_counted_once(
     assert counts.rows_shared == (0 if by_message else others)
     assert counts.bytes_remote == counts.rows_remote * 7 * 4
     assert counts.requests == (num_ranks - 1 if by_message else 0)
-    assert (counts.rows_cached, counts.fetches) == (0, 1)
+    assert counts.fetches == 1
 
 
 @pytest.mark.parametrize("transport", ["alltoall"])
@@ -122,36 +124,64 @@ def test_bad_arguments(ctx: Context, parts: Parts, num_ranks: int, transport: st
         store.fetch(ids, np.empty((3, 14), dtype=np.float32)[:, ::2])
 
 
-class FixedCache:
-    """Keeps the rows of every third vertex, changed so that a test can tell."""
-
-    def __init__(self, all_rows: np.ndarray) -> None:
-        self.rows = np.ascontiguousarray(all_rows[::3] + 1)
-
-    def lookup(self, global_ids: np.ndarray) -> np.ndarray:
-        return np.where(global_ids % 3 == 0, global_ids // 3, -1)
-
-
 @transports
-def test_rows_in_a_cache_are_not_asked_for(
-    ctx: Context, parts: Parts, num_ranks: int, transport: str
+@pytest.mark.parametrize("scorer", ["lru", "decay"])
+def test_a_cache_beside_the_store(
+    ctx: Context, parts: Parts, num_ranks: int, transport: str, scorer: str
 ) -> None:
-    graph = DistGraph.open(parts(power_law(), num_ranks), ctx)
-    store = graph.store("scalar")
-    ids = np.random.default_rng(ctx.rank).permutation(graph.num_vertices)
-    expected = store.fetch(ids)
+    graph = DistGraph.open(parts(power_law(), num_ranks, method="random"), ctx)
+    store = graph.store("x")
+    expected = store.fetch(np.arange(graph.num_vertices))
     before = store.counts()
-    store.cache = FixedCache(store.fetch(np.arange(graph.num_vertices)))
+    cache = HaloCache(60, make_scorer(scorer), row_shape=store.row_shape, dtype=store.dtype)
+    rng = np.random.default_rng(ctx.rank)
+    num_asked = 0
+    for _ in range(8):
+        ids = rng.permutation(graph.num_vertices)[:200]
+        plan = store.plan(ids)
+        step = cache.plan(ids[plan.remote_positions])
+        fetch = store.fetch_async(step.fetch_ids)
+        found = step.slots >= 0
+        in_cache, missed = plan.remote_positions[found], plan.remote_positions[~found]
+        plan.take_from(store.num_sources, in_cache, step.slots[found])
+        plan.take_from(store.num_sources + 1, missed, np.arange(step.num_misses))
+        fetched = fetch.result()
+        rows = store.gather(plan, [cache.rows_for(step), fetched])
+        cache.commit(step, fetched)
+        np.testing.assert_array_equal(rows, expected[ids])
+        num_asked += len(step.fetch_ids)
+    assert store.counts().rows_remote - before.rows_remote == num_asked
+    assert num_asked == cache.counts.volume_rows
+    if transport == "alltoall" and num_ranks > 1:
+        assert cache.counts.num_hits > 0
+
+
+@pytest.mark.parametrize("transport", ["alltoall"])
+@pytest.mark.parametrize("wire_dtype", ["bfloat16", "int8"])
+def test_rows_travel_with_fewer_bits(
+    ctx: Context, parts: Parts, num_ranks: int, transport: str, wire_dtype: str
+) -> None:
+    raw = power_law()
+    graph = DistGraph.open(parts(raw, num_ranks), ctx, wire_dtype=wire_dtype)
+    ids = np.random.default_rng(ctx.rank).permutation(graph.num_vertices)
     own = graph.book.owner(ids) == ctx.rank
-    by_message = ~own & (transport == "alltoall")
-    in_cache = by_message & (ids % 3 == 0)
-    under_way = store.fetch_async(ids)
-    store.cache.rows[:] = np.nan  # what is at hand has been copied already
-    np.testing.assert_array_equal(under_way.result(), expected + in_cache)
-    counts = store.counts()
-    assert counts.rows_cached == np.count_nonzero(in_cache)
-    asked = counts.rows_remote - 2 * before.rows_remote
-    assert asked == np.count_nonzero(by_message & ~in_cache)
+    for name in graph.array_names:
+        store = graph.store(name)
+        expected = raw.arrays[name].rows(graph.to_original(ids))
+        rows = store.fetch(ids)
+        assert rows.dtype == expected.dtype
+        np.testing.assert_array_equal(rows[own], expected[own])
+        if name != "x":
+            np.testing.assert_array_equal(rows, expected)
+            continue
+        largest = np.abs(expected).max(axis=1, keepdims=True)
+        limit = np.abs(expected) / 256 if wire_dtype == "bfloat16" else largest / 253
+        assert (np.abs(rows - expected) <= limit).all()
+        row_bytes = 2 * 7 if wire_dtype == "bfloat16" else 4 + 7
+        assert store.counts().bytes_remote == np.count_nonzero(~own) * row_bytes
+        owners = ids[~own][np.argsort(graph.book.owner(ids[~own]), kind="stable")]
+        in_order = store.fetch(owners)
+        np.testing.assert_array_equal(in_order, store.fetch(owners[::-1])[::-1])
 
 
 @transports

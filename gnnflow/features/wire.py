@@ -1,0 +1,91 @@
+"""What rows look like between ranks: as stored, or shorter at some cost in precision."""
+
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from gnnflow import _kernels
+from gnnflow.comm.buffers import ByteArray
+from gnnflow.errors import ConfigError
+
+WireDtype = Literal["stored", "bfloat16", "int8"]
+WIRE_DTYPES: tuple[WireDtype, ...] = ("stored", "bfloat16", "int8")
+
+_BFLOAT16, _INT8 = 1, 2
+_SCALE_BYTES = 4
+
+
+class Wire:
+    """Turns rows into what is sent and back.
+
+    `bfloat16` halves float32 rows (8 bits of precision); `int8` sends a float32 scale and one byte
+    a number (an error of up to 1/254 of the row's largest magnitude). Other rows go as stored.
+    """
+
+    def __init__(self, code: int) -> None:
+        """Takes the number that says how; questions carry it, so that both sides agree."""
+        self.code = code
+
+    @classmethod
+    def choose(
+        cls, wire_dtype: WireDtype, dtype: np.dtype[Any], row_shape: tuple[int, ...]
+    ) -> "Wire":
+        """Returns how rows of a type travel: only float32 vectors are converted.
+
+        Raises:
+            ConfigError: if there is no such wire type.
+        """
+        if wire_dtype not in WIRE_DTYPES:
+            known = ", ".join(WIRE_DTYPES)
+            raise ConfigError(f"wire_dtype must be one of {known}, got {wire_dtype!r}")
+        converts = dtype == np.float32 and len(row_shape) > 0
+        return cls(WIRE_DTYPES.index(wire_dtype) if converts else 0)
+
+    def row_bytes(self, stored_bytes: int) -> int:
+        """Returns the bytes of a row on the way, from those of a row as stored."""
+        if self.code == _BFLOAT16:
+            return stored_bytes // 2
+        return stored_bytes // 4 + _SCALE_BYTES if self.code == _INT8 else stored_bytes
+
+    def gather(
+        self,
+        out: ByteArray,
+        source: npt.NDArray[Any],
+        rows: npt.NDArray[np.int64],
+        num_threads: int,
+    ) -> None:
+        """Writes rows for the way.
+
+        Args:
+            out: uint8 `[num_rows, row_bytes]`.
+            source: `[num_source_rows, ...]`, contiguous.
+            rows: int64 `[num_rows]`: which rows of the source.
+            num_threads: threads of the kernel.
+        """
+        if self.code:
+            floats = source.reshape(len(source), -1)
+            _kernels.encode_rows(out, floats, rows, self.code, num_threads=num_threads)
+        else:
+            _kernels.gather(out, source, rows, num_threads=num_threads)
+
+    def place(
+        self,
+        out: npt.NDArray[Any],
+        positions: npt.NDArray[np.int64],
+        received: ByteArray,
+        num_threads: int,
+    ) -> None:
+        """Puts rows that arrived where they belong.
+
+        Args:
+            out: `[num_out_rows, ...]`, contiguous.
+            positions: int64 `[num_rows]`: row of `out` for each row that arrived.
+            received: uint8 `[num_rows, row_bytes]`.
+            num_threads: threads of the kernel.
+        """
+        if self.code:
+            floats = out.reshape(len(out), -1)
+            _kernels.decode_rows(floats, positions, received, self.code, num_threads=num_threads)
+        else:
+            _kernels.place_rows(out, positions, received, num_threads=num_threads)
