@@ -225,6 +225,8 @@ void bind_index(py::module_& module) {
       .def("look_up_keys", &look_up_keys, py::arg("keys"), py::arg("minibatch"))
       .def("find_slots", &find_slots, py::arg("ids"))
       .def("set_priorities", &set_priorities, py::arg("keys"), py::arg("priorities"))
+      .def("count_at_least", &CacheIndex::count_at_least, py::arg("priority"), py::arg("except_"),
+           py::call_guard<py::gil_scoped_release>())
       .def("replace", &replace, py::arg("keys"), py::arg("slots"), py::arg("priorities"),
            py::arg("fraction"))
       .def("assign", &assign, py::arg("slots"), py::arg("keys"), py::arg("priorities"))
@@ -259,6 +261,8 @@ void bind_window(py::module_& module) {
   py::class_<NextUseWindow>(module, "NextUseWindow")
       .def(py::init<>())
       .def_property_readonly("num_minibatches", &NextUseWindow::num_minibatches)
+      .def_property_readonly("first_minibatch", &NextUseWindow::first_minibatch)
+      .def_property_readonly("num_front_rows", &NextUseWindow::num_front_rows)
       .def_property_readonly("num_rows", &NextUseWindow::num_rows)
       .def_property_readonly("num_distinct_rows", &NextUseWindow::num_distinct_rows)
       .def_property_readonly("memory_bytes", &NextUseWindow::memory_bytes)
@@ -275,6 +279,8 @@ void bind_window(py::module_& module) {
             return to_numpy(std::move(newly_known));
           },
           py::arg("keys"))
+      .def("num_front_rows_used_again", &NextUseWindow::num_front_rows_used_again,
+           py::call_guard<py::gil_scoped_release>())
       .def("pop",
            [](NextUseWindow& window) {
              std::vector<int32_t> keys;

@@ -100,6 +100,15 @@ void CacheIndex::set_priorities(const int32_t* keys, const uint32_t* priorities,
   }
 }
 
+int32_t CacheIndex::count_at_least(uint32_t priority, uint32_t except) const {
+  int32_t count = 0;
+  for (int32_t slot = 0; slot < num_cached_; ++slot) {
+    const uint32_t at = priority_of_slot_[static_cast<size_t>(slot)];
+    count += at >= priority && at != except;
+  }
+  return count;
+}
+
 void CacheIndex::place(int32_t key, int32_t slot, uint32_t priority) {
   states_[static_cast<size_t>(key)].slot = slot;
   key_of_slot_[static_cast<size_t>(slot)] = key;

@@ -32,6 +32,9 @@ class CacheIndex {
   // Slots without any bookkeeping.
   void find_slots(const int64_t* ids, size_t num, int32_t* slots) const;
 
+  // How many cached rows have at least this priority and another one than `except`.
+  int32_t count_at_least(uint32_t priority, uint32_t except) const;
+
   // Sets priorities of the cached ones among some vertices.
   void set_priorities(const int32_t* keys, const uint32_t* priorities, size_t num);
   // After `look_up`: sets the priorities of all that were found, then keeps the best of cached and

@@ -69,6 +69,12 @@ void NextUseWindow::next_uses(const int32_t* keys, size_t num, uint32_t* next) c
   }
 }
 
+size_t NextUseWindow::num_front_rows_used_again() const {
+  if (minibatches_.empty()) return 0;
+  const std::vector<uint32_t>& next = minibatches_.front().next;
+  return next.size() - static_cast<size_t>(std::count(next.begin(), next.end(), kUnknown));
+}
+
 size_t NextUseWindow::memory_bytes() const {
   return states_.capacity() * sizeof(State) + num_rows_ * (sizeof(int32_t) + sizeof(uint32_t));
 }

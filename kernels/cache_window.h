@@ -21,6 +21,13 @@ class NextUseWindow {
   // Minibatch number of the next use of each key, or kUnknown; minibatches are numbered from 0.
   void next_uses(const int32_t* keys, size_t num, uint32_t* next) const;
 
+  // Rows that the oldest minibatch asks for.
+  size_t num_front_rows() const {
+    return minibatches_.empty() ? 0 : minibatches_.front().keys.size();
+  }
+  // How many rows of the oldest minibatch a later one within the window uses too.
+  size_t num_front_rows_used_again() const;
+
   size_t num_minibatches() const { return minibatches_.size(); }
   uint32_t first_minibatch() const { return first_; }
   // Rows asked for within the window, with and without repetition.

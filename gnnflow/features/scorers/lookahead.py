@@ -12,6 +12,9 @@ from gnnflow._kernels import CacheIndex, NextUseWindow
 from gnnflow.features.scorers.base import Ids, Keys, Priorities, Scorer, Slots
 
 _UNKNOWN = np.uint32(0xFFFFFFFF)
+# Next uses are kept as `_UNKNOWN - minibatch`. Minibatches are numbered below 2**31, so these lie
+# above all priorities of the scorer beyond the window.
+_FIRST_KNOWN = 1 << 31
 
 
 class LookaheadScorer(Scorer):
@@ -43,6 +46,22 @@ class LookaheadScorer(Scorer):
     def num_distinct_rows(self) -> int:
         """Rows that these minibatches ask for, without repetition."""
         return self._window.num_distinct_rows
+
+    @property
+    def num_front_rows(self) -> int:
+        """Rows that the oldest of these minibatches asks for."""
+        return self._window.num_front_rows
+
+    def num_known_to_return(self) -> int:
+        """Counts rows whose next use after the oldest announced minibatch is known.
+
+        Counted are the rows at hand then: the cached ones and those that this minibatch asks for.
+        Once there are as many of them as the cache can hold, what it keeps after that minibatch is
+        the best choice there is: announcing more would not change it.
+        """
+        used_by_front = int(_UNKNOWN) - self._window.first_minibatch
+        cached = self.index.count_at_least(_FIRST_KNOWN, except_=used_by_front)
+        return cached + self._window.num_front_rows_used_again()
 
     def bind(self, index: CacheIndex) -> None:
         """Joins this scorer and the one beyond to the cache."""
@@ -82,5 +101,4 @@ class LookaheadScorer(Scorer):
 
     def _combined(self, keys: Keys, beyond: Priorities) -> Priorities:
         next_uses = self._window.next_uses(keys)
-        # Minibatches are numbered below 2**31, so sooner ones lie above all of `beyond`.
         return np.where(next_uses == _UNKNOWN, beyond, _UNKNOWN - next_uses)

@@ -1,0 +1,305 @@
+"""What a rank asked for, minibatch by minibatch, on disk: the ground that replays stand on.
+
+A trace is a folder with one `trace-rankNNNNN.npz` per rank (plain arrays, nothing pickled):
+
+- `facts`: the JSON text of `TraceFacts`, as bytes;
+- `remote_ids`, `offsets`: the remote vertices that each minibatch asked for, in the order asked;
+- one array per column of `COLUMNS`, one number per minibatch;
+- `halo`, `halo_degree`: the halo vertices and their in-degrees;
+- `vip_ids`, `vip_values`: vertex inclusion probabilities, if they were computed.
+"""
+
+import json
+import os
+import zipfile
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from gnnflow.errors import DataError
+from gnnflow.features.vertex_values import VertexValues
+
+Ids = npt.NDArray[np.int64]
+
+FORMAT_VERSION = 1
+
+COLUMNS: dict[str, str] = {
+    "epoch": "int64",
+    "num_seeds": "int64",
+    "num_vertices": "int64",
+    "num_edges": "int64",
+    "subgraph_bytes": "int64",
+    "num_hits": "int64",
+    "num_fill": "int64",
+    "moved_bytes": "int64",
+    "num_requests": "int64",
+    "sample_s": "float64",
+    "fetch_s": "float64",
+    "wait_s": "float64",
+    "train_s": "float64",
+    "all_reduce_s": "float64",
+}
+"""What is known of each minibatch: its epoch; seeds, vertices and edges of the subgraph and the
+memory it took; what the cache found and what was fetched only to fill it; bytes and messages that
+came from other ranks; seconds of sampling, of fetching rows, of waiting for the minibatch in the
+training loop, of forward and backward, and of the all-reduce within them."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TraceFacts:
+    """What stays the same during a run, as one rank sees it. 0 stands for unknown."""
+
+    graph: str
+    """Name of the graph."""
+    rank: int
+    """Whose trace this is."""
+    num_ranks: int
+    """Ranks of the job, which is the number of parts."""
+    graph_vertices: int = 0
+    """Vertices of the whole graph."""
+    graph_edges: int = 0
+    """Edges of the whole graph."""
+    part_vertices: int = 0
+    """Inner vertices of the part."""
+    row_bytes: int = 0
+    """Size of one row."""
+    batch_size: int = 0
+    """Seeds of one rank in one minibatch."""
+    fanout: tuple[int, ...] = ()
+    """Neighbours kept per hop."""
+    num_train_seeds: int = 0
+    """Train seeds of all ranks."""
+    gradient_bytes: int = 0
+    """Size of the gradients that are all-reduced per minibatch."""
+    num_threads: int = 0
+    """Threads of the rank."""
+    transport: str = ""
+    """How rows moved."""
+    settings: dict[str, Any] = field(default_factory=dict)
+    """Options of the cache and the pipeline, by name, as the run used them."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Trace:
+    """One rank's trace in memory."""
+
+    facts: TraceFacts
+    """What stays the same."""
+    remote_ids: Ids
+    """int64: ids of all minibatches one after the other."""
+    offsets: Ids
+    """int64 `[num_minibatches + 1]`: where each minibatch starts."""
+    columns: dict[str, npt.NDArray[Any]]
+    """`COLUMNS` by name, `[num_minibatches]` each; zeros where a run did not measure."""
+    halo: Ids
+    """int64 `[num_halo]`: halo vertices, ascending."""
+    halo_degree: Ids
+    """int64 `[num_halo]`: their in-degrees."""
+    vip: VertexValues | None = None
+    """Vertex inclusion probabilities of remote vertices."""
+
+    @property
+    def num_minibatches(self) -> int:
+        """Number of minibatches."""
+        return len(self.offsets) - 1
+
+    @property
+    def num_requested(self) -> int:
+        """Remote rows asked for: the communication volume without a cache."""
+        return len(self.remote_ids)
+
+    @property
+    def num_halo(self) -> int:
+        """Halo vertices, which budgets are fractions of."""
+        return len(self.halo)
+
+    def ids(self, minibatch: int) -> Ids:
+        """Returns the remote vertices of a minibatch, int64 `[n]`."""
+        return self.remote_ids[self.offsets[minibatch] : self.offsets[minibatch + 1]]
+
+    def minibatches(self) -> list[Ids]:
+        """Returns the remote vertices of all minibatches."""
+        return [self.ids(number) for number in range(self.num_minibatches)]
+
+    def head(self, num_minibatches: int) -> "Trace":
+        """Returns the first minibatches as a trace."""
+        num = min(num_minibatches, self.num_minibatches)
+        return Trace(
+            facts=self.facts,
+            remote_ids=self.remote_ids[: self.offsets[num]],
+            offsets=self.offsets[: num + 1],
+            columns={name: values[:num] for name, values in self.columns.items()},
+            halo=self.halo,
+            halo_degree=self.halo_degree,
+            vip=self.vip,
+        )
+
+
+def trace_file(folder: Path, rank: int) -> Path:
+    """Returns the file of a rank's trace."""
+    return folder / f"trace-rank{rank:05d}.npz"
+
+
+class TraceRecorder:
+    """Collects a rank's trace and writes it in one go."""
+
+    def __init__(
+        self, facts: TraceFacts, halo: Ids, halo_degree: Ids, vip: VertexValues | None = None
+    ) -> None:
+        """Starts an empty trace; the halo is needed to replay budgets and fills."""
+        self._facts = facts
+        self._halo = halo
+        self._halo_degree = halo_degree
+        self._vip = vip
+        self._ids: list[Ids] = []
+        self._columns: dict[str, list[float]] = {name: [] for name in COLUMNS}
+
+    def add(self, remote_ids: Ids, **columns: float) -> None:
+        """Appends a minibatch.
+
+        Args:
+            remote_ids: int64 `[n]`, what it asks other ranks for, cached or not. Kept, not copied.
+            columns: Some of `COLUMNS`; the others are 0.
+
+        Raises:
+            TypeError: If a column does not exist.
+        """
+        unknown = columns.keys() - COLUMNS.keys()
+        if unknown:
+            raise TypeError(f"a trace has no column {', '.join(sorted(unknown))}")
+        self._ids.append(remote_ids)
+        for name, values in self._columns.items():
+            values.append(columns.get(name, 0))
+
+    def trace(self) -> Trace:
+        """Returns what was collected so far."""
+        empty = np.zeros(0, dtype=np.int64)
+        lengths = [len(ids) for ids in self._ids]
+        return Trace(
+            facts=self._facts,
+            remote_ids=np.concatenate([empty, *self._ids]),
+            offsets=np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64),
+            columns={
+                name: np.array(self._columns[name], dtype=dtype) for name, dtype in COLUMNS.items()
+            },
+            halo=self._halo,
+            halo_degree=self._halo_degree,
+            vip=self._vip,
+        )
+
+    def save(self, folder: Path) -> Path:
+        """Writes what was collected and returns the file."""
+        return write_trace(folder, self.trace())
+
+
+def write_trace(folder: Path, trace: Trace) -> Path:
+    """Writes a rank's trace; a file that is there is complete, whatever happens meanwhile.
+
+    Raises:
+        DataError: If the folder cannot be written.
+    """
+    arrays: dict[str, npt.NDArray[Any]] = {
+        "facts": np.frombuffer(
+            json.dumps({"version": FORMAT_VERSION} | asdict(trace.facts)).encode(), dtype=np.uint8
+        ),
+        "remote_ids": _narrow(trace.remote_ids),
+        "offsets": trace.offsets,
+        "halo": trace.halo,
+        "halo_degree": trace.halo_degree,
+        **trace.columns,
+    }
+    if trace.vip is not None:
+        arrays |= {"vip_ids": trace.vip.ids, "vip_values": trace.vip.values}
+    path = trace_file(folder, trace.facts.rank)
+    partial = path.with_suffix(".partial")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with open(partial, "wb") as file:
+            np.savez(file, allow_pickle=False, **arrays)
+        os.replace(partial, path)
+    except OSError as error:
+        raise DataError(f"the trace cannot be written to {path}: {error}") from None
+    return path
+
+
+def read_trace(path: Path) -> Trace:
+    """Reads and checks the trace of one rank.
+
+    Raises:
+        DataError: If the file is missing, damaged, or of another version.
+    """
+    try:
+        with open(path, "rb") as raw, np.load(raw, allow_pickle=False) as file:
+            arrays = {name: file[name] for name in file.files}
+        facts = json.loads(arrays.pop("facts").tobytes())
+    except FileNotFoundError:
+        raise DataError(f"there is no trace {path}; record one with --trace") from None
+    except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
+        raise DataError(f"{path} is not a trace or damaged ({error}); record it again") from None
+    return _checked(path, facts, arrays)
+
+
+def read_traces(folder: Path) -> list[Trace]:
+    """Reads the traces of all ranks of a run.
+
+    Raises:
+        DataError: If there is none, a rank's is missing, or they are of different runs.
+    """
+    paths = sorted(folder.glob("trace-rank*.npz"))
+    if not paths:
+        raise DataError(f"{folder} holds no traces (trace-rank*.npz); record some with --trace")
+    traces = [read_trace(path) for path in paths]
+    ranks = [trace.facts.rank for trace in traces]
+    num_ranks = traces[0].facts.num_ranks
+    if ranks != list(range(num_ranks)):
+        raise DataError(
+            f"{folder} must hold the traces of ranks 0 to {num_ranks - 1}, got {ranks}; "
+            "record the run again into an empty folder"
+        )
+    runs = {(trace.facts.graph, trace.facts.num_ranks, trace.facts.fanout) for trace in traces}
+    if len(runs) > 1:
+        raise DataError(f"{folder} mixes traces of different runs; record into an empty folder")
+    return traces
+
+
+def _narrow(ids: Ids) -> npt.NDArray[np.integer[Any]]:
+    """Stores ids in half the space where they fit."""
+    fits = len(ids) == 0 or int(ids.max()) <= np.iinfo(np.int32).max
+    return ids.astype(np.int32) if fits else ids
+
+
+def _checked(path: Path, raw: object, arrays: dict[str, npt.NDArray[Any]]) -> Trace:
+    def damaged(what: str) -> DataError:
+        return DataError(f"{path} is damaged: {what}; record it again")
+
+    if not isinstance(raw, dict) or raw.pop("version", None) != FORMAT_VERSION:
+        raise DataError(f"{path} is not a trace of version {FORMAT_VERSION}; record it again")
+    missing = {"remote_ids", "offsets", "halo", "halo_degree", *COLUMNS} - arrays.keys()
+    if missing:
+        raise damaged(f"it lacks {', '.join(sorted(missing))}")
+    known = {item.name for item in fields(TraceFacts)}
+    if raw.keys() != known:
+        raise damaged(f"its facts differ in {', '.join(sorted(raw.keys() ^ known))}")
+    offsets = arrays["offsets"].astype(np.int64)
+    remote_ids = arrays["remote_ids"].astype(np.int64)
+    num = len(offsets) - 1
+    if num < 0 or offsets[0] != 0 or (np.diff(offsets) < 0).any() or offsets[-1] != len(remote_ids):
+        raise damaged("its offsets do not fit the ids")
+    for name in COLUMNS:
+        if arrays[name].shape != (num,):
+            raise damaged(f"{name} must have {num} entries, got {arrays[name].shape}")
+    vip = None
+    if "vip_ids" in arrays and "vip_values" in arrays:
+        vip = VertexValues(arrays["vip_ids"], arrays["vip_values"])
+    return Trace(
+        facts=TraceFacts(**raw | {"fanout": tuple(raw["fanout"])}),
+        remote_ids=remote_ids,
+        offsets=offsets,
+        columns={name: arrays[name] for name in COLUMNS},
+        halo=arrays["halo"].astype(np.int64),
+        halo_degree=arrays["halo_degree"].astype(np.int64),
+        vip=vip,
+    )
