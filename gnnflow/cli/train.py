@@ -18,20 +18,19 @@ def main() -> None:
 
 def _train() -> None:
     config = options.parse(TrainConfig, prog="gnnflow-train")
-    launched = detect_launch()
-    if launched is None and (config.runtime.ranks or 1) > 1:
-        _check_parts(config, config.runtime.ranks or 1)
-        _hand_on_terminal()
-        launch(
-            config.runtime.ranks or 1, [sys.executable, "-m", "gnnflow.cli.train", *sys.argv[1:]]
-        )
-    if launched is not None and config.runtime.ranks not in (None, launched.num_ranks):
-        raise ConfigError(
-            f"--ranks {config.runtime.ranks} but {launched.launcher} started {launched.num_ranks} "
-            "ranks; leave out --ranks"
-        )
-    _check_parts(config, 1 if launched is None else launched.num_ranks)
     runtime = config.runtime
+    launched = detect_launch()
+    if launched is not None and runtime.ranks not in (None, launched.num_ranks):
+        raise ConfigError(
+            f"ranks is {runtime.ranks} but {launched.launcher} started {launched.num_ranks}; "
+            "leave out --ranks"
+        )
+    num_ranks = (runtime.ranks or 1) if launched is None else launched.num_ranks
+    _check_parts(config, num_ranks)
+    _let_waiting_threads_sleep()
+    if launched is None and num_ranks > 1:
+        _hand_on_terminal()
+        launch(num_ranks, [sys.executable, "-m", "gnnflow.cli.train", *sys.argv[1:]])
     with init(
         transport=runtime.transport, comm_timeout_s=runtime.comm_timeout, threads=runtime.threads
     ) as ctx:
@@ -49,6 +48,16 @@ def _check_parts(config: TrainConfig, num_ranks: int) -> None:
             f"{config.parts} has {num_parts} parts but the job has {num_ranks} ranks; "
             f"use --ranks {num_parts}, or partition the graph again with --num-parts {num_ranks}"
         )
+
+
+def _let_waiting_threads_sleep() -> None:
+    """Sets OpenMP's wait policy, which counts only until torch is loaded.
+
+    By default torch's threads spin while they wait for work, on the cores that sampling,
+    communication and other ranks need; with more threads than cores an epoch takes ten times as
+    long.
+    """
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 
 def _hand_on_terminal() -> None:

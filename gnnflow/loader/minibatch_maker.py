@@ -123,9 +123,8 @@ class MinibatchMaker:
         rows: dict[str, Tensor] = {}
         for store, fetch in fetches:
             rows[store.name] = torch.from_numpy(fetch.result())
-            cost.rows_cached += fetch.plan.num_cached
             cost.rows_fetched += fetch.plan.num_remote
-            cost.bytes_fetched += fetch.plan.num_remote * store.row_bytes
+            cost.bytes_fetched += fetch.plan.num_remote * store.wire.row_bytes(store.row_bytes)
         cost.fetch_s = time.perf_counter() - start_s
         batch = Data(
             edge_index=torch.from_numpy(subgraph.edge_index()),
