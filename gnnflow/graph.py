@@ -9,11 +9,12 @@ import numpy as np
 import numpy.typing as npt
 
 from gnnflow import _kernels
-from gnnflow.comm import Context
+from gnnflow.comm import Context, Transport
 from gnnflow.errors import ConfigError, DataError
 from gnnflow.features import DistFeatureStore
+from gnnflow.features.remote_rows import MessageRows, RemoteRows, WindowRows
 from gnnflow.features.row_service import RowAnswers
-from gnnflow.features.wire import WireDtype
+from gnnflow.features.wire import Wire, WireDtype
 from gnnflow.partition import GraphPartition, Manifest, PartitionBook, open_partition, read_manifest
 from gnnflow.partition.manifest import part_folder
 from gnnflow.sampling.dist_sampler import DistNeighborSampler
@@ -238,7 +239,8 @@ class DistGraph:
                     f"{[dtype, row_shape]} on rank {rank}; rows need one shape and dtype"
                 )
         self._serve_rows(name, lambda: rows)
-        self._stores[name] = self._make_store(name, [(self.ctx.rank, rows)])
+        remote = self._remote_rows(name, rows)
+        self._stores[name] = self._make_store(name, [(self.ctx.rank, rows)], remote)
         self._served.add(name)
         return self._stores[name]
 
@@ -275,7 +277,8 @@ class DistGraph:
         for name in (*self.array_names, _ORIGINAL_ID):
             rows = [(rank, _rows_of(part, name)) for rank, part in self._parts_at_hand.items()]
             self._serve_rows(name, partial(_rows_of, self.partition, name))
-            self._stores[name] = self._make_store(name, rows, self.wire_dtype)
+            remote = self._remote_rows(name, rows[0][1], self.wire_dtype, self.ctx.transport)
+            self._stores[name] = self._make_store(name, rows, remote)
         self._serve_rows(_IN_DEGREE, self._in_degrees)
 
     def _in_degrees(self) -> IdArray:
@@ -287,7 +290,8 @@ class DistGraph:
     def _make_in_degree_store(self) -> DistFeatureStore:
         parts = self._parts_at_hand.items()
         rows = [(rank, np.diff(part.indptr)) for rank, part in parts if rank != self.ctx.rank]
-        return self._make_store(_IN_DEGREE, [(self.ctx.rank, self._in_degrees()), *rows])
+        remote = self._remote_rows(_IN_DEGREE, self._in_degrees())
+        return self._make_store(_IN_DEGREE, [(self.ctx.rank, self._in_degrees()), *rows], remote)
 
     def _serve_rows(self, name: str, rows: Callable[[], npt.NDArray[Any]]) -> None:
         service = self.ctx.service
@@ -295,20 +299,37 @@ class DistGraph:
             answers = RowAnswers(rows, service.pool, self.ctx.threads)
             service.serve_parts(self._scope + _ROWS + name, answers)
 
+    def _remote_rows(
+        self,
+        name: str,
+        own_rows: npt.NDArray[Any],
+        wire_dtype: WireDtype = "stored",
+        transport: Transport = "alltoall",
+    ) -> RemoteRows | None:
+        """Makes the way to rows of other ranks; a window, on all ranks together, for `rma`."""
+        service = self.ctx.service
+        if service is None:
+            return None
+        wire = Wire.choose(wire_dtype, own_rows.dtype, own_rows.shape[1:])
+        service_name = self._scope + _ROWS + name
+        if transport == "rma" and 0 not in own_rows.shape[1:]:
+            return WindowRows(service, service_name, own_rows, wire)
+        largest_part = int(np.diff(self.book.offsets).max())
+        index_dtype = np.int32 if largest_part < 1 << 31 else np.int64
+        return MessageRows(service, service_name, wire, index_dtype)
+
     def _make_store(
         self,
         name: str,
         rows: Sequence[tuple[int, npt.NDArray[Any]]],
-        wire_dtype: WireDtype = "stored",
+        remote: RemoteRows | None,
     ) -> DistFeatureStore:
         return DistFeatureStore(
             name,
             offsets=self.book.offsets,
             sources=rows,
             num_threads=self.ctx.threads,
-            service=self.ctx.service,
-            service_name=self._scope + _ROWS + name,
-            wire_dtype=wire_dtype,
+            remote=remote,
         )
 
 

@@ -15,8 +15,8 @@ from gnnflow.errors import CommError, ConfigError
 if TYPE_CHECKING:
     from gnnflow.comm.exchange import ExchangeService
 
-Transport = Literal["auto", "shared", "alltoall"]
-TRANSPORTS: tuple[Transport, ...] = ("auto", "shared", "alltoall")
+Transport = Literal["auto", "shared", "alltoall", "rma"]
+TRANSPORTS: tuple[Transport, ...] = ("auto", "shared", "alltoall", "rma")
 
 DEFAULT_TIMEOUT_S = 300.0
 
@@ -64,12 +64,18 @@ class Context(ABC):
         """Number of machines of the job."""
         return self.hosts.num_hosts
 
-    def transport_to(self, rank: int) -> Literal["local", "shared", "alltoall"]:
-        """Says how the rows of a rank reach this one: directly, from its files, or in messages."""
+    def transport_to(self, rank: int) -> Literal["local", "shared", "alltoall", "rma"]:
+        """Says how the rows of a rank reach this one.
+
+        Directly (`local`), from the files of the other rank (`shared`), in messages (`alltoall`),
+        or by reading its memory through MPI (`rma`).
+        """
         if rank == self.rank:
             return "local"
+        if self.transport == "alltoall" or self.transport == "rma":
+            return self.transport
         same_host = self.hosts.host_of[rank] == self.hosts.host_of[self.rank]
-        return "shared" if same_host and self.transport != "alltoall" else "alltoall"
+        return "shared" if same_host else "alltoall"
 
     @abstractmethod
     def barrier(self) -> None:
@@ -147,7 +153,8 @@ def init(
 
     Args:
         transport: how rows and samples move: shared memory inside a machine and messages between
-            (`auto`), or `shared` or `alltoall` for all pairs of ranks.
+            (`auto`), or `shared`, `alltoall` or `rma` for all pairs of ranks. `rma` reads rows by
+            one-sided MPI, at the price of a copy of them in memory; samples move in messages.
         comm_timeout_s: seconds after which a missing answer ends the job, naming the rank.
         threads: threads of this rank; by default the machine's cores divided by its ranks.
 

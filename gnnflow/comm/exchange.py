@@ -11,16 +11,15 @@ import os
 import sys
 import threading
 import time
-import zlib
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from itertools import count
 from typing import Any, NoReturn
 
 import numpy as np
-import numpy.typing as npt
 
+from gnnflow.comm.answers import AnswerInParts, Answers, AnswerWithArrays, kind_of
 from gnnflow.comm.buffers import BufferPool, ByteArray
 from gnnflow.comm.calls import Call, Request
 from gnnflow.comm.collectives import Collective, Steps
@@ -34,20 +33,14 @@ from gnnflow.comm.messages import (
     TAG_INQUIRY,
     TAG_REQUEST,
     TAG_STATUS,
-    Message,
     read_message,
     write_message,
 )
 from gnnflow.comm.mpi_library import MPI
+from gnnflow.comm.windows import FillRows, RowWindows
 from gnnflow.errors import CommError
 
-AnswerInParts = Callable[[Message], Iterator[ByteArray]]
-"""Yields raw bytes, each part in a buffer of the service's pool; the parts are sent one by one."""
-AnswerWithArrays = Callable[[Message], Sequence[npt.NDArray[Any]]]
-"""Returns one-dimensional arrays, sent as one message."""
-
 MESSAGE_LIMIT_BYTES = 1 << 30
-_PARTS_IN_FLIGHT = 4
 # After the last event the thread spins, then sleeps for an eighth of the time since that event.
 _SPIN_S = 50e-6
 _YIELD_S = 1e-3
@@ -91,9 +84,8 @@ class ExchangeService:
         self._submitted: deque[Callable[[], None]] = deque()
         self._bell = threading.Lock()
         self._bell.acquire()
-        self._answers: dict[int, tuple[str, AnswerInParts | None, AnswerWithArrays | None]] = {}
-        self._early: list[tuple[int, ByteArray, Message]] = []
-        self._sending: deque[_AnswerUnderWay] = deque()
+        self._answers = Answers(self._mailbox, self.pool)
+        self._windows = RowWindows(self._mailbox.outstanding)
         self._calls: list[Call] = []
         self._awaited: dict[int, tuple[Call, int]] = {}
         self._reply_numbers = count()
@@ -118,18 +110,18 @@ class ExchangeService:
 
     def serve_parts(self, name: str, answer: AnswerInParts) -> None:
         """Answers the questions of a name with raw bytes; they may arrive before this call."""
-        self._submit(partial(self._register, name, answer, None))
+        self._submit(partial(self._answers.register, name, answer, None))
 
     def serve_arrays(self, name: str, answer: AnswerWithArrays) -> None:
         """Answers the questions of a name with arrays; they may arrive before this call."""
-        self._submit(partial(self._register, name, None, answer))
+        self._submit(partial(self._answers.register, name, None, answer))
 
     def withdraw(self, name: str) -> None:
         """Ends the answers of a name; nobody may ask any more, and it may be served anew."""
         withdrawn = threading.Event()
 
         def forget() -> None:
-            self._answers.pop(_kind(name), None)
+            self._answers.forget(name)
             withdrawn.set()
 
         self._submit(forget)
@@ -155,10 +147,43 @@ class ExchangeService:
             tag = FIRST_REPLY_TAG + next(self._reply_numbers) % NUM_REPLY_TAGS
             tags.append(tag)
             messages.append(
-                write_message(self.pool, _kind(name), tag, request.params, request.arrays)
+                write_message(self.pool, kind_of(name), tag, request.params, request.arrays)
             )
         if requests:
             self._submit(partial(self._start_call, call, tags, messages))
+        return call
+
+    def open_window(self, name: str, num_rows: int, row_bytes: int, fill: FillRows) -> None:
+        """Copies rows to where other ranks can read them with `get`; all ranks do so together.
+
+        Args:
+            name: name of the rows.
+            num_rows: rows of this rank.
+            row_bytes: bytes of a row, the same on all ranks, at least 1.
+            fill: writes the rows into uint8 `[num_rows, row_bytes]`.
+        """
+        self.collective(
+            f"opening a window on {name}",
+            lambda comm: self._windows.open(comm, name, num_rows, row_bytes, fill),
+        ).result()
+
+    def get(self, name: str, label: str, requests: Sequence[Request]) -> Call:
+        """Reads rows of other ranks' windows without their help.
+
+        Args:
+            name: name of the window.
+            label: what is read, in words, for messages about time-outs.
+            requests: for each rank the row numbers as the only array, and `into`.
+
+        Returns:
+            The call under way.
+
+        Raises:
+            CommError: if the service has stopped.
+        """
+        call = Call(label, requests, time.perf_counter() + self.timeout_s)
+        if requests:
+            self._submit(partial(self._start_get, call, name))
         return call
 
     def collective(self, label: str, steps: Callable[[MPI.Intracomm], Steps]) -> Collective:
@@ -195,6 +220,7 @@ class ExchangeService:
         self._submit(stop)
         self._thread.join()
         sys.setswitchinterval(self._switch_interval_s)
+        self._windows.close()
         self._message_comm.Free()
         self._collective_comm.Free()
 
@@ -221,7 +247,7 @@ class ExchangeService:
         while True:
             progress = self._take_submissions()
             progress |= mailbox.receive_message(self._handle)
-            progress |= self._send_part()
+            progress |= self._answers.send_part()
             progress |= mailbox.outstanding.advance()
             progress |= self._begin_collective()
             now = time.perf_counter()
@@ -229,7 +255,7 @@ class ExchangeService:
                 self._check_deadlines(now)
             if progress:
                 last_event = now
-            elif self._stopping and not (mailbox.outstanding or self._sending):
+            elif self._stopping and not (mailbox.outstanding or self._answers):
                 return
             elif mailbox.outstanding and now - last_event < _YIELD_S:
                 os.sched_yield()
@@ -244,20 +270,16 @@ class ExchangeService:
             self._submitted.popleft()()
         return True
 
-    def _register(self, name: str, parts: Any, arrays: Any) -> None:
-        kind = _kind(name)
-        if kind in self._answers:
-            raise CommError(
-                f"'{name}' cannot be served: '{self._answers[kind][0]}' is; choose another name"
-            )
-        self._answers[kind] = (name, parts, arrays)
-        early, self._early = self._early, []
-        for source, buffer, message in early:
-            self._answer(source, buffer, message)
-
-    def _start_call(self, call: Call, tags: Sequence[int], messages: Sequence[ByteArray]) -> None:
+    def _watch(self, call: Call) -> None:
         self._calls = [other for other in self._calls if not other.done()]
         self._calls.append(call)
+
+    def _start_get(self, call: Call, name: str) -> None:
+        self._watch(call)
+        self._windows.start(call, name)
+
+    def _start_call(self, call: Call, tags: Sequence[int], messages: Sequence[ByteArray]) -> None:
+        self._watch(call)
         for position, (request, tag) in enumerate(zip(call.requests, tags, strict=True)):
             if request.into is None:
                 assert tag not in self._awaited
@@ -271,7 +293,7 @@ class ExchangeService:
 
     def _handle(self, source: int, tag: int, buffer: ByteArray) -> None:
         if tag == TAG_REQUEST:
-            self._answer(source, buffer, read_message(buffer))
+            self._answers.answer(source, buffer)
         elif tag >= FIRST_REPLY_TAG:
             call, position = self._awaited.pop(tag)
             call.message_arrived(position, buffer, read_message(buffer))
@@ -282,41 +304,6 @@ class ExchangeService:
             self._send_control(json.dumps(status).encode(), source, TAG_STATUS)
         elif self._inquiry is not None:
             self._inquiry.hear(source, buffer.tobytes())
-
-    def _answer(self, source: int, buffer: ByteArray, message: Message) -> None:
-        if message.kind not in self._answers:
-            self._early.append((source, buffer, message))
-            return
-        _, in_parts, with_arrays = self._answers[message.kind]
-        if in_parts is not None:
-            parts = in_parts(message)
-            self._sending.append(_AnswerUnderWay(parts, buffer, source, message.reply_tag))
-        elif with_arrays is not None:
-            reply = write_message(self.pool, 0, 0, (), with_arrays(message))
-            self._mailbox.send_message(reply, source, message.reply_tag)
-            self.pool.give(buffer)
-
-    def _send_part(self) -> bool:
-        """Sends the next part of one answer; answers under way take turns."""
-        for _ in range(len(self._sending)):
-            answer = self._sending.popleft()
-            if answer.parts_in_flight == _PARTS_IN_FLIGHT:
-                self._sending.append(answer)
-                continue
-            part = next(answer.parts, None)
-            if part is None:
-                self.pool.give(answer.question)
-                continue
-            self._sending.append(answer)
-            answer.parts_in_flight += 1
-            sent = partial(self._part_sent, answer, part)
-            self._mailbox.send_bytes(part, answer.peer, answer.tag, sent)
-            return True
-        return False
-
-    def _part_sent(self, answer: "_AnswerUnderWay", part: ByteArray) -> None:
-        answer.parts_in_flight -= 1
-        self.pool.give(part)
 
     def _begin_collective(self) -> bool:
         if self._collective is not None or not self._waiting_collectives:
@@ -365,21 +352,3 @@ class ExchangeService:
         for peer in range(self.num_ranks):
             if peer != self.rank:
                 self._send_control(b"?", peer, TAG_INQUIRY)
-
-
-class _AnswerUnderWay:
-    """An answer that is sent part by part."""
-
-    def __init__(
-        self, parts: Iterator[ByteArray], question: ByteArray, peer: int, tag: int
-    ) -> None:
-        self.parts = parts
-        self.question = question
-        self.peer = peer
-        self.tag = tag
-        self.parts_in_flight = 0
-
-
-def _kind(name: str) -> int:
-    """A number for a name, the same on all ranks."""
-    return zlib.crc32(name.encode())

@@ -11,12 +11,10 @@ from gnnflow import _kernels
 from gnnflow.comm.buffers import ByteArray
 from gnnflow.features.feature_store import FetchCounts, IdArray, Rows, output_for
 from gnnflow.features.row_plan import RowLayout, RowPlan
-from gnnflow.features.row_service import row_requests
-from gnnflow.features.wire import Wire, WireDtype
 
 if TYPE_CHECKING:
     from gnnflow.comm.calls import Call
-    from gnnflow.comm.exchange import ExchangeService
+    from gnnflow.features.remote_rows import RemoteRows
 
 
 class DistFeatureStore:
@@ -36,9 +34,7 @@ class DistFeatureStore:
         offsets: IdArray,
         sources: Sequence[tuple[int, Rows]],
         num_threads: int,
-        service: "ExchangeService | None" = None,
-        service_name: str = "",
-        wire_dtype: WireDtype = "stored",
+        remote: "RemoteRows | None" = None,
     ) -> None:
         """Joins the parts of an array; `DistGraph` does this.
 
@@ -47,29 +43,19 @@ class DistFeatureStore:
             offsets: int64 `[num_parts + 1]`: first global id of each part.
             sources: part and rows of every part that can be read directly, this rank's first.
             num_threads: threads that copy rows.
-            service: whom to ask for the rows of all other parts.
-            service_name: what they are served as.
-            wire_dtype: how float32 rows travel between ranks.
-
-        Raises:
-            ConfigError: if there is no such wire type.
+            remote: the way to the rows of all other parts; None if there are none.
         """
         own_rows = sources[0][1]
         self.name = name
         self.dtype: np.dtype[Any] = own_rows.dtype
         self.row_shape: tuple[int, ...] = own_rows.shape[1:]
         self.row_bytes = self.dtype.itemsize * int(np.prod(self.row_shape, dtype=np.int64))
-        self.wire = Wire.choose(wire_dtype, self.dtype, self.row_shape)
-        """How rows of other ranks travel."""
         self.num_sources = len(sources)
         """Number of sources at hand; those that a plan adds are numbered from here on."""
         self._layout = RowLayout.make(offsets, [part for part, _ in sources])
         self._sources = [rows for _, rows in sources]
         self._num_threads = num_threads
-        self._service = service
-        self._service_name = service_name
-        fits = int(np.diff(offsets).max(initial=0)) < 1 << 31
-        self._index_dtype: np.dtype[Any] = np.dtype(np.int32 if fits else np.int64)
+        self._remote = remote
         self._counts = FetchCounts()
         self._counts_lock = threading.Lock()
 
@@ -137,6 +123,12 @@ class DistFeatureStore:
             self._count_at_hand(plan)
         return out
 
+    @property
+    def wire_row_bytes(self) -> int:
+        """Bytes of a row as it crosses between ranks."""
+        remote = self._remote
+        return self.row_bytes if remote is None else remote.wire.row_bytes(self.row_bytes)
+
     def counts(self) -> FetchCounts:
         """Returns what fetches cost so far, as a copy."""
         with self._counts_lock:
@@ -146,20 +138,18 @@ class DistFeatureStore:
         """Asks for the remote rows; returns the call and the buffer they go to if not `out`."""
         if not plan.num_remote or not self.row_bytes:
             return None, None
-        if self._service is None:
+        remote = self._remote
+        if remote is None:
             raise ValueError(f"rows of '{self.name}' in other parts cannot be reached from here")
-        wire_bytes = self.wire.row_bytes(self.row_bytes)
+        wire_bytes = remote.wire.row_bytes(self.row_bytes)
         received = None
-        if self.wire.code == 0 and plan.remote_arrive_in_order():
+        if remote.wire.code == 0 and plan.remote_arrive_in_order():
             into = out.reshape(-1).view(np.uint8).reshape(plan.num_rows, wire_bytes)
         else:
-            buffer = self._service.pool.take(plan.num_remote * wire_bytes)
+            buffer = remote.pool.take(plan.num_remote * wire_bytes)
             into = received = buffer.reshape(plan.num_remote, wire_bytes)
-        requests = row_requests(
-            plan.remote_rows(), plan.remote_counts, into, self.wire, self._index_dtype
-        )
         label = f"rows of '{self.name}'"
-        return self._service.call(self._service_name, label, requests), received
+        return remote.ask(label, plan.remote_rows(), plan.remote_counts, into), received
 
     def _finish(
         self, plan: RowPlan, out: Rows, call: "Call | None", received: ByteArray | None
@@ -168,9 +158,10 @@ class DistFeatureStore:
         if call is not None:
             call.result()
         if received is not None:
-            assert self._service is not None
-            self.wire.place(out, plan.remote_positions, received, self._num_threads)
-            self._service.pool.give(received)
+            assert self._remote is not None
+            wire = self._remote.wire
+            wire.place(out, plan.remote_positions, received, self._num_threads)
+            self._remote.pool.give(received)
         self._count(plan, call)
 
     def _count(self, plan: RowPlan, call: "Call | None") -> None:
@@ -180,8 +171,9 @@ class DistFeatureStore:
             counts.fetches += 1
             counts.rows += plan.num_remote
             counts.rows_remote += plan.num_remote
-            counts.bytes_remote += plan.num_remote * self.wire.row_bytes(self.row_bytes)
-            if call is not None:
+            if call is not None and self._remote is not None:
+                wire_bytes = self._remote.wire.row_bytes(self.row_bytes)
+                counts.bytes_remote += plan.num_remote * wire_bytes
                 counts.requests += len(call.requests)
                 counts.wait_s += call.waited_s
 

@@ -1,21 +1,18 @@
-"""Rows in messages: how an owner sends them and how another rank asks for them."""
+"""Rows of a part for other ranks: how its owner answers when they ask."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from gnnflow.comm.buffers import BufferPool, ByteArray
-from gnnflow.comm.calls import Request
 from gnnflow.comm.messages import Message
 from gnnflow.features.wire import Wire
 
 # Rows travel in parts: the owner gathers one while the one before is on its way, and a part stays
 # in the processor's cache between gathering and sending.
-PART_BYTES = 1 << 19
-# More ids than this go in several requests to the same rank.
-_REQUEST_ROWS = 1 << 24
+PART_BYTES = 1 << 20
 
 
 def rows_per_part(row_bytes: int) -> int:
@@ -52,36 +49,3 @@ class RowAnswers:
             part = self._pool.take(len(wanted) * row_bytes)
             wire.gather(part.reshape(len(wanted), row_bytes), source, wanted, self._num_threads)
             yield part
-
-
-def row_requests(
-    rows: npt.NDArray[np.int64],
-    counts: npt.NDArray[np.int64],
-    into: ByteArray,
-    wire: Wire,
-    index_dtype: np.dtype[Any],
-) -> Sequence[Request]:
-    """Writes the questions for rows of other ranks.
-
-    Args:
-        rows: int64 `[num_rows]`: rows within the owners' parts, by owner.
-        counts: int64 `[num_parts]`: rows of each owner.
-        into: uint8 `[num_rows, row_bytes]`: where the rows go, by owner; `row_bytes` at least 1.
-        wire: how they travel.
-        index_dtype: int32 if every part has fewer than 2^31 vertices, else int64.
-    """
-    requests = []
-    step = rows_per_part(into.shape[1])
-    start = 0
-    for owner in np.flatnonzero(counts).tolist():
-        owner_end = start + int(counts[owner])
-        while start < owner_end:
-            end = min(start + _REQUEST_ROWS, owner_end)
-            parts = [
-                into[first : min(first + step, end)].reshape(-1)
-                for first in range(start, end, step)
-            ]
-            wanted = rows[start:end].astype(index_dtype)
-            requests.append(Request(owner, (wire.code,), (wanted,), parts))
-            start = end
-    return requests

@@ -12,7 +12,8 @@ from gnnflow.features.scorers import make_scorer
 from gnnflow.graph import DistGraph
 
 pytestmark = pytest.mark.mpi(1, 2, 4)
-transports = pytest.mark.parametrize("transport", ["shared", "alltoall"])
+transports = pytest.mark.parametrize("transport", ["shared", "alltoall", "rma"])
+messages = pytest.mark.parametrize("transport", ["alltoall", "rma"])
 Parts = Callable[..., Path]
 
 
@@ -52,7 +53,7 @@ def test_every_row_is_counted_once(
     assert counts.rows == graph.num_vertices
     assert counts.rows_inner == graph.partition.num_vertices
     others = graph.num_vertices - graph.partition.num_vertices
-    by_message = transport == "alltoall"
+    by_message = transport != "shared"
     assert counts.rows_remote == (others if by_message else 0)
     assert counts.rows_shared == (0 if by_message else others)
     assert counts.bytes_remote == counts.rows_remote * 7 * 4
@@ -60,7 +61,7 @@ def test_every_row_is_counted_once(
     assert counts.fetches == 1
 
 
-@pytest.mark.parametrize("transport", ["alltoall"])
+@messages
 def test_fetches_overlap_and_fill_the_array_given(
     ctx: Context, parts: Parts, num_ranks: int, transport: str
 ) -> None:
@@ -77,7 +78,7 @@ def test_fetches_overlap_and_fill_the_array_given(
         np.testing.assert_array_equal(out, expected[ids])
 
 
-@pytest.mark.parametrize("transport", ["alltoall"])
+@messages
 def test_rows_of_one_owner_arrive_in_place(
     ctx: Context, parts: Parts, num_ranks: int, transport: str
 ) -> None:
@@ -152,11 +153,11 @@ def test_a_cache_beside_the_store(
         num_asked += len(step.fetch_ids)
     assert store.counts().rows_remote - before.rows_remote == num_asked
     assert num_asked == cache.counts.volume_rows
-    if transport == "alltoall" and num_ranks > 1:
+    if transport != "shared" and num_ranks > 1:
         assert cache.counts.num_hits > 0
 
 
-@pytest.mark.parametrize("transport", ["alltoall"])
+@messages
 @pytest.mark.parametrize("wire_dtype", ["bfloat16", "int8"])
 def test_rows_travel_with_fewer_bits(
     ctx: Context, parts: Parts, num_ranks: int, transport: str, wire_dtype: str

@@ -1,0 +1,152 @@
+"""Rows of other ranks: how they are asked for, in messages or by reading their memory."""
+
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from gnnflow.comm.buffers import BufferPool, ByteArray
+from gnnflow.comm.calls import Call, Request
+from gnnflow.features.row_service import rows_per_part
+from gnnflow.features.wire import Wire
+
+if TYPE_CHECKING:
+    from gnnflow.comm.exchange import ExchangeService
+
+# More ids than this go in several requests to the same rank.
+_REQUEST_ROWS = 1 << 24
+
+
+class RemoteRows(Protocol):
+    """A way to the rows of one array on other ranks."""
+
+    @property
+    def wire(self) -> Wire:
+        """What rows look like on the way."""
+
+    @property
+    def pool(self) -> BufferPool:
+        """Memory for rows that arrive."""
+
+    def ask(
+        self,
+        label: str,
+        rows: npt.NDArray[np.int64],
+        counts: npt.NDArray[np.int64],
+        into: ByteArray,
+    ) -> Call:
+        """Asks for rows.
+
+        Args:
+            label: what is asked for, in words, for messages about time-outs.
+            rows: int64 `[num_rows]`: rows within the owners' parts, by owner.
+            counts: int64 `[num_parts]`: rows of each owner.
+            into: uint8 `[num_rows, row_bytes]`: where they go, in this order.
+
+        Returns:
+            The call under way.
+        """
+
+
+class MessageRows:
+    """Asks the owners, who answer with messages."""
+
+    def __init__(
+        self, service: "ExchangeService", name: str, wire: Wire, index_dtype: npt.DTypeLike
+    ) -> None:
+        """Takes what the rows are served as.
+
+        Args:
+            service: carries questions and answers.
+            name: what the owners serve the rows as.
+            wire: what rows look like on the way.
+            index_dtype: int32 if every part has fewer than 2^31 vertices, else int64.
+        """
+        self.wire = wire
+        self.pool = service.pool
+        self._service = service
+        self._name = name
+        self._index_dtype = np.dtype(index_dtype)
+
+    def ask(
+        self,
+        label: str,
+        rows: npt.NDArray[np.int64],
+        counts: npt.NDArray[np.int64],
+        into: ByteArray,
+    ) -> Call:
+        """Asks for rows; see `RemoteRows.ask`."""
+        requests = _requests(rows, counts, into, self.wire, self._index_dtype)
+        return self._service.call(self._name, label, requests)
+
+
+class WindowRows:
+    """Reads the owners' memory, one-sided."""
+
+    def __init__(
+        self, service: "ExchangeService", name: str, own_rows: npt.NDArray[Any], wire: Wire
+    ) -> None:
+        """Opens a window on this rank's rows; all ranks do so together.
+
+        Args:
+            service: makes the window and the transfers.
+            name: name of the window.
+            own_rows: `[num_rows, ...]`, contiguous; copied, as they look on the way.
+            wire: what rows look like on the way.
+        """
+        self.wire = wire
+        self.pool = service.pool
+        self._service = service
+        self._name = name
+        row_bytes = own_rows.dtype.itemsize * int(np.prod(own_rows.shape[1:], dtype=np.int64))
+        every_row = np.arange(len(own_rows))
+        service.open_window(
+            name,
+            len(own_rows),
+            wire.row_bytes(row_bytes),
+            lambda memory: wire.gather(memory, own_rows, every_row, num_threads=1),
+        )
+
+    def ask(
+        self,
+        label: str,
+        rows: npt.NDArray[np.int64],
+        counts: npt.NDArray[np.int64],
+        into: ByteArray,
+    ) -> Call:
+        """Reads rows; see `RemoteRows.ask`."""
+        requests = _requests(rows, counts, into, self.wire, np.dtype(np.int32))
+        return self._service.get(self._name, label, requests)
+
+
+def _requests(
+    rows: npt.NDArray[np.int64],
+    counts: npt.NDArray[np.int64],
+    into: ByteArray,
+    wire: Wire,
+    index_dtype: np.dtype[Any],
+) -> list[Request]:
+    """Writes the questions for rows of other ranks.
+
+    Args:
+        rows: int64 `[num_rows]`: rows within the owners' parts, by owner.
+        counts: int64 `[num_parts]`: rows of each owner.
+        into: uint8 `[num_rows, row_bytes]`: where the rows go, by owner; `row_bytes` at least 1.
+        wire: how they travel.
+        index_dtype: int32 if every part has fewer than 2^31 vertices, else int64.
+    """
+    requests = []
+    step = rows_per_part(into.shape[1])
+    start = 0
+    for owner in np.flatnonzero(counts).tolist():
+        owner_end = start + int(counts[owner])
+        while start < owner_end:
+            end = min(start + _REQUEST_ROWS, owner_end)
+            parts = [
+                into[first : min(first + step, end)].reshape(-1)
+                for first in range(start, end, step)
+            ]
+            wanted = rows[start:end].astype(index_dtype)
+            requests.append(Request(owner, (wire.code,), (wanted,), parts))
+            start = end
+    return requests
