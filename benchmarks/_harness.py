@@ -1,0 +1,169 @@
+"""What the benchmarks share: options, taking turns, and rows in a table and a file."""
+
+import argparse
+import json
+import statistics
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from time import perf_counter
+
+from rich.console import Console
+from rich.table import Table
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Options:
+    """What the command line asks for."""
+
+    quick: bool
+    """Whether to end within a minute on two cores."""
+    json: Path | None
+    """Where the rows go."""
+    threads: int
+    """Threads of either side."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Row:
+    """One comparison."""
+
+    name: str
+    ours: float
+    theirs: float
+    unit: str
+    """Ends in "/s" where more is better."""
+    against: str
+    facts: Mapping[str, float | str] = field(default_factory=dict)
+    """What else to know about this row; goes to the file and below the table."""
+
+    @property
+    def ratio(self) -> float:
+        """How many times better ours is."""
+        more_is_better = self.unit.endswith("/s")
+        return self.ours / self.theirs if more_is_better else self.theirs / self.ours
+
+    def to_json(self) -> dict[str, float | str]:
+        """Returns the row as it is written to the file."""
+        return {
+            "name": self.name,
+            "ours": self.ours,
+            "theirs": self.theirs,
+            "unit": self.unit,
+            "against": self.against,
+            "ratio": self.ratio,
+            **self.facts,
+        }
+
+
+class Report:
+    """Collects rows and what could not be compared; prints and writes them at the end."""
+
+    def __init__(self, title: str, options: Options) -> None:
+        """Begins a report.
+
+        Args:
+            title: Heads the table.
+            options: What the command line asked for.
+        """
+        self._title = title
+        self._options = options
+        self._rows: list[Row] = []
+        self._absent: dict[str, str] = {}
+        self._console = Console()
+
+    def add(self, row: Row) -> None:
+        """Adds a comparison."""
+        self._rows.append(row)
+
+    def absent(self, peer: str, reason: str) -> None:
+        """Says that a peer is not compared with, and why."""
+        self._absent[peer] = reason
+
+    def say(self, text: str) -> None:
+        """Prints a line between the tables."""
+        self._console.print(text, highlight=False)
+
+    def finish(self) -> None:
+        """Prints the table and writes the file."""
+        table = Table(title=self._title, title_justify="left")
+        for column in ("name", "ours", "theirs", "unit", "against", "ratio"):
+            table.add_column(column, justify="left" if column in ("name", "against") else "right")
+        for row in self._rows:
+            table.add_row(
+                row.name,
+                f"{row.ours:.4g}",
+                f"{row.theirs:.4g}",
+                row.unit,
+                row.against,
+                f"{row.ratio:.2f}",
+            )
+        self._console.print(table)
+        for row in self._rows:
+            for name, value in row.facts.items():
+                text = f"{value:,.4g}" if isinstance(value, float) else value
+                self.say(f"{row.name}, {row.against}: {name.replace('_', ' ')} {text}")
+        for peer, reason in self._absent.items():
+            self.say(f"Not compared with {peer}: {reason}")
+        if self._options.json is not None:
+            rows = [row.to_json() for row in self._rows]
+            self._options.json.write_text(json.dumps(rows, indent=2) + "\n")
+
+
+@contextmanager
+def benchmark(module: str, description: str, title: str) -> Iterator[tuple[Options, Report]]:
+    """Reads the command line and gives the options and a report, finished at the end.
+
+    Args:
+        module: Name after `python -m`.
+        description: Shown by `--help`.
+        title: Heads the table.
+    """
+    parser = argparse.ArgumentParser(
+        prog=f"python -m {module}",
+        description=description,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--quick", action="store_true", help="end within a minute on two cores")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the rows to this file")
+    parser.add_argument("--threads", type=int, default=2, help="threads of either side (2)")
+    given = parser.parse_args()
+    options = Options(quick=given.quick, json=given.json, threads=given.threads)
+    report = Report(f"{title}, {options.threads} threads", options)
+    yield options, report
+    report.finish()
+
+
+def take_turns(
+    sides: Mapping[str, Callable[[], float]], *, rounds: int, limit_s: float
+) -> dict[str, float]:
+    """Measures sides in turn, so that a load that comes and goes meets all of them.
+
+    The first round is not counted.
+
+    Args:
+        sides: By name, what measures a side once: a rate or a time.
+        rounds: Rounds that count.
+        limit_s: After this many seconds no further round begins, once one has counted.
+
+    Returns:
+        The median of each side.
+    """
+    measured: dict[str, list[float]] = {name: [] for name in sides}
+    begin = perf_counter()
+    for number in range(rounds + 1):
+        if number > 1 and perf_counter() - begin > limit_s:
+            break
+        for name, measure in sides.items():
+            value = measure()
+            if number > 0:
+                measured[name].append(value)
+    return {name: statistics.median(values) for name, values in measured.items()}
+
+
+def time_of(action: Callable[[], object]) -> float:
+    """Returns how many seconds an action takes."""
+    begin = perf_counter()
+    action()
+    return perf_counter() - begin

@@ -1,0 +1,150 @@
+"""Other samplers, each a side of `benchmarks.sampling`; DGL's runs in its own environment."""
+
+import importlib.util
+import json
+import subprocess
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from time import perf_counter
+from types import TracebackType
+from typing import NamedTuple, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from benchmarks.peers import peer_python
+
+_DGL_SCRIPT = Path(__file__).with_name("_dgl_sampler.py")
+
+
+class Measured(NamedTuple):
+    """What sampling some minibatches took and gave."""
+
+    seconds: float
+    num_edges: int
+    num_vertices: int
+
+
+Sampler = Callable[[int], tuple[int, int]]
+"""Samples the minibatch of this number; returns edges and vertices."""
+
+
+def measure(sample: Sampler, minibatches: range) -> Measured:
+    """Samples minibatches one after the other."""
+    num_edges = num_vertices = 0
+    begin = perf_counter()
+    for number in minibatches:
+        edges, vertices = sample(number)
+        num_edges += edges
+        num_vertices += vertices
+    return Measured(perf_counter() - begin, num_edges, num_vertices)
+
+
+class DglSampler:
+    """DGL's NeighborSampler in a process of DGL's environment, waiting while others run."""
+
+    def __init__(self, python: Path, graph: Path, threads: int) -> None:
+        """Starts DGL on a folder with `indptr.npy`, `indices.npy` and `seeds.npy`."""
+        self._process = subprocess.Popen(
+            [str(python), "-W", "ignore", str(_DGL_SCRIPT), str(graph), str(threads)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        self.version = str(self._answer()["version"])
+
+    def __enter__(self) -> Self:
+        """Ends DGL at the end of the block."""
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Ends DGL."""
+        self._process.communicate()
+
+    def measure(self, fanouts: Sequence[int], minibatches: range) -> Measured:
+        """Samples minibatches; fanouts as in PyG, seeds first."""
+        assert self._process.stdin is not None
+        request = {"fanouts": list(fanouts), "begin": minibatches.start, "end": minibatches.stop}
+        self._process.stdin.write(json.dumps(request) + "\n")
+        self._process.stdin.flush()
+        answer = self._answer()
+        return Measured(
+            float(answer["seconds"]), int(answer["num_edges"]), int(answer["num_vertices"])
+        )
+
+    def _answer(self) -> dict[str, float | str]:
+        assert self._process.stdout is not None
+        line = self._process.stdout.readline()
+        if not line:
+            raise RuntimeError(f"DGL ended with code {self._process.wait()}")
+        answer: dict[str, float | str] = json.loads(line)
+        return answer
+
+
+def dgl_python() -> Path | str:
+    """Returns the interpreter of DGL's environment, or why there is none."""
+    python = peer_python("dgl")
+    return python or "it is not installed; `python -m benchmarks.peers dgl` does that"
+
+
+def torch_sparse_sampler(
+    indptr: NDArray[np.int64],
+    indices: NDArray[np.int32],
+    seeds: Callable[[int], NDArray[np.int64]],
+    fanouts: Sequence[int],
+) -> Sampler | str:
+    """Returns PyG's sampler by torch-sparse, or why there is none."""
+    if importlib.util.find_spec("torch_sparse") is None:
+        return "torch-sparse has no build on the index and takes half an hour to compile"
+    import torch
+    import torch_sparse  # noqa: F401  registers the operator
+
+    colptr, row = torch.from_numpy(indptr), torch.from_numpy(indices.astype(np.int64))
+
+    def sample(number: int) -> tuple[int, int]:
+        vertices, edge_row, _, _ = torch.ops.torch_sparse.neighbor_sample(
+            colptr, row, torch.from_numpy(seeds(number)), list(fanouts), False, True
+        )
+        return len(edge_row), len(vertices)
+
+    return sample
+
+
+def numpy_sampler(
+    indptr: NDArray[np.int64],
+    indices: NDArray[np.int32],
+    seeds: Callable[[int], NDArray[np.int64]],
+    fanouts: Sequence[int],
+) -> Sampler:
+    """Returns a sampler in plain numpy: every neighbour gets a number, the lowest ones stay."""
+    number_of = np.full(len(indptr) - 1, -1, dtype=np.int64)
+
+    def sample(number: int) -> tuple[int, int]:
+        rng = np.random.default_rng(number)
+        frontier = seeds(number)
+        found = [frontier]
+        number_of[frontier] = np.arange(len(frontier))
+        num_vertices, num_edges = len(frontier), 0
+        for fanout in fanouts:
+            degree = indptr[frontier + 1] - indptr[frontier]
+            ends = np.cumsum(degree)
+            within = np.arange(ends[-1]) - np.repeat(ends - degree, degree)
+            owner = np.repeat(np.arange(len(frontier)), degree)
+            order = np.lexsort((rng.random(ends[-1]), owner))
+            kept = order[within < fanout]
+            neighbors = indices[np.repeat(indptr[frontier], degree)[kept] + within[kept]]
+            fresh, first = np.unique(neighbors[number_of[neighbors] < 0], return_index=True)
+            frontier = fresh[np.argsort(first)].astype(np.int64)
+            number_of[frontier] = num_vertices + np.arange(len(frontier))
+            num_edges += len(number_of[neighbors])
+            num_vertices += len(frontier)
+            found.append(frontier)
+        number_of[np.concatenate(found)] = -1
+        return num_edges, num_vertices
+
+    return sample

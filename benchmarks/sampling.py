@@ -1,0 +1,189 @@
+"""Sampled edges per second on one process, against DGL, torch-sparse and plain numpy.
+
+    python -m benchmarks.sampling [--quick] [--json FILE] [--threads 2]
+
+The graph has a million vertices and 20 million directed edges: communities, within which degrees
+follow a power law, made from a fixed seed. Fanouts are named as in PyG, seeds first; DGL lists the
+same ones from the other end (25,10 is its [10, 25]), and expands a vertex again in each hop where
+PyG and gnnflow expand it once. So edges and vertices per minibatch stand beside the rates.
+"""
+
+import tempfile
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from benchmarks._harness import Options, Report, Row, benchmark, take_turns
+from benchmarks._sampling_peers import (
+    DglSampler,
+    Measured,
+    Sampler,
+    dgl_python,
+    measure,
+    numpy_sampler,
+    torch_sparse_sampler,
+)
+from gnnflow import _kernels
+from gnnflow.sampling import LocalNeighborSampler
+
+NUM_VERTICES = 1_000_000
+NUM_EDGES = 20_000_000
+NUM_COMMUNITIES = 250
+BATCH_SIZE = 1024
+NUM_MINIBATCHES = 64
+FANOUTS = ([15, 10, 5], [25, 10])
+OURS = "gnnflow"
+
+
+@dataclass(frozen=True, slots=True)
+class Graph:
+    """In-neighbours of every vertex, and the seeds of every minibatch."""
+
+    indptr: NDArray[np.int64]
+    indices: NDArray[np.int32]
+    seeds: NDArray[np.int64]
+
+    def minibatch(self, number: int) -> NDArray[np.int64]:
+        """Returns the seeds of a minibatch."""
+        seeds: NDArray[np.int64] = self.seeds[number]
+        return seeds
+
+
+def make_graph(seed: int = 0) -> Graph:
+    """Makes the graph: both directions of edges, four of five of them within a community."""
+    rng = np.random.default_rng(seed)
+    size = NUM_VERTICES // NUM_COMMUNITIES
+    weight = np.arange(1, size + 1) ** -0.5
+    cumulative = np.cumsum(weight / weight.sum())
+
+    def members(num: int) -> NDArray[np.int64]:
+        return np.minimum(np.searchsorted(cumulative, rng.random(num)), size - 1)
+
+    half = NUM_EDGES // 2
+    community = rng.integers(0, NUM_COMMUNITIES, half)
+    others = rng.integers(0, NUM_COMMUNITIES, half)
+    one = community * size + members(half)
+    other = np.where(rng.random(half) < 0.8, community, others) * size + members(half)
+    shuffled = rng.permutation(NUM_VERTICES).astype(np.int32)
+    sources = shuffled[np.concatenate([one, other])]
+    destinations = shuffled[np.concatenate([other, one])]
+    indptr = np.zeros(NUM_VERTICES + 1, dtype=np.int64)
+    np.cumsum(np.bincount(destinations, minlength=NUM_VERTICES), out=indptr[1:])
+    indices = sources[np.argsort(destinations, kind="stable")]
+    seeds = rng.permutation(NUM_VERTICES)[: NUM_MINIBATCHES * BATCH_SIZE]
+    return Graph(indptr, indices, seeds.reshape(NUM_MINIBATCHES, BATCH_SIZE))
+
+
+def our_sampler(graph: Graph, fanouts: list[int], threads: int) -> Sampler:
+    """Returns gnnflow's sampler."""
+    topology = _kernels.Topology(np.array([0, NUM_VERTICES]))
+    topology.set_part(0, graph.indptr, graph.indices)
+    sampler = LocalNeighborSampler(topology, num_threads=threads)
+
+    def sample(number: int) -> tuple[int, int]:
+        subgraph = sampler.sample(graph.minibatch(number), fanouts, epoch=0, minibatch=number)
+        return subgraph.num_edges, subgraph.num_vertices
+
+    return sample
+
+
+class Side:
+    """Measures one sampler, round after round, on minibatches that all sides share."""
+
+    def __init__(self, measure: Callable[[range], Measured], per_round: int) -> None:
+        """Takes what measures a range of minibatches, and how many a round has."""
+        self._measure = measure
+        self._per_round = per_round
+        self._next = 0
+        self._edges = self._vertices = self._minibatches = 0
+
+    def __call__(self) -> float:
+        """Returns edges per second of one round."""
+        if self._next + self._per_round > NUM_MINIBATCHES:
+            self._next = 0
+        measured = self._measure(range(self._next, self._next + self._per_round))
+        self._next += self._per_round
+        self._minibatches += self._per_round
+        self._edges += measured.num_edges
+        self._vertices += measured.num_vertices
+        return measured.num_edges / measured.seconds
+
+    @property
+    def edges(self) -> float:
+        """Edges per minibatch."""
+        return self._edges / self._minibatches
+
+    @property
+    def vertices(self) -> float:
+        """Vertices per minibatch."""
+        return self._vertices / self._minibatches
+
+
+def compare(
+    graph: Graph, fanouts: list[int], dgl: DglSampler | None, options: Options, report: Report
+) -> None:
+    """Adds the rows of one choice of fanouts."""
+    per_round = 4 if options.quick else 8
+    sides: dict[str, Side] = {}
+
+    def add(name: str, sampler: Sampler, per_round: int) -> None:
+        sides[name] = Side(lambda minibatches: measure(sampler, minibatches), per_round)
+
+    add(OURS, our_sampler(graph, fanouts, options.threads), per_round)
+    if dgl is not None:
+        name = f"DGL {dgl.version}"
+        sides[name] = Side(lambda minibatches: dgl.measure(fanouts, minibatches), per_round)
+    add("numpy", numpy_sampler(graph.indptr, graph.indices, graph.minibatch, fanouts), 1)
+    sparse = torch_sparse_sampler(graph.indptr, graph.indices, graph.minibatch, fanouts)
+    if isinstance(sparse, str):
+        report.absent("torch-sparse", sparse)
+    else:
+        add("torch-sparse neighbor_sample", sparse, per_round)
+    rates = take_turns(sides, rounds=4 if options.quick else 12, limit_s=8 if options.quick else 60)
+    ours = sides.pop(OURS)
+    for name, side in sides.items():
+        report.add(
+            Row(
+                name=f"sampling/{','.join(map(str, fanouts))}",
+                ours=rates[OURS] / 1e6,
+                theirs=rates[name] / 1e6,
+                unit="M edges/s",
+                against=name,
+                facts={
+                    "our_edges_per_minibatch": ours.edges,
+                    "their_edges_per_minibatch": side.edges,
+                    "our_vertices_per_minibatch": ours.vertices,
+                    "their_vertices_per_minibatch": side.vertices,
+                    "our_minibatches_per_s": rates[OURS] / ours.edges,
+                    "their_minibatches_per_s": rates[name] / side.edges,
+                },
+            )
+        )
+
+
+def main() -> None:
+    """Runs the benchmark."""
+    title = "Sampling: 1 M vertices, 20 M edges, 1024 seeds"
+    with benchmark("benchmarks.sampling", __doc__ or "", title) as (options, report):
+        graph = make_graph()
+        with ExitStack() as stack:
+            dgl = None
+            python = dgl_python()
+            if isinstance(python, str):
+                report.absent("DGL", python)
+            else:
+                folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+                for name in ("indptr", "indices", "seeds"):
+                    np.save(folder / f"{name}.npy", getattr(graph, name))
+                dgl = stack.enter_context(DglSampler(python, folder, options.threads))
+            report.absent("GraphBolt", "it needs torch 2.2.1 and 4.5 GB of CUDA packages beside it")
+            for fanouts in FANOUTS:
+                compare(graph, fanouts, dgl, options, report)
+
+
+if __name__ == "__main__":
+    main()
