@@ -244,6 +244,9 @@ class RuntimeConfig:
     """How rows move: shared memory inside a machine and messages between (auto), or one of them for
     all. alltoall treats every rank as a machine of its own."""
 
+    wire_dtype: Literal["stored", "bfloat16", "int8"] = "stored"
+    """How float32 rows travel between ranks: as stored, or in half or a quarter of the bytes."""
+
     comm_timeout: float = 300.0
     """Seconds after which a missing answer ends the job with the rank that owes it."""
 

@@ -5,6 +5,7 @@ from gnnflow.loader.minibatch_maker import (
     MinibatchMaker,
     MinibatchOptions,
     SampledMinibatch,
+    as_tensor,
 )
 from gnnflow.loader.neighbor_loader import DistNeighborLoader
 from gnnflow.loader.seed_schedule import SeedBatch, SeedSchedule
@@ -17,4 +18,5 @@ __all__ = [
     "SampledMinibatch",
     "SeedBatch",
     "SeedSchedule",
+    "as_tensor",
 ]

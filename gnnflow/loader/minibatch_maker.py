@@ -4,7 +4,9 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch_geometric.data import Data
 
@@ -97,6 +99,7 @@ class MinibatchMaker:
         )
         self._stores = [graph.store(name) for name in options.arrays]
         self._seed_stores = [graph.store(name) for name in options.seed_arrays]
+        self._dtypes = {name: spec.dtype for name, spec in graph.manifest.arrays.items()}
 
     def sample(self, batches: Sequence[SeedBatch]) -> list[SampledMinibatch]:
         """Samples the neighbourhoods of several minibatches, with one exchange per hop for all."""
@@ -122,9 +125,9 @@ class MinibatchMaker:
         fetches = [(store, store.fetch_async(ids)) for store, ids in wanted]
         rows: dict[str, Tensor] = {}
         for store, fetch in fetches:
-            rows[store.name] = torch.from_numpy(fetch.result())
+            rows[store.name] = as_tensor(fetch.result(), self._dtypes.get(store.name))
             cost.rows_fetched += fetch.plan.num_remote
-            cost.bytes_fetched += fetch.plan.num_remote * store.wire.row_bytes(store.row_bytes)
+            cost.bytes_fetched += fetch.plan.num_remote * store.wire_row_bytes
         cost.fetch_s = time.perf_counter() - start_s
         batch = Data(
             edge_index=torch.from_numpy(subgraph.edge_index()),
@@ -148,3 +151,14 @@ class MinibatchMaker:
         """Makes one minibatch."""
         [sampled] = self.sample([seeds])
         return self.complete(sampled)
+
+
+def as_tensor(rows: NDArray[np.generic], dtype: str | None = None) -> Tensor:
+    """Rows of a store as a tensor over the same memory.
+
+    Args:
+        rows: the rows as the store gives them.
+        dtype: what the manifest calls their type; NumPy keeps bfloat16 in 16-bit integers.
+    """
+    tensor = torch.from_numpy(rows)
+    return tensor.view(torch.bfloat16) if dtype == "bfloat16" else tensor

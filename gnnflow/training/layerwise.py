@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from gnnflow.features import DistFeatureStore
 from gnnflow.graph import DistGraph
+from gnnflow.loader import as_tensor
 from gnnflow.models import LayerAdjacency, LayeredModel
 from gnnflow.sampling import LocalNeighborSampler, SampledSubgraph
 from gnnflow.training.in_degree import IN_DEGREE, ensure_in_degree
@@ -55,8 +56,8 @@ class _Chunk:
 
     local_ids: _Ids
     subgraph: SampledSubgraph
-    rows: Callable[[], NDArray[np.generic]]
-    in_degree: Callable[[], NDArray[np.generic]] | None
+    rows: Callable[[], Tensor]
+    in_degree: Callable[[], Tensor] | None
 
 
 class LayerwiseInference:
@@ -157,12 +158,18 @@ class LayerwiseInference:
         subgraph = self._sampler.sample(seeds, [-1], epoch=0, minibatch=0)
         in_degree = None
         if _uses_in_degree(self._model):
-            in_degree = self._graph.store(IN_DEGREE).fetch_async(subgraph.vertices).result
-        rows = store.fetch_async(subgraph.vertices).result
-        return _Chunk(local_ids, subgraph, rows, in_degree)
+            in_degree = self._ask(self._graph.store(IN_DEGREE), subgraph.vertices)
+        return _Chunk(local_ids, subgraph, self._ask(store, subgraph.vertices), in_degree)
+
+    def _ask(self, store: DistFeatureStore, global_ids: _Ids) -> Callable[[], Tensor]:
+        """Begins to fetch rows; the result waits for them."""
+        fetch = store.fetch_async(global_ids)
+        spec = self._graph.manifest.arrays.get(store.name)
+        dtype = None if spec is None else spec.dtype
+        return lambda: as_tensor(fetch.result(), dtype)
 
     def _compute(self, index: int, chunk: _Chunk) -> Tensor:
-        x = torch.from_numpy(chunk.rows()).to(self._device, torch.float32)
+        x = chunk.rows().to(self._device, torch.float32)
         pair = (x, x[: len(chunk.local_ids)])
         with torch.no_grad():
             if not isinstance(self._model, LayeredModel):
@@ -170,7 +177,7 @@ class LayerwiseInference:
                 return self._model.layer(index, pair, edge_index)
             degree = None
             if chunk.in_degree is not None:
-                degree = torch.from_numpy(chunk.in_degree()).to(self._device)
+                degree = chunk.in_degree().to(self._device)
             adjacency = LayerAdjacency(
                 torch.from_numpy(chunk.subgraph.indptr),
                 torch.from_numpy(chunk.subgraph.src),

@@ -37,7 +37,9 @@ def train(config: TrainConfig, ctx: Context) -> RunSummary:
     """
     torch.set_num_threads(ctx.threads)
     device = choose_device(config.runtime.device, ctx)
-    graph = DistGraph.open(config.parts, ctx, verify=config.runtime.verify)
+    graph = DistGraph.open(
+        config.parts, ctx, verify=config.runtime.verify, wire_dtype=config.runtime.wire_dtype
+    )
     start_s = time.perf_counter()
     task = task_of(graph.manifest)
     torch.manual_seed(config.runtime.seed)
