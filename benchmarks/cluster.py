@@ -14,11 +14,12 @@ import os
 import statistics
 import sys
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
+from benchmarks._harness import Options, Report, Row
 from benchmarks.cluster_runs import (
     DISTDGL,
     NO_CACHE,
@@ -44,8 +45,8 @@ _QUICK = Workload(graph="sbm:vertices=60000,edges=435000,classes=64,features=128
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Options:
-    """What the command line asks for."""
+class Plan:
+    """What to run."""
 
     rates: tuple[str, ...]
     hosts: int
@@ -70,44 +71,44 @@ class Options:
         return max(1, (self.cpus_per_host or 1) // self.ranks_per_host)
 
 
-def run_all(options: Options, work: Path, tell: Callable[[Run], None]) -> list[Run]:
+def run_all(plan: Plan, work: Path, report: Report) -> list[Run]:
     """Runs all contenders on links of every rate.
 
     Args:
-        options: What to run.
+        plan: What to run.
         work: Folder for parts in either format.
-        tell: Called after each run.
+        report: Told of each run, and of contenders that cannot run.
     """
-    parts, converted = options.parts or work / "parts", work / "distdgl"
-    if options.parts is None:
-        make_parts(options.workload, options.num_ranks, options.hosts, parts)
+    parts, converted = plan.parts or work / "parts", work / "distdgl"
+    if plan.parts is None:
+        make_parts(plan.workload, plan.num_ranks, plan.hosts, parts)
     python = peer_python("dgl")
     if python is None:
-        _say("without DistDGL, which `python -m benchmarks.peers dgl` installs")
+        report.absent("DistDGL", "`python -m benchmarks.peers dgl` installs it")
     runs = []
-    for rate in options.rates:
-        with _hosts(options, rate) as hosts:
+    for rate in plan.rates:
+        with _hosts(plan, rate, report) as hosts:
             if python is not None and hosts is not None and not converted.exists():
-                convert(python, parts, converted, options.hosts)
-            for run in _run_in_turn(options, hosts, python, parts, converted):
+                convert(python, parts, converted, plan.hosts)
+            for run in _run_in_turn(plan, hosts, python, parts, converted):
                 runs.append(run)
-                tell(run)
+                report.say(_describe(run))
         if hosts is None:
             break  # loopback has no other rate
     return runs
 
 
 def _run_in_turn(
-    options: Options,
+    plan: Plan,
     hosts: EmulatedHosts | None,
     python: Path | None,
     parts: Path,
     converted: Path,
 ) -> Iterator[Run]:
     """Takes turns, so that a load that comes and goes meets all contenders."""
-    workload, num_ranks, threads = options.workload, options.num_ranks, options.threads
+    workload, num_ranks, threads = plan.workload, plan.num_ranks, plan.threads
     settings = known_settings()
-    for _ in range(options.repeats):
+    for _ in range(plan.repeats):
         if python is not None and hosts is not None:
             yield run_peer(hosts, python, parts, converted, workload, num_ranks, threads)
         for setting in settings:
@@ -115,76 +116,88 @@ def _run_in_turn(
 
 
 @contextmanager
-def _hosts(options: Options, rate: str) -> Iterator[EmulatedHosts | None]:
+def _hosts(plan: Plan, rate: str, report: Report) -> Iterator[EmulatedHosts | None]:
     with ExitStack() as stack:
         hosts = None
         try:
             hosts = stack.enter_context(
-                emulated_hosts(options.hosts, rate=rate, cpus_per_host=options.cpus_per_host)
+                emulated_hosts(plan.hosts, rate=rate, cpus_per_host=plan.cpus_per_host)
             )
         except EmulationUnavailableError as reason:
-            _say(f"over loopback, without limits and without DistDGL: {reason}")
+            report.absent("DistDGL and at limited rates", f"over loopback only: {reason}")
         yield hosts
 
 
-def rows(runs: Sequence[Run]) -> list[dict[str, str | float]]:
+def rows(runs: Sequence[Run]) -> list[Row]:
     """Returns the benchmark's rows: gnnflow's best setting against the others, rate by rate."""
-    times: dict[str, dict[str, list[float]]] = {}
+    by_rate: dict[str, dict[str, list[Run]]] = {}
     for run in runs:
-        times.setdefault(run.rate, {}).setdefault(run.contender, []).append(
-            run.typical_epoch_time_s
-        )
-    found: list[dict[str, str | float]] = []
-    for rate, contenders in times.items():
-        medians = {name: statistics.median(values) for name, values in contenders.items()}
-        best = min((name for name in medians if name != DISTDGL), key=medians.__getitem__)
+        by_rate.setdefault(run.rate, {}).setdefault(run.contender, []).append(run)
+    found = []
+    for rate, contenders in by_rate.items():
+        times = {
+            name: statistics.median(run.typical_epoch_time_s for run in of_one)
+            for name, of_one in contenders.items()
+        }
+        best = min((name for name in times if name != DISTDGL), key=times.__getitem__)
         for name, against in _AGAINST.items():
-            if name in medians and name != best:
-                found.append(
-                    {
-                        "name": f"cluster/{rate}/{name}",
-                        "ours": medians[best],
-                        "theirs": medians[name],
-                        "unit": "s/epoch",
-                        "against": against,
-                        "ratio": medians[name] / medians[best],
-                    }
+            if name not in times or name == best:
+                continue
+            facts: dict[str, float | str] = {"our_setting": best}
+            for side, contender in (("our", best), ("their", name)):
+                facts |= {
+                    f"{side}_test_accuracy": _median(contenders[contender], "test_accuracy"),
+                    f"{side}_slowest_run_s": max(
+                        run.typical_epoch_time_s for run in contenders[contender]
+                    ),
+                    f"{side}_bytes_sent_in_all_epochs": _median(
+                        contenders[contender], "sent_bytes"
+                    ),
+                }
+            found.append(
+                Row(
+                    name=f"cluster/{rate}/{name}",
+                    ours=times[best],
+                    theirs=times[name],
+                    unit="s/epoch",
+                    against=against,
+                    facts=facts,
                 )
+            )
     return found
 
 
+def _median(runs: Sequence[Run], figure: str) -> float:
+    return float(statistics.median(getattr(run, figure) for run in runs))
+
+
 def _describe(run: Run) -> str:
-    sent = sum(traffic.sent_bytes for traffic in run.traffic.values()) / 1e6
     return (
         f"{run.rate:>10} {run.contender:<10} {run.typical_epoch_time_s:7.2f} s/epoch "
-        f"{sent:8.0f} MB sent in {len(run.epoch_time_s)} epochs, "
+        f"{run.sent_bytes / 1e6:8.0f} MB sent in {len(run.epoch_time_s)} epochs, "
         f"test accuracy {run.test_accuracy:.4f}"
     )
 
 
-def _say(text: str) -> None:
-    print(f"benchmarks.cluster: {text}", file=sys.stderr, flush=True)
-
-
-def _parse() -> tuple[Options, Path | None, Path | None]:
+def _parse() -> tuple[Plan, Options, Path | None]:
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks.cluster",
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--quick", action="store_true", help="a small graph and one rate: a minute")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="where the rows go")
-    parser.add_argument("--runs", type=Path, metavar="FILE", help="where all runs go, as JSON")
-    parser.add_argument("--rates", help="rates of the links, as 200mbit,1gbit (the default)")
-    parser.add_argument("--hosts", type=int, default=2)
-    parser.add_argument("--ranks-per-host", type=int, default=1)
-    parser.add_argument("--repeats", type=int, help="runs of each contender; 3 unless --quick")
-    parser.add_argument("--epochs", type=int, help="epochs of a run, the first one not counted")
+    parser.add_argument("--quick", action="store_true", help="end within a minute on two cores")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the rows to this file")
+    parser.add_argument("--runs", type=Path, metavar="FILE", help="write all runs to this file")
+    parser.add_argument("--rates", help="rates of the links (200mbit,1gbit; 1gbit with --quick)")
+    parser.add_argument("--hosts", type=int, default=2, help="emulated hosts (2)")
+    parser.add_argument("--ranks-per-host", type=int, default=1, help="ranks of each (1)")
+    parser.add_argument("--repeats", type=int, help="runs of each contender (3; 1 with --quick)")
+    parser.add_argument("--epochs", type=int, help="epochs of a run, the first one not counted (4)")
     parser.add_argument("--parts", type=Path, help="partition folder to use instead of a new one")
     given = parser.parse_args()
     workload = _QUICK if given.quick else Workload()
     rates = given.rates or ("1gbit" if given.quick else "200mbit,1gbit")
-    options = Options(
+    plan = Plan(
         rates=tuple(rates.split(",")),
         hosts=given.hosts,
         ranks_per_host=given.ranks_per_host,
@@ -192,30 +205,24 @@ def _parse() -> tuple[Options, Path | None, Path | None]:
         workload=replace(workload, epochs=given.epochs or workload.epochs),
         parts=given.parts,
     )
-    return options, given.json, given.runs
+    return plan, Options(quick=given.quick, json=given.json, threads=plan.threads), given.runs
 
 
 def main() -> None:
-    """Runs the benchmark and prints its rows."""
+    """Runs the benchmark."""
+    plan, options, runs_file = _parse()
+    title = f"GraphSAGE on {plan.hosts} emulated hosts, {plan.num_ranks} ranks"
+    report = Report(title, options)
     try:
-        _run(*_parse())
+        with tempfile.TemporaryDirectory() as work:
+            runs = run_all(plan, Path(work), report)
     except GnnflowError as error:
         sys.exit(f"benchmarks.cluster: {error}")
-
-
-def _run(options: Options, json_file: Path | None, runs_file: Path | None) -> None:
-    with tempfile.TemporaryDirectory() as work:
-        runs = run_all(options, Path(work), lambda run: print(_describe(run), flush=True))
-    found = rows(runs)
-    for row in found:
-        print(
-            f"{row['name']:<28} ours {row['ours']:.2f} theirs {row['theirs']:.2f} {row['unit']} "
-            f"ratio {row['ratio']:.2f} against {row['against']}"
-        )
-    if json_file is not None:
-        json_file.write_text(json.dumps(found, indent=2))
+    for row in rows(runs):
+        report.add(row)
+    report.finish()
     if runs_file is not None:
-        runs_file.write_text(json.dumps([asdict(run) for run in runs], indent=2))
+        runs_file.write_text(json.dumps([asdict(run) for run in runs], indent=2) + "\n")
 
 
 if __name__ == "__main__":

@@ -76,6 +76,11 @@ class Run:
         """Median over the epochs, without the first one, which pays for first touches."""
         return statistics.median(self.epoch_time_s[1:] or self.epoch_time_s)
 
+    @property
+    def sent_bytes(self) -> int:
+        """Bytes that all hosts sent in the whole run, start and evaluation included."""
+        return sum(traffic.sent_bytes for traffic in self.traffic.values())
+
 
 def known_settings() -> tuple[Setting, ...]:
     """Returns the settings whose options this gnnflow-train has."""

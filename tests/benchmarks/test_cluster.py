@@ -32,25 +32,26 @@ def test_rows_set_the_best_setting_against_the_others():
         run("lookahead", 9, 2, rate="200mbit"),
     ]
     found = rows(runs)
-    assert [row["name"] for row in found] == [
+    assert [row.name for row in found] == [
         "cluster/1gbit/distdgl",
         "cluster/1gbit/none",
         "cluster/1gbit/static",
         "cluster/200mbit/none",
     ]
-    assert [(row["ours"], row["theirs"]) for row in found] == [
+    assert [(row.ours, row.theirs) for row in found] == [
         (1.1, 6),
         (1.1, 3),
         (1.1, 2.5),
         (2, 5),
     ]
-    assert [row["ratio"] for row in found] == [
+    assert [row.ratio for row in found] == [
         pytest.approx(ratio) for ratio in (6 / 1.1, 3 / 1.1, 2.5 / 1.1, 2.5)
     ]
-    assert {row["unit"] for row in found} == {"s/epoch"}
+    assert {row.facts["our_setting"] for row in found} == {"lookahead"}
+    assert {row.unit for row in found} == {"s/epoch"}
 
 
 def test_a_setting_is_not_set_against_itself():
-    assert [row["name"] for row in rows([run("distdgl", 9, 6), run("none", 9, 3)])] == [
+    assert [row.name for row in rows([run("distdgl", 9, 6), run("none", 9, 3)])] == [
         "cluster/1gbit/distdgl"
     ]
