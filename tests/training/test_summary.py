@@ -1,0 +1,140 @@
+"""Summaries, progress, tasks: what a run shows and how it is counted."""
+
+import io
+import json
+
+import numpy as np
+import pytest
+import torch
+from rich.console import Console
+
+from gnnflow.training.progress import TrainingProgress
+from gnnflow.training.step_metrics import EpochMetrics, StepMetrics
+from gnnflow.training.summary import RunSummary, human_bytes
+from gnnflow.training.tasks import MultiLabelTask, SingleLabelTask, score
+
+
+def epoch_metrics(epoch=0, **values):
+    common = {
+        "loss": 1.5,
+        "epoch_time_s": 2.0,
+        "sample_s": 0.1,
+        "fetch_s": 0.2,
+        "wait_s": 0.3,
+        "compute_s": 0.4,
+        "all_reduce_s": 0.5,
+        "hit_rate": 0.25,
+        "volume_rows": 75,
+        "volume_bytes": 7500,
+        "rows_without_cache": 100,
+        "peak_memory_bytes": 10**9,
+    }
+    return EpochMetrics(epoch=epoch, **(common | values))
+
+
+def run_summary(epochs, scores=None):
+    scores = [{}] * len(epochs) if scores is None else scores
+    return RunSummary(
+        graph="cora",
+        model="sage",
+        num_ranks=4,
+        score_name="accuracy",
+        scores=scores[-1],
+        epochs=epochs,
+        epoch_scores=scores,
+        total_time_s=9.0,
+        config={"lr": 0.1},
+    )
+
+
+def test_totals():
+    summary = run_summary(
+        [
+            epoch_metrics(0, hit_rate=0.0, epoch_time_s=9.0, volume_rows=100, volume_bytes=10000),
+            epoch_metrics(1, rows_without_cache=300, volume_rows=225, peak_memory_bytes=3),
+            epoch_metrics(2, hit_rate=None, rows_without_cache=0, volume_rows=0, volume_bytes=0),
+        ]
+    ).as_json()
+    assert summary["epoch_time_s"] == 2.0
+    assert summary["hit_rate"] == pytest.approx(75 / 400)
+    assert summary["volume_rows"] == 325 and summary["volume_bytes"] == 17500
+    assert summary["rows_without_cache"] == 400
+    assert summary["peak_memory_bytes"] == 10**9
+    assert [epoch["hit_rate"] for epoch in summary["epochs"]] == [0.0, 0.25, None]
+    assert summary["test_accuracy"] is None
+
+
+def test_no_remote_rows_is_no_hit_rate():
+    summary = run_summary([epoch_metrics(hit_rate=None, rows_without_cache=0)])
+    assert summary.hit_rate is None
+    assert json.loads(json.dumps(summary.as_json()))["hit_rate"] is None
+
+
+def test_table_and_file(tmp_path):
+    scores = [{"train": 0.9, "val": None, "test": 0.81234}]
+    summary = run_summary([epoch_metrics()], scores)
+    summary.write(tmp_path / "summary.json")
+    assert [path.name for path in tmp_path.iterdir()] == ["summary.json"]
+    read = json.loads((tmp_path / "summary.json").read_text())
+    assert (read["train_accuracy"], read["val_accuracy"]) == (0.9, None)
+    console = Console(file=io.StringIO(), width=80)
+    console.print(summary.table())
+    text = console.file.getvalue()
+    for words in ("sage on cora, 4 ranks", "0.8123", "0.250", "7.5 kB", "1.0 GB"):
+        assert words in text
+
+
+@pytest.mark.parametrize(
+    ("number", "text"),
+    [(0, "0 B"), (999, "999 B"), (1500, "1.5 kB"), (61_200_000, "61.2 MB"), (3e15, "3000.0 TB")],
+)
+def test_human_bytes(number, text):
+    assert human_bytes(number) == text
+
+
+def show(console):
+    step = StepMetrics(
+        **{name: 0.5 for name in StepMetrics.__dataclass_fields__} | {"step": 0, "num_seeds": 3}
+    )
+    with TrainingProgress(console, num_epochs=10, num_steps=2) as progress:
+        for epoch in range(2):
+            progress.start_epoch(epoch)
+            progress.show_step(step)
+            progress.show_step(step)
+            progress.show_epoch(epoch_metrics(epoch), {"val": 0.5, "test": None})
+    return console.file.getvalue()
+
+
+def test_a_pipe_gets_a_line_per_epoch():
+    text = show(Console(file=io.StringIO(), width=20))
+    line = "loss 1.5000  val 0.5000  2.00 s  hit rate 0.250  75 rows fetched  7.5 kB"
+    assert text.splitlines() == [f"epoch  1/10  {line}", f"epoch  2/10  {line}"]
+
+
+def test_a_terminal_gets_a_bar_too():
+    text = show(Console(file=io.StringIO(), width=120, force_terminal=True))
+    assert "epoch 2/10" in text and "epoch  2/10" in text
+    assert "2/2" in text and "loss 0.500" in text
+
+
+def test_accuracy():
+    task = SingleLabelTask(3)
+    logits = torch.eye(3)[[0, 1, 2, 2]]
+    labels = torch.tensor([0, 1, 1, 2], dtype=torch.int32)
+    assert task.count(logits, labels).tolist() == [3, 4]
+    assert task.count(logits[:0], labels[:0]).tolist() == [0, 0]
+    assert score(np.array([3, 4])) == 0.75 and score(np.array([0, 0])) is None
+    expected = torch.nn.functional.cross_entropy(logits, labels.long())
+    assert torch.equal(task.loss(logits, labels), expected)
+
+
+def test_micro_f1():
+    task = MultiLabelTask(5)
+    draw = torch.Generator().manual_seed(0)
+    logits = torch.randn(40, 5, generator=draw)
+    labels = torch.randint(0, 2, (40, 5), generator=draw).to(torch.uint8)
+    counts = task.count(logits[:15], labels[:15]) + task.count(logits[15:], labels[15:])
+    right = float(((logits > 0) & (labels > 0)).sum())
+    precision, recall = right / float((logits > 0).sum()), right / float(labels.sum())
+    assert score(counts) == pytest.approx(2 * precision * recall / (precision + recall))
+    assert task.loss(logits, labels).dtype == torch.float32
