@@ -4,6 +4,8 @@
 #   make test      everything that checks: lint, types, imports, unit and MPI tests
 #   make install   the set-up alone
 #   make check     lint, types and import order
+#   make format    what make check would complain about, mended
+#   make sanitize  the kernels' tests under AddressSanitizer, UndefinedBehaviorSanitizer, ThreadSanitizer
 #   make clean     removes what the build made, .venv too
 #
 # MPI=system uses the machine's own MPI (a module, a system package) in place of the one from PyPI.
@@ -61,6 +63,9 @@ format: $(STAMP)
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 	$(BIN)/clang-format -i kernels/*.cpp kernels/*.h
+
+sanitize: $(STAMP)
+	$(BIN)/python tests/kernels/sanitize.py address undefined thread
 
 clean:
 	rm -rf $(VENV) build demo .coverage* .hypothesis .mypy_cache .pytest_cache .ruff_cache
