@@ -38,7 +38,7 @@ FEATURE_NAMES: tuple[str, ...] = (
     "last_volume_change",
 )
 
-GAIN_HORIZON = 8
+GAIN_HORIZON = 16
 """Minibatches over which `expected_gain` looks ahead."""
 
 _CAP = 10.0

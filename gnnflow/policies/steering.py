@@ -53,7 +53,7 @@ class Steering:
         rank: int = 0,
         decide_every: int = 1,
         window: int = 8,
-        horizon: int = 8,
+        horizon: int = 16,
         history: int = 4,
         max_tracked: int = 1,
         log: DecisionLog | None = None,

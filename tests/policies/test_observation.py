@@ -111,7 +111,7 @@ def test_rates_come_from_the_latest_window():
     assert values["stall_share"] == pytest.approx(0.25)
     # 200 rows cost 200 and save 200 * (0.5 - 0.05) in each of 8 minibatches.
     assert expected_saving(observation, 8) == pytest.approx(520)
-    assert values["expected_gain"] == pytest.approx(520 / 8000)
+    assert values["expected_gain"] == pytest.approx((200 * 0.45 * 16 - 200) / 16_000)
 
 
 def test_a_window_without_remote_rows_has_hit_rate_one():

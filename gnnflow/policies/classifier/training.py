@@ -30,6 +30,15 @@ class SituationTable:
     groups: tuple[str, ...]
     """Graph and configuration of each situation."""
 
+    def select(self, chosen: NDArray[np.bool_]) -> "SituationTable":
+        """The situations marked in a mask, bool `[num_situations]`."""
+        return SituationTable(
+            features=self.features[chosen],
+            labels=self.labels[chosen],
+            weights=self.weights[chosen],
+            groups=tuple(np.array(self.groups)[chosen].tolist()),
+        )
+
 
 def tabulate(situations: Sequence[Situation]) -> SituationTable:
     """Turns situations into arrays.

