@@ -133,6 +133,9 @@ def sample_neighbors(
     Returns counts `[num_ids]`, neighbours and edge ids `[counts.sum()]` in the order of `ids`.
     """
 
+def edge_index(indptr: _Ids, src: _Ids, num_threads: int = 1) -> _Ids:
+    """Returns the edges of a CSR by destination as PyG takes them: `[2, num_edges]`."""
+
 def transpose_csr(
     indptr: _Ids, src: _Ids, num_sources: int, num_threads: int = 1
 ) -> tuple[_Ids, _Ids, _Ids]:
@@ -307,11 +310,11 @@ def copy_rows(
 
 def plan_rows(
     ids: _Ids, offsets: _Ids, source_of_part: NDArray[np.uint8]
-) -> tuple[NDArray[np.uint8], _Ids, _Ids, _Ids]:
+) -> tuple[NDArray[np.uint8], _Ids, _Ids, _Ids, _Ids]:
     """Tells where the row of each global id comes from.
 
     Source 255 stands for parts whose rows are elsewhere. Returns the source and the row within the
-    owner's part for each id, then the positions of the rows that are elsewhere, by owner and in
+    owner's part for each id, then positions and rows of those that are elsewhere, by owner and in
     the order of the ids, and how many each part owns of those.
     """
 

@@ -1,11 +1,8 @@
-// Sparse times dense with accumulators in registers, and a stable parallel transpose.
+// Sparse times dense with accumulators in registers; see aggregate.h.
 #include "aggregate.h"
 
 #include <algorithm>
 #include <cstring>
-#include <stdexcept>
-#include <string>
-#include <vector>
 
 #include "thread_pool.h"
 
@@ -16,37 +13,6 @@ constexpr int64_t kLine = 64;
 constexpr int64_t kChunkValues = 1 << 16;
 constexpr int64_t kEdgesAhead = 12;
 constexpr int64_t kMaxLinesAhead = 16;
-constexpr int64_t kTransposeChunkEdges = 1 << 14;
-
-void check_index(int64_t index, int64_t limit, const char* name) {
-  if (static_cast<uint64_t>(index) >= static_cast<uint64_t>(limit)) {
-    throw std::invalid_argument(std::string(name) + " must be in [0, " + std::to_string(limit) +
-                                "), got " + std::to_string(index));
-  }
-}
-
-// The rows [begin, end) of chunk i when the work, entries and rows together, is cut evenly.
-struct WorkSplit {
-  const Csr& csr;
-  int64_t num_chunks;
-
-  int64_t begin(int64_t chunk) const {
-    const int64_t work = chunk_range(csr.num_edges + csr.num_rows, num_chunks, chunk).begin;
-    int64_t low = 0, high = csr.num_rows;
-    while (low < high) {
-      const int64_t middle = low + (high - low) / 2;
-      if (csr.indptr[middle] + middle < work) {
-        low = middle + 1;
-      } else {
-        high = middle;
-      }
-    }
-    return low;
-  }
-  Range rows(int64_t chunk) const {
-    return {begin(chunk), chunk + 1 == num_chunks ? csr.num_rows : begin(chunk + 1)};
-  }
-};
 
 // A register's worth of values; the compiler splits it where registers are smaller.
 template <typename Value>
@@ -112,7 +78,7 @@ struct RowSum {
   }
 
   template <bool kByIndex>
-  void rows(Range range) const {
+  void sum_rows(WorkSplit::Rows range) const {
     constexpr int64_t kWidth = Vector<Value>::kWidth;
     const int64_t last_edge = csr.indptr[range.end] - 1;
     const int64_t row_bytes = x.num_columns * static_cast<int64_t>(sizeof(Value));
@@ -138,64 +104,6 @@ struct RowSum {
 
 }  // namespace
 
-void check_indptr(const Csr& csr) {
-  bool ascending = csr.indptr[0] == 0 && csr.indptr[csr.num_rows] == csr.num_edges;
-  for (int64_t row = 0; row < csr.num_rows; ++row) {
-    ascending &= csr.indptr[row] <= csr.indptr[row + 1];
-  }
-  if (!ascending) {
-    throw std::invalid_argument("indptr must ascend from 0 to the number of edges " +
-                                std::to_string(csr.num_edges) + ", got " +
-                                std::to_string(csr.indptr[0]) + " to " +
-                                std::to_string(csr.indptr[csr.num_rows]));
-  }
-}
-
-TransposedCsr transpose(const Csr& csr, int64_t num_columns, int num_threads) {
-  check_num_threads(num_threads);
-  check_indptr(csr);
-  // Each chunk counts for itself, so there are no more of them than threads.
-  const int64_t num_chunks =
-      std::clamp<int64_t>(csr.num_edges / kTransposeChunkEdges, 1, num_threads);
-  const WorkSplit split{csr, num_chunks};
-  TransposedCsr result;
-  result.indptr.resize(num_columns + 1);
-  result.indices.resize(csr.num_edges);
-  result.permutation.resize(csr.num_edges);
-  Buffer<int64_t> next(num_chunks * num_columns);  // per chunk: counts, then where to write
-  parallel_for(num_chunks, num_threads, [&](int64_t chunk) {
-    int64_t* const count = next.data() + chunk * num_columns;
-    std::fill_n(count, num_columns, 0);
-    const Range range = split.rows(chunk);
-    for (int64_t e = csr.indptr[range.begin]; e < csr.indptr[range.end]; ++e) {
-      check_index(csr.indices[e], num_columns, "src");
-      ++count[csr.indices[e]];
-    }
-  });
-  int64_t total = 0;
-  for (int64_t column = 0; column < num_columns; ++column) {
-    result.indptr[column] = total;
-    for (int64_t chunk = 0; chunk < num_chunks; ++chunk) {
-      const int64_t count = next[chunk * num_columns + column];
-      next[chunk * num_columns + column] = total;
-      total += count;
-    }
-  }
-  result.indptr[num_columns] = total;
-  parallel_for(num_chunks, num_threads, [&](int64_t chunk) {
-    int64_t* const at = next.data() + chunk * num_columns;
-    const Range range = split.rows(chunk);
-    for (int64_t row = range.begin; row < range.end; ++row) {
-      for (int64_t e = csr.indptr[row]; e < csr.indptr[row + 1]; ++e) {
-        const int64_t to = at[csr.indices[e]]++;
-        result.indices[to] = row;
-        result.permutation[to] = e;
-      }
-    }
-  });
-  return result;
-}
-
 template <typename Value>
 void spmm(const Csr& csr, const Matrix<Value>& x, Scale scale, const int64_t* lengths, Value* out,
           int num_threads) {
@@ -205,12 +113,12 @@ void spmm(const Csr& csr, const Matrix<Value>& x, Scale scale, const int64_t* le
   const WorkSplit split{
       csr, std::clamp<int64_t>(values / kChunkValues, 1, std::max<int64_t>(csr.num_rows, 1))};
   const RowSum<Value> sum{csr, x, scale, lengths, out};
-  parallel_for(split.num_chunks, num_threads, [&](int64_t chunk) {
-    const Range range = split.rows(chunk);
+  parallel_for(split.num_chunks(), num_threads, [&](int64_t chunk) {
+    const WorkSplit::Rows range = split.rows(chunk);
     if (scale == Scale::kByIndex) {
-      sum.template rows<true>(range);
+      sum.template sum_rows<true>(range);
     } else {
-      sum.template rows<false>(range);
+      sum.template sum_rows<false>(range);
     }
   });
 }

@@ -1,29 +1,11 @@
-// Sums and means over neighbours, their gradient, and the transposed adjacency the latter needs.
+// Sums and means over neighbours, and their gradient.
 #pragma once
 
 #include <cstdint>
 
-#include "buffer.h"
+#include "csr.h"
 
 namespace gnnflow {
-
-// A CSR adjacency: row r has indices[indptr[r]] to indices[indptr[r + 1]].
-struct Csr {
-  const int64_t* indptr;
-  int64_t num_rows;
-  const int64_t* indices;
-  int64_t num_edges;
-};
-
-// Throws unless indptr ascends from 0 to num_edges. Indices are checked where they are used.
-void check_indptr(const Csr& csr);
-
-struct TransposedCsr {
-  Buffer<int64_t> indptr;       // [num_columns + 1]
-  Buffer<int64_t> indices;      // the rows of every column, ascending
-  Buffer<int64_t> permutation;  // the edge that each entry was
-};
-TransposedCsr transpose(const Csr& csr, int64_t num_columns, int num_threads);
 
 // The matrix of values that an adjacency is multiplied with.
 template <typename Value>

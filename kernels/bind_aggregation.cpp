@@ -1,4 +1,4 @@
-// Python bindings of the sparse aggregation.
+// Python bindings of the sparse aggregation and the forms of adjacency it takes.
 #include <pybind11/stl.h>
 
 #include <optional>
@@ -30,6 +30,18 @@ py::tuple transpose_csr(const py::array& indptr, const py::array& src, int64_t n
   }
   return py::make_tuple(to_numpy(std::move(result.indptr)), to_numpy(std::move(result.indices)),
                         to_numpy(std::move(result.permutation)));
+}
+
+py::array edge_index(const py::array& indptr, const py::array& src, int num_threads) {
+  const py::array_t<int64_t> begins = int64_array(indptr, "indptr");
+  const py::array_t<int64_t> sources = int64_array(src, "src");
+  const Csr csr = borrow_csr(begins, sources);
+  Buffer<int64_t> list;
+  {
+    py::gil_scoped_release nogil;
+    list = edge_list(csr, num_threads);
+  }
+  return to_numpy(std::move(list)).reshape({py::ssize_t{2}, sources.size()});
 }
 
 // Checks a matrix of one floating type: contiguous, two dimensions.
@@ -101,6 +113,8 @@ void spmm_backward(py::array out, const py::array& transposed_indptr,
 void bind_aggregation(py::module_& module) {
   module.def("transpose_csr", &transpose_csr, py::arg("indptr"), py::arg("src"),
              py::arg("num_sources"), py::arg("num_threads") = 1);
+  module.def("edge_index", &edge_index, py::arg("indptr"), py::arg("src"),
+             py::arg("num_threads") = 1);
   module.def("spmm", &spmm_forward, py::arg("out"), py::arg("indptr"), py::arg("src"), py::arg("x"),
              py::arg("mean") = false, py::arg("num_threads") = 1);
   module.def("spmm_backward", &spmm_backward, py::arg("out"), py::arg("transposed_indptr"),

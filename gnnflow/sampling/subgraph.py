@@ -59,9 +59,6 @@ class SampledSubgraph:
         """Number of vertices whose in-neighbours were sampled: all but the last hop's."""
         return len(self.indptr) - 1
 
-    def edge_index(self) -> NDArray[np.int64]:
+    def edge_index(self, num_threads: int = 1) -> NDArray[np.int64]:
         """Returns the edges as PyG takes them: `[2, num_edges]`, sources, then destinations."""
-        edge_index = np.empty((2, self.num_edges), dtype=np.int64)
-        edge_index[0] = self.src
-        edge_index[1] = np.repeat(np.arange(self.num_expanded), np.diff(self.indptr))
-        return edge_index
+        return _kernels.edge_index(self.indptr, self.src, num_threads)

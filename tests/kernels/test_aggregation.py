@@ -138,3 +138,13 @@ def test_bad_arguments():
     out.flags.writeable = False
     with pytest.raises(ValueError, match="out must be writeable"):
         _kernels.spmm(out, indptr, src, x)
+
+
+@pytest.mark.parametrize("num_threads", [1, 3])
+@pytest.mark.parametrize("num_edges", [0, 1, 100_000])
+def test_edge_index_names_the_row_of_every_entry(num_edges, num_threads):
+    indptr, src = adjacency(2000, 500, num_edges)
+    edge_index = _kernels.edge_index(indptr, src, num_threads)
+    assert edge_index.shape == (2, num_edges)
+    np.testing.assert_array_equal(edge_index[0], src)
+    np.testing.assert_array_equal(edge_index[1], np.repeat(np.arange(2000), np.diff(indptr)))
