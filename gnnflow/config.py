@@ -67,7 +67,7 @@ class PartitionConfig:
     """Further hops of topology stored with each part: sampling asks nobody for these hops."""
 
     undirected: bool = False
-    """Add the reverse of every edge, once, where it is missing."""
+    """Add the reverse of every edge and merge parallel edges, as PyG's to_undirected does."""
 
     def __post_init__(self) -> None:
         """Checks ranges.

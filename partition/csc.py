@@ -9,6 +9,7 @@ import numpy.typing as npt
 
 from gnnflow import _kernels
 from gnnflow.partition.book import IntArray
+from gnnflow.partition.mapped_pages import release_pages
 from gnnflow.partition.progress import Progress, silent
 
 _CHUNK_EDGES = 1 << 21
@@ -47,6 +48,7 @@ def edge_chunks(
         stop = min(num_edges, start + _CHUNK_EDGES)
         chunk = edges[:, start:stop]
         yield start, np.ascontiguousarray(chunk[0]), np.ascontiguousarray(chunk[1])
+        release_pages(edges)
         progress(stage, stop, num_edges)
 
 

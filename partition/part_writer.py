@@ -15,6 +15,7 @@ from gnnflow.partition.assignment import Assignment
 from gnnflow.partition.book import IntArray
 from gnnflow.partition.csc import Csc
 from gnnflow.partition.manifest import FileSpec, part_folder
+from gnnflow.partition.mapped_pages import release_rows
 from gnnflow.partition.npy_writer import NpyWriter, write_array
 from gnnflow.partition.progress import Progress
 
@@ -149,6 +150,7 @@ class PartWriter:
                 # Ids ascend within a part as they do in the input, so rows arrive in order.
                 for part_id, writer in enumerate(writers):
                     writer.append(rows[owners == part_id])
+                release_rows(source)
                 progress(f"writing {name}", stop, num_vertices)
             return [writer.finish() for writer in writers]
 

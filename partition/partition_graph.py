@@ -23,6 +23,7 @@ from gnnflow.partition.manifest import (
     PartSpec,
     check_array_names,
 )
+from gnnflow.partition.mapped_pages import release_pages, release_rows
 from gnnflow.partition.memory import peak_memory_bytes
 from gnnflow.partition.output_folder import check_output, staged_folder
 from gnnflow.partition.part_writer import PartWriter, WrittenPart
@@ -82,6 +83,9 @@ def partition_graph(
     num_threads = len(os.sched_getaffinity(0))
     with watch.stage("validate"):
         graph.validate()
+        release_pages(graph.edges)
+        for source in graph.arrays.values():
+            release_rows(source)
     with staged_folder(out, overwrite=overwrite) as staging:
         scratch = staging / "scratch"
         scratch.mkdir()
