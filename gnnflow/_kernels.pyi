@@ -194,7 +194,7 @@ class CacheIndex:
 
     A vertex gets a key, a small number that stays while the vertex is known, so that state by
     vertex can be an array by key. Larger priorities stay. On equal priorities a cached row stays
-    before an arrived one, then the smaller id.
+    before an arrived one, an earlier arrived one before a later one.
     """
 
     def __init__(self, capacity: int) -> None: ...

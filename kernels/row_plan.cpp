@@ -5,6 +5,7 @@
 #include <cstring>
 
 #include "bindings.h"
+#include "buffer.h"
 #include "numpy_arrays.h"
 #include "thread_pool.h"
 
@@ -12,7 +13,7 @@ namespace gnnflow {
 namespace {
 
 constexpr uint8_t kElsewhere = 255;  // source of a row that another rank will send
-constexpr int64_t kLinearSearchParts = 16;
+constexpr int64_t kLinearSearchParts = 8;
 constexpr int64_t kRowsPerChunk = 2048;
 constexpr int64_t kPrefetchRows = 12;
 constexpr int64_t kPrefetchBytes = 1024;
@@ -57,13 +58,71 @@ void prefetch_row(const char* row, int64_t row_bytes) {
   for (int64_t at = 0; at < bytes; at += kCacheLine) __builtin_prefetch(row + at);
 }
 
-int64_t owner_of(int64_t id, const int64_t* offsets, int64_t num_parts) {
-  if (num_parts > kLinearSearchParts) {
-    return std::upper_bound(offsets + 1, offsets + num_parts, id) - (offsets + 1);
+// Which part owns an id. Compares with every offset if there are few, else halves; without
+// branches, for ids come in no order that the processor could learn.
+struct Owners {
+  const int64_t* offsets;
+  int64_t num_parts;
+
+  int64_t of(int64_t id) const {
+    if (num_parts <= kLinearSearchParts) {
+      int64_t owner = 0;
+      for (int64_t part = 1; part < num_parts; ++part) owner += id >= offsets[part];
+      return owner;
+    }
+    const int64_t* first = offsets;
+    for (int64_t num = num_parts; num > 1;) {
+      const int64_t half = num / 2;
+      first += id >= first[half] ? half : 0;
+      num -= half;
+    }
+    return first - offsets;
   }
-  int64_t owner = 0;
-  for (int64_t part = 1; part < num_parts; ++part) owner += id >= offsets[part];
-  return owner;
+};
+
+struct Plan {
+  Buffer<uint8_t> source_of;
+  Buffer<int64_t> row_of, positions, rows;
+  std::vector<int64_t> counts;
+};
+
+Plan make_plan(const int64_t* ids, int64_t num_rows, const Owners& owners,
+               const uint8_t* source_of_part) {
+  const size_t num_parts = static_cast<size_t>(owners.num_parts);
+  const int64_t num_vertices = owners.offsets[num_parts];
+  Plan plan;
+  plan.source_of.resize(num_rows);
+  plan.row_of.resize(num_rows);
+  plan.counts.resize(num_parts);
+  Buffer<int32_t> owner_of(num_rows);
+  for (int64_t i = 0; i < num_rows; ++i) {
+    if (static_cast<uint64_t>(ids[i]) >= static_cast<uint64_t>(num_vertices)) {
+      throw std::invalid_argument("global ids must be in [0, " + std::to_string(num_vertices) +
+                                  "), got " + std::to_string(ids[i]));
+    }
+    const int64_t owner = owners.of(ids[i]);
+    owner_of[i] = static_cast<int32_t>(owner);
+    plan.source_of[i] = source_of_part[owner];
+    plan.row_of[i] = ids[i] - owners.offsets[owner];
+    ++plan.counts[static_cast<size_t>(owner)];
+  }
+  std::vector<int64_t> next(num_parts);
+  int64_t num_remote = 0;
+  for (size_t part = 0; part < num_parts; ++part) {
+    if (source_of_part[part] != kElsewhere) plan.counts[part] = 0;
+    next[part] = num_remote;
+    num_remote += plan.counts[part];
+  }
+  plan.positions.resize(num_remote);
+  plan.rows.resize(num_remote);
+  if (num_remote == 0) return plan;
+  for (int64_t i = 0; i < num_rows; ++i) {
+    if (plan.source_of[i] != kElsewhere) continue;
+    const int64_t at = next[static_cast<size_t>(owner_of[i])]++;
+    plan.positions[at] = i;
+    plan.rows[at] = plan.row_of[i];
+  }
+  return plan;
 }
 
 py::tuple plan_rows(const py::array& ids_array, const py::array& offsets_array,
@@ -77,47 +136,16 @@ py::tuple plan_rows(const py::array& ids_array, const py::array& offsets_array,
                           std::to_string(offsets_array.size()) + " and " +
                           std::to_string(num_parts));
   }
-  const int64_t num_rows = ids.size();
-  py::array_t<uint8_t> source_of(num_rows);
-  py::array_t<int64_t> row_of(num_rows);
+  Plan plan;
+  {
+    py::gil_scoped_release nogil;
+    plan = make_plan(ids.data(), ids.size(), {offsets, num_parts}, source_of_part);
+  }
   py::array_t<int64_t> counts(num_parts);
-  const int64_t* id = ids.data();
-  uint8_t* source = source_of.mutable_data();
-  int64_t* row = row_of.mutable_data();
-  int64_t* count = counts.mutable_data();
-  std::vector<int32_t> owners(static_cast<size_t>(num_rows));
-  std::vector<int64_t> next(static_cast<size_t>(num_parts), 0);
-  int64_t num_remote = 0;
-  {
-    py::gil_scoped_release nogil;
-    std::fill(count, count + num_parts, 0);
-    for (int64_t i = 0; i < num_rows; ++i) {
-      if (id[i] < 0 || id[i] >= offsets[num_parts]) {
-        throw std::invalid_argument("global ids must be in [0, " +
-                                    std::to_string(offsets[num_parts]) + "), got " +
-                                    std::to_string(id[i]));
-      }
-      const int64_t owner = owner_of(id[i], offsets, num_parts);
-      owners[static_cast<size_t>(i)] = static_cast<int32_t>(owner);
-      source[i] = source_of_part[owner];
-      row[i] = id[i] - offsets[owner];
-      count[owner] += source[i] == kElsewhere;
-    }
-    for (int64_t part = 0; part < num_parts; ++part) {
-      next[static_cast<size_t>(part)] = num_remote;
-      num_remote += count[part];
-    }
-  }
-  py::array_t<int64_t> positions(num_remote);
-  int64_t* position = positions.mutable_data();
-  {
-    py::gil_scoped_release nogil;
-    for (int64_t i = 0; i < num_rows; ++i) {
-      if (source[i] != kElsewhere) continue;
-      position[next[static_cast<size_t>(owners[static_cast<size_t>(i)])]++] = i;
-    }
-  }
-  return py::make_tuple(source_of, row_of, positions, counts);
+  std::copy(plan.counts.begin(), plan.counts.end(), counts.mutable_data());
+  return py::make_tuple(to_numpy(std::move(plan.source_of)), to_numpy(std::move(plan.row_of)),
+                        to_numpy(std::move(plan.positions)), to_numpy(std::move(plan.rows)),
+                        counts);
 }
 
 void copy_planned_rows(py::array& out, const std::vector<py::array>& source_arrays,

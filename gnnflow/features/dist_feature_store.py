@@ -83,10 +83,7 @@ class DistFeatureStore:
         out = output_for(self.name, self.dtype, (len(global_ids), *self.row_shape), out)
         plan = self.plan(global_ids)
         call, received = self._ask(plan, out)
-        if plan.num_remote < plan.num_rows and self.row_bytes:
-            _kernels.copy_planned_rows(
-                out, self._sources, plan.source_of, plan.row_of, num_threads=self._num_threads
-            )
+        self._copy_at_hand(plan, out)
         return FetchUnderWay(self, plan, out, call, received)
 
     def plan(self, global_ids: IdArray) -> RowPlan:
@@ -149,7 +146,13 @@ class DistFeatureStore:
             buffer = remote.pool.take(plan.num_remote * wire_bytes)
             into = received = buffer.reshape(plan.num_remote, wire_bytes)
         label = f"rows of '{self.name}'"
-        return remote.ask(label, plan.remote_rows(), plan.remote_counts, into), received
+        return remote.ask(label, plan.remote_rows, plan.remote_counts, into), received
+
+    def _copy_at_hand(self, plan: RowPlan, out: Rows) -> None:
+        if plan.num_remote == plan.num_rows:
+            return
+        copy = _kernels.copy_planned_rows if plan.num_remote else _kernels.gather_rows
+        copy(out, self._sources, plan.source_of, plan.row_of, num_threads=self._num_threads)
 
     def _finish(
         self, plan: RowPlan, out: Rows, call: "Call | None", received: ByteArray | None

@@ -47,6 +47,8 @@ class RowPlan:
     """int64 `[num_rows]`: its row there; for other ranks the row within their part."""
     remote_positions: IdArray
     """int64 `[num_remote]`: the rows asked for that other ranks send, by rank and then in order."""
+    remote_rows: IdArray
+    """int64 `[num_remote]`: their rows within the owners' parts."""
     remote_counts: IdArray
     """int64 `[num_parts]`: how many each rank sends."""
 
@@ -69,14 +71,14 @@ class RowPlan:
         """Number of rows that other ranks send."""
         return len(self.remote_positions)
 
-    def remote_rows(self) -> IdArray:
-        """Returns the rows to ask for, within the owner's part, by owner."""
-        return self.row_of[self.remote_positions]
-
     def remote_arrive_in_order(self) -> bool:
         """Says whether other ranks send all rows, and one after another in the order asked."""
-        positions = self.remote_positions
-        return self.num_remote == self.num_rows and bool((np.diff(positions) == 1).all())
+        if self.num_remote < self.num_rows:
+            return False
+        # By owner and then in order, so one owner's rows are in order; of several, one look tells.
+        return np.count_nonzero(self.remote_counts) == 1 or bool(
+            (self.remote_positions[:-1] < self.remote_positions[1:]).all()
+        )
 
     def take_from(self, source: int, positions: IdArray, rows: npt.NDArray[Any]) -> None:
         """Names another source for some rows, as a cache or an array of rows that arrive.

@@ -39,7 +39,7 @@ def test_plan(fetch: tuple[np.ndarray, np.ndarray, list[int]]) -> None:
     in_order = [position for positions in remote for position in positions]
     assert plan.remote_positions.tolist() == in_order
     assert plan.num_remote == len(in_order)
-    assert plan.remote_rows().tolist() == plan.row_of[in_order].tolist()
+    assert plan.remote_rows.tolist() == plan.row_of[in_order].tolist()
     assert plan.remote_arrive_in_order() == (in_order == list(range(len(ids))))
 
 

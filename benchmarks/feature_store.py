@@ -1,0 +1,81 @@
+"""Rows delivered by the feature store between two processes, against what the machine can do.
+
+    python -m benchmarks.feature_store [--quick] [--json FILE] [--threads 1]
+
+Both processes fetch random rows of the other's part at the same time (or one of them: `one way`).
+
+`alltoall` and `rma` are set against a plain all-to-all-v of the same bytes, which moves bytes that
+lie ready and gathers nothing, and `alltoall` also against the same fetch in phases: exchange ids,
+gather, exchange rows. `bfloat16` and `int8` are the same rows with fewer bits on the way, counted
+as delivered, against `alltoall`. `shared` reads the rows of the other process from its mapped
+file, against a local gather of as many rows.
+"""
+
+import json
+import subprocess
+import sys
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+
+from benchmarks._harness import Options, Report, Row, benchmark
+from gnnflow.comm.launch import find_mpiexec, launch_environment
+
+COMPARISONS = (
+    ("alltoall", "alltoall", "plain", "plain all-to-all-v"),
+    ("alltoall-one-way", "alltoall one way", "plain one way", "plain all-to-all-v"),
+    ("alltoall", "alltoall", "in phases", "ids, gather, rows in turn"),
+    ("rma", "rma", "plain", "plain all-to-all-v"),
+    ("bfloat16", "bfloat16", "alltoall", "rows as stored"),
+    ("int8", "int8", "alltoall", "rows as stored"),
+    ("shared", "shared", "local", "local gather"),
+)
+MIB = 1 << 20
+
+
+def measure(options: Options) -> tuple[Mapping[str, Mapping[str, float]], str]:
+    """Runs both ranks; returns rates in GB/s by row size and side, and the MPI library."""
+    table_bytes, fetched_bytes = (128 * MIB, 16 * MIB) if options.quick else (512 * MIB, 64 * MIB)
+    rounds = 5 if options.quick else 15
+    with tempfile.TemporaryDirectory() as folder:
+        for part in range(2):
+            table = np.full(table_bytes // 4, part, dtype=np.float32)
+            np.save(Path(folder) / f"part{part}.npy", table)
+        mpiexec = find_mpiexec()
+        words = [folder, rounds, fetched_bytes, options.threads]
+        side = [sys.executable, "-m", "benchmarks._feature_store_side", *map(str, words)]
+        ended = subprocess.run(
+            [mpiexec, "-n", "2", *side],
+            env=launch_environment(mpiexec),
+            stdout=subprocess.PIPE,
+            text=True,
+            check=True,
+        )
+    result = json.loads(ended.stdout.splitlines()[-1])
+    return result["rates"], result["mpi"]
+
+
+def add_rows(report: Report, rates: Mapping[str, Mapping[str, float]], mpi: str) -> None:
+    """Adds the comparisons of each row size."""
+    for row_bytes, of_side in rates.items():
+        for name, ours, theirs, against in COMPARISONS:
+            row = Row(
+                name=f"feature_store/{name}/{row_bytes}",
+                ours=of_side[ours],
+                theirs=of_side[theirs],
+                unit="GB/s",
+                against=against,
+            )
+            report.add(row)
+    report.say(f"MPI: {mpi}")
+
+
+def main() -> None:
+    with benchmark("benchmarks.feature_store", str(__doc__), "Feature store") as (options, report):
+        add_rows(report, *measure(options))
+
+
+if __name__ == "__main__":
+    main()
