@@ -122,3 +122,40 @@ def test_unknown_names_list_the_known_and_the_nearest():
         load("debian_package")
     with pytest.raises(DataError, match="'qqqq'; known: "):
         load("qqqq")
+
+
+def fake_apt(folder: Path, rows: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Puts an apt-get first on the path that lists `rows` as its index files."""
+    script = folder / "apt-get"
+    script.write_text(f"#!/bin/sh\ncase \"$*\" in *indextargets*) cat <<'END'\n{rows}\nEND\nesac\n")
+    script.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{folder}:/usr/bin:/bin")
+
+
+def test_the_largest_debian_index_of_the_sources_is_taken(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    (tmp_path / "main").write_text(INDEX)
+    (tmp_path / "updates").write_text("Package: one\n")
+    (tmp_path / "other").write_text(INDEX * 2)
+    rows = [
+        f"Debian|Debian|Packages|{tmp_path}/updates",
+        f"Debian|Debian|Packages|{tmp_path}/main",
+        f"Debian|Debian|Packages|{tmp_path}/gone",
+        f"Else|Else|Packages|{tmp_path}/other",
+    ]
+    fake_apt(tmp_path, "\n".join(rows), monkeypatch)
+    assert build.fetch_index() == INDEX.encode()
+    fake_apt(tmp_path, rows[3], monkeypatch)
+    with pytest.raises(DataError, match="name no Debian index"):
+        build.fetch_index()
+
+
+def test_no_apt_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(DataError, match="apt-get.*pass one with --packages-file"):
+        build.fetch_index()
+    monkeypatch.setattr(build, "APT_HELPER", str(tmp_path / "none"))
+    (tmp_path / "P.lz4").touch()
+    with pytest.raises(DataError, match="decompress it first"):
+        build.read_index(tmp_path / "P.lz4")
