@@ -2,6 +2,7 @@
 #include "draw.h"
 
 #include <algorithm>
+#include <numeric>
 #include <stdexcept>
 #include <string>
 #include <vector>
@@ -15,29 +16,25 @@ namespace {
 constexpr int kLocateBlock = 32;
 constexpr int kDrawBlock = 64;
 constexpr int64_t kLine = 64;
+// Of longer lists only the lines of the drawn entries are asked for.
+constexpr int64_t kWholeRowLines = 4;
 
-// Draws positions of one neighbour list at a time; reused, so that nothing is allocated per vertex.
+// Draws distinct positions of one neighbour list at a time; holds what such draws need, so that
+// nothing is allocated per vertex.
 class Picker {
  public:
-  // Writes `count` distinct ascending positions below `degree`. Source: Bentley and Floyd, "A
-  // Sample of Brilliance", 1987.
+  // Writes `count` < `degree` distinct ascending positions. Source: Bentley and Floyd, "A Sample of
+  // Brilliance", 1987.
   void without_replacement(VertexStream stream, uint32_t degree, uint32_t count, uint32_t* picks) {
     if (degree <= 64) {
-      uint64_t taken = 0;
-      for (uint32_t last = degree - count; last < degree; ++last) {
-        const uint64_t bit = uint64_t{1} << stream.below(last + 1);
-        taken |= (taken & bit) ? uint64_t{1} << last : bit;
-      }
-      for (uint32_t i = 0; i < count; ++i, taken &= taken - 1) {
-        picks[i] = static_cast<uint32_t>(__builtin_ctzll(taken));
-      }
+      pick_from_word(stream, degree, count, picks);
       return;
     }
     const size_t num_words = (size_t{degree} + 63) / 64;
     if (taken_.size() < num_words) taken_.resize(num_words, 0);
     for (uint32_t i = 0, last = degree - count; i < count; ++i, ++last) {
       uint32_t pick = static_cast<uint32_t>(stream.below(uint64_t{last} + 1));
-      if (taken_[pick / 64] >> (pick % 64) & 1) pick = last;
+      pick = (taken_[pick / 64] >> (pick % 64) & 1) ? last : pick;
       taken_[pick / 64] |= uint64_t{1} << (pick % 64);
       picks[i] = pick;
     }
@@ -54,15 +51,27 @@ class Picker {
     sort(picks, count);
   }
 
-  void with_replacement(VertexStream stream, uint32_t degree, uint32_t count, uint32_t* picks) {
+  static void with_replacement(VertexStream stream, uint32_t degree, uint32_t count,
+                               uint32_t* picks) {
     for (uint32_t i = 0; i < count; ++i) picks[i] = static_cast<uint32_t>(stream.below(degree));
     sort(picks, count);
   }
 
-  // Room for the positions of one block of vertices.
-  std::vector<uint32_t>& picks() { return picks_; }
-
  private:
+  // All that is taken fits in a register. Whether a pick is taken already is a coin toss that no
+  // processor predicts, so it is computed: then `last` is taken as well.
+  static void pick_from_word(VertexStream stream, uint32_t degree, uint32_t count,
+                             uint32_t* picks) {
+    uint64_t taken = 0;
+    for (uint32_t last = degree - count; last < degree; ++last) {
+      const uint64_t pick = stream.below(last + 1);
+      taken |= (uint64_t{1} << pick) | ((taken >> pick & 1) << last);
+    }
+    for (uint32_t i = 0; i < count; ++i, taken &= taken - 1) {
+      picks[i] = static_cast<uint32_t>(__builtin_ctzll(taken));
+    }
+  }
+
   static void sort(uint32_t* picks, uint32_t count) {
     if (count > 32) {
       std::sort(picks, picks + count);
@@ -77,51 +86,49 @@ class Picker {
   }
 
   std::vector<uint64_t> taken_;  // all zero between calls
-  std::vector<uint32_t> picks_;
 };
 
-template <typename Key, typename Index>
-bool copy_row(const Index* from, int64_t count, int64_t num_vertices, Key* to) {
-  uint64_t largest = 0;
-  for (int64_t i = 0; i < count; ++i) {
-    const uint64_t id = static_cast<uint64_t>(static_cast<int64_t>(from[i]));
-    largest = std::max(largest, id);
-    to[i] = static_cast<Key>(id);
-  }
-  return largest < static_cast<uint64_t>(num_vertices) || count == 0;
+// Entries of one adjacency that are wanted, for consecutive rows.
+struct Run {
+  const Adjacency* adjacency;
+  size_t first_position;  // in the positions of the block
+};
+
+// What a thread keeps from call to call.
+struct Scratch {
+  Picker picker;
+  std::vector<uint32_t> picks;
+  std::vector<int64_t> positions;
+};
+Scratch& scratch_of_thread() {
+  thread_local Scratch scratch;
+  return scratch;
 }
 
 template <typename Key, typename Index>
-bool copy_picks(const Index* from, const uint32_t* picks, int64_t count, int64_t num_vertices,
-                Key* to) {
+bool copy_entries(const Index* from, const int64_t* positions, int64_t count, uint64_t num_vertices,
+                  Key* to) {
   uint64_t largest = 0;
   for (int64_t i = 0; i < count; ++i) {
-    const uint64_t id = static_cast<uint64_t>(static_cast<int64_t>(from[picks[i]]));
+    const uint64_t id = static_cast<uint64_t>(static_cast<int64_t>(from[positions[i]]));
     largest = std::max(largest, id);
     to[i] = static_cast<Key>(id);
   }
-  return largest < static_cast<uint64_t>(num_vertices) || count == 0;
+  return largest < num_vertices || count == 0;
 }
 
-void prefetch_row(const Adjacency& adjacency, const Row& row) {
-  const char* begin =
-      static_cast<const char*>(adjacency.indices) + row.begin * (adjacency.wide ? 8 : 4);
-  const int64_t bytes = int64_t{row.degree} * (adjacency.wide ? 8 : 4);
-  for (int64_t offset = 0; offset < std::min<int64_t>(bytes, 4 * kLine); offset += kLine) {
-    __builtin_prefetch(begin + offset);
-  }
-  if (bytes > 0) __builtin_prefetch(begin + bytes - 1);
-}
-
-void prefetch_picks(const Adjacency& adjacency, const Row& row, const uint32_t* picks,
-                    int64_t count) {
+void prefetch_entries(const Adjacency& adjacency, const Row& row, const int64_t* positions,
+                      int64_t count) {
   const int64_t width = adjacency.wide ? 8 : 4;
-  if (int64_t{row.degree} * width <= 4 * kLine) {
-    prefetch_row(adjacency, row);
+  const char* const indices = static_cast<const char*>(adjacency.indices);
+  const int64_t bytes = int64_t{row.degree} * width;
+  if (bytes > kWholeRowLines * kLine) {
+    for (int64_t i = 0; i < count; ++i) __builtin_prefetch(indices + positions[i] * width);
     return;
   }
-  const char* begin = static_cast<const char*>(adjacency.indices) + row.begin * width;
-  for (int64_t i = 0; i < count; ++i) __builtin_prefetch(begin + picks[i] * width);
+  const char* const begin = indices + row.begin * width;
+  for (int64_t at = 0; at < bytes; at += kLine) __builtin_prefetch(begin + at);
+  if (bytes > 0) __builtin_prefetch(begin + bytes - 1);
 }
 
 [[noreturn]] void throw_bad_neighbor(const Topology& topology, const char* from) {
@@ -188,56 +195,58 @@ Located locate_rows(const Topology& topology, const int64_t* ids, int64_t num_id
 template <typename Key>
 void draw_rows(const Topology& topology, const DrawRule& rule, const Answers& answers,
                const Row* rows, int64_t num_rows, Key* neighbors, int64_t* edge_ids) {
-  thread_local Picker picker;
-  const int64_t num_vertices = topology.num_vertices();
+  Scratch& scratch = scratch_of_thread();
+  const uint64_t num_vertices = static_cast<uint64_t>(topology.num_vertices());
   Adjacency answered;
   answered.indices = answers.neighbors;
   answered.edge_id = answers.edge_ids;
-  std::vector<uint32_t>& picks = picker.picks();
-  size_t pick_begin[kDrawBlock];
+  Run runs[kDrawBlock + 1];
   for (int64_t first = 0; first < num_rows; first += kDrawBlock) {
     const int64_t size = std::min<int64_t>(kDrawBlock, num_rows - first);
-    const Row* block = rows + first;
-    size_t num_picks = 0;
+    size_t num_positions = 0;
+    for (int64_t i = 0; i < size; ++i) num_positions += rows[first + i].count(rule);
+    if (scratch.positions.size() < num_positions) scratch.positions.resize(num_positions);
+    int num_runs = 0;
+    size_t at = 0;
     for (int64_t i = 0; i < size; ++i) {
-      const Row& row = block[i];
+      const Row& row = rows[first + i];
       const bool is_answer = row.adjacency == Row::kAnswered;
       const Adjacency& adjacency = is_answer ? answered : topology.adjacency(row.adjacency);
+      if (num_runs == 0 || runs[num_runs - 1].adjacency != &adjacency) {
+        runs[num_runs++] = {&adjacency, at};
+      }
       const uint32_t count = static_cast<uint32_t>(row.count(rule));
-      pick_begin[i] = num_picks;
+      int64_t* const positions = scratch.positions.data() + at;
+      at += count;
       if (is_answer || rule.fanout < 0 || (!rule.replace && count == row.degree)) {
-        prefetch_row(adjacency, row);
-        continue;
-      }
-      num_picks += count;
-      if (picks.size() < num_picks) picks.resize(std::max(num_picks, 2 * picks.size()));
-      uint32_t* own = picks.data() + pick_begin[i];
-      if (rule.replace) {
-        picker.with_replacement(VertexStream(row.state), row.degree, count, own);
+        std::iota(positions, positions + count, row.begin);
       } else {
-        picker.without_replacement(VertexStream(row.state), row.degree, count, own);
+        if (scratch.picks.size() < count) scratch.picks.resize(count);
+        uint32_t* const picks = scratch.picks.data();
+        if (rule.replace) {
+          Picker::with_replacement(VertexStream(row.state), row.degree, count, picks);
+        } else {
+          scratch.picker.without_replacement(VertexStream(row.state), row.degree, count, picks);
+        }
+        for (uint32_t k = 0; k < count; ++k) positions[k] = row.begin + picks[k];
       }
-      prefetch_picks(adjacency, row, own, count);
+      prefetch_entries(adjacency, row, positions, count);
     }
-    for (int64_t i = 0; i < size; ++i) {
-      const Row& row = block[i];
-      const bool is_answer = row.adjacency == Row::kAnswered;
-      const Adjacency& adjacency = is_answer ? answered : topology.adjacency(row.adjacency);
-      const int64_t count = row.count(rule);
-      const bool whole = is_answer || rule.fanout < 0 || (!rule.replace && count == row.degree);
-      const uint32_t* own = picks.data() + pick_begin[i];
-      const auto copy = [&](const auto* indices) {
-        return whole ? copy_row(indices + row.begin, count, num_vertices, neighbors)
-                     : copy_picks(indices + row.begin, own, count, num_vertices, neighbors);
-      };
-      if (!(adjacency.wide ? copy(static_cast<const int64_t*>(adjacency.indices))
-                           : copy(static_cast<const int32_t*>(adjacency.indices)))) {
-        throw_bad_neighbor(topology, is_answer ? "the owner's answer" : "indices");
+    runs[num_runs] = {nullptr, at};
+    for (int run = 0; run < num_runs; ++run) {
+      const Adjacency& adjacency = *runs[run].adjacency;
+      const int64_t* const positions = scratch.positions.data() + runs[run].first_position;
+      const int64_t count =
+          static_cast<int64_t>(runs[run + 1].first_position - runs[run].first_position);
+      if (!(adjacency.wide ? copy_entries(static_cast<const int64_t*>(adjacency.indices), positions,
+                                          count, num_vertices, neighbors)
+                           : copy_entries(static_cast<const int32_t*>(adjacency.indices), positions,
+                                          count, num_vertices, neighbors))) {
+        throw_bad_neighbor(topology, &adjacency == &answered ? "the owner's answer" : "indices");
       }
       neighbors += count;
       if (edge_ids == nullptr) continue;
-      const int64_t* from = adjacency.edge_id + row.begin;
-      for (int64_t k = 0; k < count; ++k) edge_ids[k] = from[whole ? k : own[k]];
+      for (int64_t k = 0; k < count; ++k) edge_ids[k] = adjacency.edge_id[positions[k]];
       edge_ids += count;
     }
   }
