@@ -1,0 +1,73 @@
+import json
+import sys
+
+import numpy as np
+import pytest
+
+from benchmarks._harness import Row, benchmark, take_turns
+from benchmarks._sampling_peers import numpy_sampler
+
+
+def row(**changes):
+    fields = {"name": "n/1", "ours": 8.0, "theirs": 2.0, "unit": "GB/s", "against": "peer"}
+    return Row(**(fields | changes))
+
+
+def test_a_ratio_above_one_means_that_ours_is_better():
+    assert row().ratio == 4
+    assert row(unit="ms").ratio == 0.25
+
+
+def test_rows_go_to_the_file(tmp_path, monkeypatch, capsys):
+    file = tmp_path / "rows.json"
+    monkeypatch.setattr(sys, "argv", ["benchmark", "--quick", "--json", str(file)])
+    with benchmark("benchmarks.none", "Nothing.", "Nothing at all") as (options, report):
+        assert options.quick and options.threads == 2
+        report.add(row(facts={"rows": 3.0}))
+        report.absent("another", "it does not install")
+    assert json.loads(file.read_text()) == [
+        {
+            "name": "n/1",
+            "ours": 8.0,
+            "theirs": 2.0,
+            "unit": "GB/s",
+            "against": "peer",
+            "ratio": 4.0,
+            "rows": 3.0,
+        }
+    ]
+    shown = capsys.readouterr().out
+    assert "Nothing at all, 2 threads" in shown
+    assert "Not compared with another: it does not install" in shown
+
+
+def test_sides_take_turns_and_the_first_round_does_not_count():
+    calls = []
+    values = {"a": iter([100.0, 1.0, 5.0, 3.0]), "b": iter([200.0, 2.0, 2.0, 9.0])}
+
+    def side(name):
+        return lambda: calls.append(name) or next(values[name])
+
+    medians = take_turns({"a": side("a"), "b": side("b")}, rounds=3, limit_s=60)
+    assert medians == {"a": 3.0, "b": 2.0}
+    assert calls == ["a", "b"] * 4
+
+
+def test_one_round_counts_even_when_time_is_up():
+    assert take_turns({"a": lambda: 7.0}, rounds=50, limit_s=0) == {"a": 7.0}
+
+
+@pytest.mark.parametrize("fanouts", [[100], [2, 3], [100, 100]])
+def test_the_numpy_peer_samples_what_it_should(fanouts):
+    rng = np.random.default_rng(0)
+    indptr = np.arange(0, 501, 5)
+    indices = rng.integers(0, 100, 500).astype(np.int32)
+    sample = numpy_sampler(indptr, indices, lambda number: np.arange(10) + number, fanouts)
+    num_edges, num_vertices = sample(3)
+    first = indices.reshape(100, 5)[3:13]
+    if fanouts == [100]:
+        assert num_edges == 50
+        assert num_vertices == len(set(first.ravel().tolist()) | set(range(3, 13)))
+    else:
+        assert 10 * min(fanouts[0], 5) < num_edges <= 10 * 5 * (1 + 5)
+    assert sample(3) == (num_edges, num_vertices)
