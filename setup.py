@@ -28,7 +28,12 @@ setup(
     + ["gnnflow.partition"],
     package_dir={"": "."},
     include_package_data=False,
-    package_data={"gnnflow": ["py.typed", "_kernels.pyi"], "gnnflow.datasets": ["data/*"]},
+    package_data={
+        "gnnflow": ["py.typed", "_kernels.pyi"],
+        "gnnflow.datasets": ["data/*"],
+        "gnnflow.policies.classifier": ["pretrained/*"],
+        "gnnflow.policies.llm": ["*.jsonl", "*.jinja"],
+    },
     ext_modules=[
         Pybind11Extension(
             "gnnflow._kernels",
