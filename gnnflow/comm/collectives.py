@@ -5,7 +5,7 @@ The communication thread runs them: between two yields it does other work.
 
 import json
 import threading
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from typing import Any
 
 import numpy as np
@@ -77,6 +77,25 @@ def allgather_array(
         for start, end in message_parts(flat.size, limit_bytes):
             yield comm.Ibcast(flat[start:end], root)
     return gathered
+
+
+def exchange_arrays(comm: MPI.Intracomm, arrays: Sequence[npt.NDArray[Any]]) -> Steps:
+    """Sends a one-dimensional array of one dtype to every rank."""
+    dtype = arrays[0].dtype
+    sizes = np.array([array.nbytes for array in arrays], dtype=np.int64)
+    sizes_here = np.empty_like(sizes)
+    yield comm.Ialltoall(sizes, sizes_here)
+    ends, ends_here = np.cumsum(sizes), np.cumsum(sizes_here)
+    outgoing = _as_bytes(np.concatenate(arrays))
+    incoming = np.empty(ends_here[-1], dtype=np.uint8)
+    yield comm.Ialltoallv(
+        [outgoing, (sizes, ends - sizes), MPI.BYTE],
+        [incoming, (sizes_here, ends_here - sizes_here), MPI.BYTE],
+    )
+    starts_here = ends_here - sizes_here
+    return [
+        incoming[start:end].view(dtype) for start, end in zip(starts_here, ends_here, strict=True)
+    ]
 
 
 def allgather_bytes(comm: MPI.Intracomm, data: bytes) -> Generator[MPI.Request, None, list[bytes]]:

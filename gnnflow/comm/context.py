@@ -2,6 +2,7 @@
 
 import os
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, NoReturn, Self
 
@@ -105,6 +106,17 @@ class Context(ABC):
 
         Returns:
             One array for each rank, in rank order.
+        """
+
+    @abstractmethod
+    def exchange_arrays(self, arrays: Sequence[npt.NDArray[Any]]) -> list[npt.NDArray[Any]]:
+        """Sends an array to every rank and returns what they sent here.
+
+        Args:
+            arrays: one for each rank, of the same dtype on all ranks and any size.
+
+        Returns:
+            The one of each rank, in rank order, one-dimensional.
         """
 
     @abstractmethod

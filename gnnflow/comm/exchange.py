@@ -209,6 +209,20 @@ class ExchangeService:
             self._thread.join(_FAIL_WITHIN_S)
         end_process(failure, self.rank)
 
+    def finish_calls(self) -> None:
+        """Waits for the answers to all calls of this rank, also those that nobody waits for."""
+        calls: list[Call] = []
+        listed = threading.Event()
+
+        def list_calls() -> None:
+            calls.extend(self._calls)
+            listed.set()
+
+        self._submit(list_calls)
+        listed.wait()
+        for call in calls:
+            call.result()
+
     def stop(self) -> None:
         """Stops the thread once nothing is pending; all ranks do this after a last barrier."""
         if self._stopping:

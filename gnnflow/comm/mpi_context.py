@@ -1,6 +1,8 @@
 """The context of a rank in an MPI job."""
 
+import atexit
 import sys
+from collections.abc import Sequence
 from types import TracebackType
 from typing import Any, NoReturn
 
@@ -46,6 +48,7 @@ class MpiContext(Context):
         self._closed = False
         self._hook_before = sys.excepthook
         sys.excepthook = self._end_by_exception
+        atexit.register(self.close)
         facts = self.allgather_json([host_name(), sorted(available_cores())])
         self.hosts = HostMap.from_names([name for name, _ in facts])
         cores = set().union(*(facts[rank][1] for rank in self.ranks_on_host))
@@ -84,6 +87,14 @@ class MpiContext(Context):
         ).result()
         return gathered
 
+    def exchange_arrays(self, arrays: Sequence[npt.NDArray[Any]]) -> list[npt.NDArray[Any]]:
+        """Sends an array to every rank; see `Context.exchange_arrays`."""
+        flat = [as_array(array).reshape(-1) for array in arrays]
+        received: list[npt.NDArray[Any]] = self._exchange.collective(
+            "exchanging arrays", lambda comm: collectives.exchange_arrays(comm, flat)
+        ).result()
+        return received
+
     def allgather_json(self, value: Any) -> list[Any]:
         """Gathers a value of every rank; see `Context.allgather_json`."""
         gathered: list[Any] = self._exchange.collective(
@@ -106,9 +117,11 @@ class MpiContext(Context):
         if self._closed:
             return
         self.step = "closing"
+        self._exchange.finish_calls()
         self.barrier()
         self._closed = True
         self._exchange.stop()
+        atexit.unregister(self.close)
         if sys.excepthook == self._end_by_exception:
             sys.excepthook = self._hook_before
 

@@ -18,10 +18,21 @@ def main(what: str) -> None:
         if ctx.rank == 1:
             raise DataError("label 9 is too large")
         ctx.barrier()
+    if what == "no with, nobody closes":
+        ctx.barrier()
+        return
     with ctx:
         ctx.step = "epoch 3, step 14"
-        if what == "transport across hosts":
-            pass
+        if what == "one leaves before its answer":
+            service = ctx.service
+            assert service is not None
+            if ctx.rank == 0:
+                question = Request(1, (), (np.arange(3),))
+                service.call("echo", "an echo", [question])
+            else:
+                time.sleep(0.2)
+            service.serve_arrays("echo", lambda message: message.arrays)
+            return
         elif what == "one raises" and ctx.rank == 1:
             raise DataError("label 9 is too large\nuse less")
         elif what == "all raise":

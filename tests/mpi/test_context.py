@@ -44,6 +44,15 @@ def test_allgather_arrays_of_different_shapes(ctx: Context, num_ranks: int) -> N
     assert ctx.allgather_array(np.bool_(True))[0].shape == ()
 
 
+def test_exchange_arrays(ctx: Context, num_ranks: int) -> None:
+    sent = [np.full(rank * ctx.rank, 10 * ctx.rank + rank) for rank in range(num_ranks)]
+    received = ctx.exchange_arrays(sent)
+    assert len(received) == num_ranks
+    for rank, array in enumerate(received):
+        np.testing.assert_array_equal(array, np.full(rank * ctx.rank, 10 * rank + ctx.rank))
+        assert array.dtype == np.int64
+
+
 def test_json(ctx: Context, num_ranks: int) -> None:
     values = ctx.allgather_json({"rank": ctx.rank, "text": "ä" * ctx.rank})
     assert values == [{"rank": rank, "text": "ä" * rank} for rank in range(num_ranks)]

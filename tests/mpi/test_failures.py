@@ -40,6 +40,8 @@ def test_an_error_ends_all_ranks_with_one_line(what: str, line: str) -> None:
         ("one exits", 3, ["failing_job.py: error on rank 1: ended with exit code 3"]),
         ("one is interrupted", 130, ["failing_job.py: error on rank 1: interrupted"]),
         ("all exit with 0", 0, []),
+        ("no with, nobody closes", 0, []),
+        ("one leaves before its answer", 0, []),
     ],
 )
 def test_exit_codes(what: str, code: int, lines: list[str]) -> None:
