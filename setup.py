@@ -31,7 +31,7 @@ setup(
     package_data={
         "gnnflow": ["py.typed", "_kernels.pyi"],
         "gnnflow.datasets": ["data/*"],
-        "gnnflow.policies.classifier": ["pretrained/*"],
+        "gnnflow.policies.classifier": ["pretrained/*/*"],
         "gnnflow.policies.llm": ["*.jsonl", "*.jinja"],
     },
     ext_modules=[

@@ -83,8 +83,8 @@ class Outcome:
 
     @property
     def best_replace(self) -> bool | None:
-        """Whether replacing was the better choice; None if that is unknown."""
-        return None if self.saved_rows is None else self.saved_rows > 0
+        """Whether replacing was the better choice; None if unknown or if both were equally good."""
+        return None if not self.saved_rows else self.saved_rows > 0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

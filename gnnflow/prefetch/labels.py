@@ -124,7 +124,8 @@ def collect_situations(
         window: minibatches of an observation's window.
 
     Yields:
-        Situations in the order of the trace, those of its first window left out.
+        Situations in the order of the trace, those of its first window left out, and those in
+        which both choices are equally good.
     """
     remembering = _Remembering(behaviour)
     steering = Steering(
@@ -141,14 +142,15 @@ def collect_situations(
         observation = remembering.observation
         if observation is not None and minibatch >= window and minibatch % label_every == 0:
             both = try_both(trace, run.cache, minibatch, horizon)
-            yield Situation(
-                observation=observation,
-                saved_rows=both.saved_rows,
-                horizon=min(horizon, trace.num_minibatches - minibatch),
-                group=group,
-                hit_rate_change=both.hit_rate_change,
-                volume_change=both.volume_change,
-            )
+            if both.saved_rows != 0:
+                yield Situation(
+                    observation=observation,
+                    saved_rows=both.saved_rows,
+                    horizon=min(horizon, trace.num_minibatches - minibatch),
+                    group=group,
+                    hit_rate_change=both.hit_rate_change,
+                    volume_change=both.volume_change,
+                )
         run.step(minibatch, fraction)
     steering.close()
 

@@ -48,7 +48,7 @@ def full_logits(model, prefix, text):
     """The plain way: the whole prompt at once, nothing kept."""
     token_ids = prefix.token_ids + model.tokens(text)
     with torch.inference_mode():
-        return model._model(torch.tensor([token_ids])).logits[0, -1].float()
+        return model.model(torch.tensor([token_ids])).logits[0, -1].float()
 
 
 def test_kept_prefix_and_batch_give_the_logits_of_the_whole_prompt(model):

@@ -82,9 +82,9 @@ def test_the_bandit_learns_from_volume_where_the_saving_is_unknown():
 
 def test_the_bandit_tries_rarely():
     policy = BanditPolicy()
-    even = make_observation(incoming_uses=0.12, outgoing_uses=0.0, minibatches_since_replacement=3)
+    even = make_observation(incoming_uses=0.06, outgoing_uses=0.0, minibatches_since_replacement=3)
     rested = make_observation(
-        incoming_uses=0.12, outgoing_uses=0.0, minibatches_since_replacement=32
+        incoming_uses=0.06, outgoing_uses=0.0, minibatches_since_replacement=32
     )
     assert not policy.decide(even).replace
     assert policy.decide(rested).replace

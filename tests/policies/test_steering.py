@@ -95,10 +95,20 @@ def test_what_keeping_still_missed_is_known_too():
     policy = Scripted(Decision(replace=False))
     steering = steer(policy, horizon=1)
     for step in range(2):
-        steering.after_minibatch(counters(step), ToyCache(), np.arange(100, 110))
-    assert policy.told[0][2].saved_rows == 0.0
+        steering.after_minibatch(counters(step), ToyCache(), np.arange(100, 109))
+    assert policy.told[0][2].saved_rows == 9 - 10
     steering.close()
     assert steering.statistics.summary()["pass_at_1"] == 1.0
+
+
+def test_two_choices_that_are_equally_good_are_not_judged():
+    policy = Scripted(Decision(replace=False))
+    steering = steer(policy, horizon=1)
+    for step in range(2):
+        steering.after_minibatch(counters(step), ToyCache(), np.arange(100, 110))
+    assert policy.told[0][2].saved_rows == 0.0
+    assert steering.statistics.judged == 0
+    steering.close()
 
 
 def test_settings_are_cut_to_the_bounds_of_the_run():
@@ -146,7 +156,9 @@ def test_every_answer_is_a_line_with_its_effect(tmp_path):
 def test_statistics_of_ranks_add_up():
     parts = []
     for replace in (True, False):
-        steering = steer(Scripted(Decision(replace=replace, expected_hit_rate_change=0.0)))
+        steering = steer(
+            Scripted(Decision(replace=replace, expected_hit_rate_change=0.0)), horizon=4
+        )
         for step in range(10):
             steering.after_minibatch(counters(step), ToyCache(), NOTHING)
         steering.close()
@@ -154,7 +166,7 @@ def test_statistics_of_ranks_add_up():
     summary = DecisionStatistics.merged(parts).summary()
     assert summary["decisions"] == summary["decision_points"] == 20
     assert summary["replacements"] == 1
-    assert summary["pass_at_1"] == 0.75  # 2 plans were watched a rank, one carried out in vain
+    assert summary["pass_at_1"] == 5 / 6  # 3 plans were watched a rank, one carried out in vain
     assert summary["hit_rate_agreement"] == 1.0
     assert 0 <= summary["latency_median_s"] <= summary["latency_p95_s"]
 

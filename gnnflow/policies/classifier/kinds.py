@@ -1,6 +1,7 @@
 """The kinds of classifiers, behind one interface: fit, give probabilities, save, load."""
 
 import json
+import zipfile
 from abc import ABC, abstractmethod
 from pathlib import Path
 from typing import Any, ClassVar
@@ -82,7 +83,7 @@ class SklearnClassifier(Classifier):
     def save(self, path: Path) -> None:
         """Writes the pipeline."""
         skops = require_package("skops.io", extra="classifier", purpose=_PURPOSE)
-        skops.dump(self._model, path)
+        skops.dump(self._model, path, compression=zipfile.ZIP_DEFLATED)
 
     def load(self, path: Path) -> None:
         """Reads the pipeline; a file with types of its own is refused."""

@@ -43,7 +43,7 @@ class LanguageModel:
 
     def __init__(self, model: Any, tokenizer: Any) -> None:
         """Wraps a loaded model; see `load`."""
-        self._model = model.eval()
+        self.model = model.eval()
         self._decoder = model.get_decoder()
         self._head = model.get_output_embeddings()
         self.tokenizer = tokenizer
