@@ -127,8 +127,8 @@ class LayeredModel(nn.Module):
         """Computes the convolution of one layer; arguments and result as for `layer`."""
 
     def activate(self, x: Tensor) -> Tensor:
-        """The activation after each hidden layer."""
-        return x.relu()
+        """The activation after each hidden layer; may overwrite its argument."""
+        return x.relu_()
 
 
 def _as_edge_index(edge_index: Tensor) -> Tensor:

@@ -20,7 +20,9 @@ from gnnflow.models import LayeredModel, build_model
 from gnnflow.training.evaluation import SPLITS, evaluate
 from gnnflow.training.gradients import wrap
 from gnnflow.training.in_degree import IN_DEGREE, ensure_in_degree
+from gnnflow.training.memory import keep_freed_memory
 from gnnflow.training.progress import TrainingProgress
+from gnnflow.training.run_trace import RunTrace
 from gnnflow.training.step_metrics import EpochMetrics, EpochRecorder
 from gnnflow.training.summary import RunSummary, Scores
 from gnnflow.training.tasks import MultiLabelTask, Task, task_of
@@ -36,6 +38,7 @@ def train(config: TrainConfig, ctx: Context) -> RunSummary:
         GnnflowError: if the options do not fit the partition or the machine.
     """
     torch.set_num_threads(ctx.threads)
+    keep_freed_memory()
     device = choose_device(config.runtime.device, ctx)
     graph = DistGraph.open(
         config.parts, ctx, verify=config.runtime.verify, wire_dtype=config.runtime.wire_dtype
@@ -49,7 +52,18 @@ def train(config: TrainConfig, ctx: Context) -> RunSummary:
     torch.manual_seed(config.runtime.seed + 1 + ctx.rank)
     loader = _make_loader(config, graph, layered, device)
     folder = _make_run_folder(config.runtime.out, ctx)
+    trace = None
+    if config.cache.trace is not None:
+        trace = RunTrace(
+            config.cache.trace,
+            graph,
+            loader,
+            model,
+            fanout=config.sampling.fanout,
+            batch_size=config.sampling.batch_size,
+        )
     with ExitStack() as stack:
+        stack.callback(loader.close)
         sink = None
         if ctx.rank == 0:
             sink = stack.enter_context((folder / "metrics.jsonl").open("w", encoding="utf-8"))
@@ -65,8 +79,11 @@ def train(config: TrainConfig, ctx: Context) -> RunSummary:
             task,
             EpochRecorder(ctx, sink),
             dtype=DTYPES[config.runtime.dtype],
+            trace=trace,
         )
         epochs, scores = _run_epochs(config, trainer, model, graph, len(loader))
+    if trace is not None:
+        trace.save()
     summary = RunSummary(
         graph=graph.manifest.name,
         model=config.model.model,
@@ -117,6 +134,8 @@ def _make_loader(
         seed=config.runtime.seed,
         arrays=arrays,
         transform=attach_layers if on_kernels else None,
+        cache=config.cache,
+        num_epochs=config.optimization.epochs,
     )
     if not len(loader):
         raise DataError(f"{config.parts} has no train seeds; partition it with a train split")

@@ -42,9 +42,13 @@ class StepMetrics:
     rows_cached: int
     """Rows among them that the halo cache had."""
     rows_fetched: int
-    """Rows that came from other ranks."""
+    """Rows that came from other ranks, those to fill the halo cache included."""
     bytes_fetched: int
     """Bytes of these rows."""
+    rows_filled: int = 0
+    """Rows among the fetched that were fetched only to fill the halo cache."""
+    rows_asked: int = 0
+    """Rows of features among `rows_remote`: what the halo cache was asked for."""
 
 
 _NAMES = tuple(field.name for field in fields(StepMetrics))
@@ -66,14 +70,16 @@ class EpochMetrics:
     compute_s: float
     all_reduce_s: float
     hit_rate: float | None
-    """Remote rows found in the halo cache over remote rows needed; None where none were needed."""
+    """Remote rows of features found in the halo cache over those needed; None where none were."""
     volume_rows: int
-    """Rows that crossed between ranks."""
+    """Rows that crossed between ranks, those fetched only to fill the halo cache included."""
     volume_bytes: int
     rows_without_cache: int
     """Remote rows needed: what would have crossed without a halo cache."""
     peak_memory_bytes: int
     """Largest resident memory that a rank had so far."""
+    fill_rows: int = 0
+    """Rows among those that crossed that were fetched only to fill the halo cache."""
 
 
 class EpochRecorder:
@@ -112,6 +118,7 @@ class EpochRecorder:
         self._job_losses = (_column(table, "weight") * _column(table, "loss")).sum(0).tolist()
         num_seeds = _column(table, "num_seeds").sum(0)
         remote = int(_column(table, "rows_remote").sum())
+        asked = int(_column(table, "rows_asked").sum())
         cached = int(_column(table, "rows_cached").sum())
         times = {
             name: float(_column(table, name).sum(1).max(initial=0.0))
@@ -122,10 +129,11 @@ class EpochRecorder:
             epoch=epoch,
             loss=float(np.dot(self._job_losses, num_seeds) / max(num_seeds.sum(), 1)),
             epoch_time_s=float(slowest),
-            hit_rate=cached / remote if remote else None,
+            hit_rate=cached / asked if asked else None,
             volume_rows=int(_column(table, "rows_fetched").sum()),
             volume_bytes=int(_column(table, "bytes_fetched").sum()),
             rows_without_cache=remote,
+            fill_rows=int(_column(table, "rows_filled").sum()),
             peak_memory_bytes=int(peak),
             **times,
         )
@@ -133,9 +141,13 @@ class EpochRecorder:
     def _write(self, epoch: int, table: NDArray[np.float64], sink: TextIO) -> None:
         for step in range(table.shape[1]):
             for rank in range(table.shape[0]):
-                line: dict[str, float] = {"epoch": epoch, "rank": rank}
+                line: dict[str, float | None] = {"epoch": epoch, "rank": rank}
                 for name, value in zip(_NAMES, table[rank, step].tolist(), strict=True):
                     line[name] = int(value) if name in _WHOLE else round(value, 9)
+                asked, cached = line["rows_asked"], line["rows_cached"]
+                line["hit_rate"] = (
+                    round(cached / asked, 6) if asked and cached is not None else None
+                )
                 sink.write(json.dumps(line) + "\n")
         sink.flush()
 

@@ -11,6 +11,7 @@ from gnnflow.loader import DistNeighborLoader
 from gnnflow.models import LayeredModel, layer_adjacencies
 from gnnflow.training.gradients import WeightedDataParallel, unwrap
 from gnnflow.training.in_degree import IN_DEGREE
+from gnnflow.training.run_trace import RunTrace
 from gnnflow.training.step_metrics import EpochMetrics, EpochRecorder, StepMetrics
 from gnnflow.training.tasks import Task
 
@@ -33,6 +34,7 @@ class Trainer:
         recorder: EpochRecorder,
         *,
         dtype: torch.dtype = torch.float32,
+        trace: RunTrace | None = None,
     ) -> None:
         """Takes the parts.
 
@@ -43,6 +45,7 @@ class Trainer:
             task: loss of the labels.
             recorder: where the steps' metrics go.
             dtype: float32, or bfloat16 for autocast.
+            trace: where to note what each minibatch asked for.
         """
         inner = unwrap(model)
         assert isinstance(inner, LayeredModel)
@@ -54,6 +57,7 @@ class Trainer:
         self._recorder = recorder
         self._device = next(model.parameters()).device
         self._dtype = dtype
+        self._trace = trace
 
     def train_epoch(
         self, epoch: int, on_step: Callable[[StepMetrics], None] | None = None
@@ -74,6 +78,8 @@ class Trainer:
             wait_s = time.perf_counter() - asked_s
             metrics = self._step(step, batch, wait_s)
             self._recorder.add(metrics)
+            if self._trace is not None:
+                self._trace.add(epoch, batch.cost, metrics)
             if on_step is not None:
                 on_step(metrics)
             asked_s = time.perf_counter()
@@ -103,10 +109,12 @@ class Trainer:
             wait_s=wait_s,
             compute_s=max(elapsed_s - all_reduce_s, 0.0),
             all_reduce_s=all_reduce_s,
-            rows_remote=cost.rows_cached + cost.rows_fetched,
+            rows_remote=cost.rows_cached + cost.rows_fetched - cost.rows_filled,
             rows_cached=cost.rows_cached,
             rows_fetched=cost.rows_fetched,
             bytes_fetched=cost.bytes_fetched,
+            rows_filled=cost.rows_filled,
+            rows_asked=len(cost.remote_ids),
         )
 
     def _loss(self, batch: Data) -> Tensor:

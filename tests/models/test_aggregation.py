@@ -5,7 +5,7 @@ import torch
 from model_graphs import Graph
 
 from gnnflow.models import aggregate, layer_adjacencies
-from gnnflow.models.aggregation import runs_on_kernels
+from gnnflow.models.aggregation import runs_on_kernels, sage_layer
 
 
 def plain(x, adjacency, reduce):
@@ -53,6 +53,26 @@ def test_rows_that_are_not_contiguous(reduce):
     [our_gradient] = torch.autograd.grad(ours, x, upstream)
     [their_gradient] = torch.autograd.grad(theirs, x, upstream)
     torch.testing.assert_close(our_gradient, their_gradient, rtol=1e-5, atol=1e-5)
+
+
+def sage_arguments(num_src, dim_in=3, dim_out=4):
+    shapes = [(num_src, dim_in), (dim_out, dim_in), (dim_out,), (dim_out, dim_in)]
+    draw = torch.Generator().manual_seed(0)
+    return [
+        torch.randn(shape, dtype=torch.float64, generator=draw, requires_grad=True)
+        for shape in shapes
+    ]
+
+
+def test_sage_layer_and_its_gradient_against_differences():
+    adjacency = adjacencies([2, 3])[0]
+    x, neighbor, bias, own = arguments = sage_arguments(adjacency.num_src)
+    mean = plain(x, adjacency, "mean")
+    expected = mean @ neighbor.T + bias + x[: adjacency.num_dst] @ own.T
+    torch.testing.assert_close(sage_layer(x, adjacency, neighbor, bias, own), expected)
+    assert torch.autograd.gradcheck(
+        lambda x, *weights: sage_layer(x, adjacency, *weights), arguments
+    )
 
 
 def test_nothing_to_aggregate():

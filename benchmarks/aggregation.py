@@ -1,0 +1,274 @@
+"""Forward and backward of GraphSAGE on sampled minibatches, against PyG's layers and DGL's.
+
+    python -m benchmarks.aggregation [--quick] [--json FILE] [--threads 2]
+
+A graph of 300 000 vertices and 4.4 million directed edges, degrees by a power law, 500 seeds a
+minibatch. All sides compute the same network with the same weights on the same minibatches, and
+the benchmark stops if their losses differ. Our time includes making the layers' adjacencies with
+their transposes, which in training happens when a minibatch is sampled; `adj_t` and DGL's blocks
+are made before the clock starts. Our process, in which PyG's layers run too, reuses freed memory as
+gnnflow-train does.
+"""
+
+import json
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from benchmarks._harness import Options, Report, Row, benchmark, take_turns
+from benchmarks.peers import peer_python
+from gnnflow import _kernels
+from gnnflow.loader.sparse_adjacency import sparse_adjacency
+from gnnflow.models import SAGE, layer_adjacencies
+from gnnflow.sampling import LocalNeighborSampler, SampledSubgraph
+from gnnflow.training.memory import keep_freed_memory
+
+NUM_VERTICES = 300_000
+NUM_EDGES = 4_400_000
+NUM_SEEDS = 500
+NUM_MINIBATCHES = 4
+NETWORKS = {"25,10": (128, 128, 64), "15,10,5": (128, 128, 128, 64)}
+OURS = "gnnflow"
+_DGL_SCRIPT = Path(__file__).with_name("_dgl_aggregation.py")
+
+
+@dataclass(frozen=True, slots=True)
+class Minibatch:
+    """A sampled subgraph in the forms that the sides take, and its rows."""
+
+    subgraph: SampledSubgraph
+    edge_index: Tensor
+    adj_t: Tensor
+    x: Tensor
+    num_nodes: list[int]
+    num_edges: list[int]
+
+
+def make_minibatches(fanout: list[int], dim: int) -> list[Minibatch]:
+    """Samples the minibatches, from fixed seeds."""
+    draw = np.random.default_rng(0)
+    weight = draw.permutation(np.arange(1, NUM_VERTICES + 1) ** -0.5)
+    cumulative = np.cumsum(weight / weight.sum())
+    ends = np.minimum(np.searchsorted(cumulative, draw.random((2, NUM_EDGES))), NUM_VERTICES - 1)
+    indptr = np.zeros(NUM_VERTICES + 1, dtype=np.int64)
+    np.cumsum(np.bincount(ends[1], minlength=NUM_VERTICES), out=indptr[1:])
+    topology = _kernels.Topology(np.array([0, NUM_VERTICES]))
+    topology.set_part(0, indptr, ends[0][np.argsort(ends[1], kind="stable")])
+    sampler = LocalNeighborSampler(topology)
+    minibatches = []
+    for number in range(NUM_MINIBATCHES):
+        seeds = draw.choice(NUM_VERTICES, NUM_SEEDS, replace=False)
+        subgraph = sampler.sample(seeds, fanout, epoch=0, minibatch=number)
+        rows = draw.standard_normal((subgraph.num_vertices, dim), dtype=np.float32)
+        minibatches.append(
+            Minibatch(
+                subgraph,
+                torch.from_numpy(subgraph.edge_index()),
+                sparse_adjacency(subgraph),
+                torch.from_numpy(rows),
+                list(subgraph.num_sampled_vertices),
+                list(subgraph.num_sampled_edges),
+            )
+        )
+    return minibatches
+
+
+class Side:
+    """Takes the minibatches in turn; remembers the loss of the first for comparison."""
+
+    def __init__(self, run: Callable[[int], tuple[float, float]]) -> None:
+        """Takes what runs the minibatch of a number and returns its seconds and its loss."""
+        self._run = run
+        self.losses: dict[int, float] = {}
+        self._next = 0
+
+    def __call__(self) -> float:
+        """Returns milliseconds of a round, a minibatch on average."""
+        total_s = 0.0
+        for number in range(NUM_MINIBATCHES):
+            seconds, self.losses[number] = self._run(number)
+            total_s += seconds
+        return 1000 * total_s / NUM_MINIBATCHES
+
+
+def torch_side(forward: Callable[[Minibatch], Tensor], minibatches: list[Minibatch]) -> Side:
+    """Makes a side of a forward function."""
+
+    def run(number: int) -> tuple[float, float]:
+        start = time.perf_counter()
+        loss = forward(minibatches[number]).square().mean()
+        loss.backward()  # type: ignore[no-untyped-call]
+        return time.perf_counter() - start, loss.item()
+
+    return Side(run)
+
+
+def forward_with_layers(model: SAGE) -> Callable[[Minibatch], Tensor]:
+    """How gnnflow trains."""
+
+    def forward(batch: Minibatch) -> Tensor:
+        return model(batch.x, layer_adjacencies(batch.edge_index, batch.num_nodes))
+
+    return forward
+
+
+def forward_on_edge_index(model: SAGE) -> Callable[[Minibatch], Tensor]:
+    """PyG's layers on a trimmed `edge_index`, as its examples have it."""
+    return lambda batch: model(batch.x, batch.edge_index, batch.num_nodes, batch.num_edges)
+
+
+def forward_on_adj_t(model: SAGE) -> Callable[[Minibatch], Tensor]:
+    """PyG's layers on a sparse CSR tensor, cut to the vertices that each layer needs."""
+
+    def forward(batch: Minibatch) -> Tensor:
+        x, hops = batch.x, len(model.convs)
+        vertices = np.cumsum(batch.num_nodes)
+        for index, conv in enumerate(model.convs):
+            num_dst = int(vertices[hops - 1 - index])
+            x = conv((x, x[:num_dst]), _cut(batch.adj_t, num_dst, len(x)))
+            x = x.relu() if index < hops - 1 else x
+        return x
+
+    return forward
+
+
+def _cut(adj_t: Tensor, num_dst: int, num_src: int) -> Tensor:
+    indptr = adj_t.crow_indices()[: num_dst + 1]
+    num_edges = int(indptr[-1])
+    return torch.sparse_csr_tensor(
+        indptr,
+        adj_t.col_indices()[:num_edges],
+        adj_t.values()[:num_edges],
+        (num_dst, num_src),
+        check_invariants=False,
+    )
+
+
+class DglSage:
+    """The same network of DGL's SAGEConv, in a process of DGL's environment."""
+
+    def __init__(self, python: Path, folder: Path, threads: int) -> None:
+        """Starts DGL on a folder with minibatches and weights."""
+        self._process = subprocess.Popen(
+            [str(python), "-W", "ignore", str(_DGL_SCRIPT), str(folder), str(threads)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        self.version = str(self._answer()["version"])
+
+    def __enter__(self) -> Self:
+        """Ends DGL at the end of the block."""
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Ends DGL."""
+        self._process.communicate()
+
+    def run(self, number: int) -> tuple[float, float]:
+        """Runs a minibatch; returns seconds and loss."""
+        assert self._process.stdin is not None
+        self._process.stdin.write(f"{number}\n")
+        self._process.stdin.flush()
+        answer = self._answer()
+        return float(answer["seconds"]), float(answer["loss"])
+
+    def _answer(self) -> dict[str, float | str]:
+        assert self._process.stdout is not None
+        line = self._process.stdout.readline()
+        if not line:
+            raise RuntimeError(f"DGL ended with code {self._process.wait()}")
+        answer: dict[str, float | str] = json.loads(line)
+        return answer
+
+
+def write_for_dgl(folder: Path, model: SAGE, minibatches: list[Minibatch]) -> None:
+    """Writes weights, and the blocks of every minibatch, first layer first."""
+    arrays: dict[str, NDArray[np.generic]] = {}
+    for index, conv in enumerate(model.convs):
+        arrays[f"neighbour_weight_{index}"] = conv.lin_l.weight.detach().numpy()
+        arrays[f"bias_{index}"] = conv.lin_l.bias.detach().numpy()
+        arrays[f"self_weight_{index}"] = conv.lin_r.weight.detach().numpy()
+    np.savez(folder / "weights.npz", **arrays)
+    for number, batch in enumerate(minibatches):
+        blocks: dict[str, NDArray[np.generic]] = {"x": batch.x.numpy()}
+        layers = layer_adjacencies(batch.edge_index, batch.num_nodes)
+        for index, layer in enumerate(layers):
+            blocks[f"indptr_{index}"] = layer.indptr.numpy()
+            blocks[f"src_{index}"] = layer.src.numpy()
+            blocks[f"num_src_{index}"] = np.array(layer.num_src)
+        np.savez(folder / f"minibatch_{number}.npz", **blocks)
+
+
+def compare(fanout: str, dims: tuple[int, ...], options: Options, report: Report) -> None:
+    """Adds the rows of one network."""
+    minibatches = make_minibatches([int(count) for count in fanout.split(",")], dims[0])
+    torch.manual_seed(0)
+    model = SAGE(dims)
+    sides = {
+        OURS: torch_side(forward_with_layers(model), minibatches),
+        "PyG on edge_index": torch_side(forward_on_edge_index(model), minibatches),
+        "PyG on a CSR adj_t": torch_side(forward_on_adj_t(model), minibatches),
+    }
+    with ExitStack() as stack:
+        python = peer_python("dgl")
+        if python is None:
+            report.absent("DGL", "it is not installed; `python -m benchmarks.peers dgl` does that")
+        else:
+            folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+            write_for_dgl(folder, model, minibatches)
+            dgl = stack.enter_context(DglSage(python, folder, options.threads))
+            sides[f"DGL {dgl.version}"] = Side(dgl.run)
+        rounds, limit_s = (4, 8.0) if options.quick else (20, 60.0)
+        times = take_turns(sides, rounds=rounds, limit_s=limit_s)
+    ours = sides.pop(OURS)
+    adjacencies = [layer_adjacencies(batch.edge_index, batch.num_nodes) for batch in minibatches]
+    for name, side in sides.items():
+        for number, loss in side.losses.items():
+            if not np.isclose(loss, ours.losses[number], rtol=1e-4):
+                raise RuntimeError(f"{name} has loss {loss}, gnnflow {ours.losses[number]}")
+        report.add(
+            Row(
+                name=f"aggregation/{fanout}",
+                ours=times[OURS],
+                theirs=times[name],
+                unit="ms",
+                against=name,
+                facts={
+                    "edges_per_minibatch": float(
+                        np.mean([len(layer.src) for layers in adjacencies for layer in layers[:1]])
+                    ),
+                    "vertices_per_minibatch": float(np.mean([len(b.x) for b in minibatches])),
+                },
+            )
+        )
+
+
+def main() -> None:
+    """Runs the benchmark."""
+    title = "Forward and backward of GraphSAGE, 500 seeds"
+    with benchmark("benchmarks.aggregation", __doc__ or "", title) as (options, report):
+        torch.set_num_threads(options.threads)
+        keep_freed_memory()
+        for fanout, dims in NETWORKS.items():
+            compare(fanout, dims, options, report)
+
+
+if __name__ == "__main__":
+    main()
