@@ -42,10 +42,10 @@ class Setting:
 NO_CACHE = "none"
 STATIC = "static"
 SETTINGS = (
-    Setting(name=NO_CACHE, words=()),
+    Setting(name=NO_CACHE, words=("--cache-fraction", "0")),
     Setting(
         name=STATIC,
-        words=("--cache-fraction", "0.25", "--scorer", "decay", "--policy", "static"),
+        words=("--cache-fraction", "0.25", "--scorer", "decay", "--period", "25"),
     ),
     Setting(
         name="lookahead",

@@ -47,7 +47,10 @@ _ALWAYS_KNOWN = 1 << 20
 
 
 class HaloCache:
-    """A fixed number of remote rows with the scorer that orders them. Not for several threads."""
+    """A fixed number of remote rows with the scorer that orders them.
+
+    One thread may announce and plan while another gathers and commits; no more than that.
+    """
 
     def __init__(
         self,
@@ -160,6 +163,13 @@ class HaloCache:
         keys = self._keys_of(ids)
         self._announced.append((ids, keys))
         self._raise(self._scorer.announce(keys))
+
+    def retract(self) -> None:
+        """Forgets all minibatches that were announced and not planned: they will not come."""
+        while self._announced:
+            _, keys = self._announced.popleft()
+            self._scorer.retract()
+            self._raise(keys)
 
     def plan(self, ids: Ids, *, replace: bool = True, fraction: float = 1.0) -> CacheStep:
         """Looks up a minibatch's remote rows and decides what to fetch and what to keep.

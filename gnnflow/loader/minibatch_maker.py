@@ -11,23 +11,15 @@ from torch import Tensor
 from torch_geometric.data import Data
 
 from gnnflow.errors import ConfigError
+from gnnflow.features import DistFeatureStore, FetchUnderWay
 from gnnflow.graph import DistGraph
 from gnnflow.loader.seed_schedule import SeedBatch
 from gnnflow.loader.sparse_adjacency import sparse_adjacency
+from gnnflow.prefetch import CachedRows, RowRequest
 from gnnflow.sampling import SampledSubgraph
 from gnnflow.sampling.dist_sampler import MinibatchSeeds
 
 Transform = Callable[[Data], Data]
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class SampledMinibatch:
-    """A minibatch whose vertices are known and whose rows are not here yet."""
-
-    seeds: SeedBatch
-    subgraph: SampledSubgraph
-    sample_s: float
-    """Wall-clock seconds that sampling took."""
 
 
 @dataclass(kw_only=True, slots=True)
@@ -38,12 +30,33 @@ class MinibatchCost:
     """Seconds of sampling, with waiting for other ranks' answers."""
     fetch_s: float = 0.0
     """Seconds of fetching rows, with waiting for other ranks' rows."""
+    remote_ids: NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
+    """Vertices whose features only other ranks have, cached or not; what a trace records."""
+    subgraph_bytes: int = 0
+    """Size of the sampled minibatch, without rows."""
     rows_cached: int = 0
-    """Rows of other ranks that the halo cache had."""
+    """Rows of features that other ranks own and the halo cache had."""
+    rows_filled: int = 0
+    """Rows fetched only to fill the halo cache."""
     rows_fetched: int = 0
-    """Rows that came from other ranks."""
+    """Rows that came from other ranks, of all arrays, those to fill the cache included."""
     bytes_fetched: int = 0
     """Bytes of these rows."""
+    num_requests: int = 0
+    """Messages that asked for them."""
+
+
+@dataclass(kw_only=True, slots=True)
+class SampledMinibatch:
+    """A minibatch whose vertices are known and whose rows are not here yet."""
+
+    seeds: SeedBatch
+    subgraph: SampledSubgraph
+    cost: MinibatchCost
+    features: RowRequest | None = None
+    """Rows of the features, once they are announced."""
+    fetches: list[tuple[DistFeatureStore, FetchUnderWay]] = field(default_factory=list)
+    """Rows of all other arrays, once they are asked for."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -81,14 +94,25 @@ class MinibatchOptions:
 
 
 class MinibatchMaker:
-    """Makes minibatches from seeds.
+    """Makes minibatches from seeds, in the stages of a prefetch pipeline.
 
-    `sample` and `complete` are functions of the seeds alone: a pipeline may run them for any
-    minibatch, ahead of training and in threads of its own, one thread per method.
+    A minibatch is a function of its seeds alone. It goes through `sample`, `announce`, `plan`,
+    `ask` and `complete`; a pipeline calls the first, the next three and the last in three threads.
     """
 
-    def __init__(self, graph: DistGraph, options: MinibatchOptions) -> None:
+    def __init__(
+        self,
+        graph: DistGraph,
+        options: MinibatchOptions,
+        features: CachedRows | None = None,
+    ) -> None:
         """Opens the sampler and the stores of the arrays.
+
+        Args:
+            graph: the graph.
+            options: what a minibatch holds.
+            features: one of `options.arrays` through a halo cache; the first one without a cache by
+                default.
 
         Raises:
             DataError: if the graph lacks an array.
@@ -97,9 +121,16 @@ class MinibatchMaker:
         self._sampler = graph.sampler(
             seed=options.seed, replace=options.replace, with_edge_ids=options.with_edge_ids
         )
-        self._stores = [graph.store(name) for name in options.arrays]
+        stores = [graph.store(name) for name in options.arrays]
+        if features is None and stores:
+            features = CachedRows(stores[0])
+        self._features = features
+        self._stores = [
+            store for store in stores if features is None or store is not features.store
+        ]
         self._seed_stores = [graph.store(name) for name in options.seed_arrays]
         self._dtypes = {name: spec.dtype for name, spec in graph.manifest.arrays.items()}
+        self._is_first = True
 
     def sample(self, batches: Sequence[SeedBatch]) -> list[SampledMinibatch]:
         """Samples the neighbourhoods of several minibatches, with one exchange per hop for all."""
@@ -110,25 +141,69 @@ class MinibatchMaker:
         )
         sample_s = (time.perf_counter() - start_s) / max(len(batches), 1)
         return [
-            SampledMinibatch(seeds=batch, subgraph=subgraph, sample_s=sample_s)
+            SampledMinibatch(
+                seeds=batch,
+                subgraph=subgraph,
+                cost=MinibatchCost(sample_s=sample_s, subgraph_bytes=_size_of(subgraph)),
+            )
             for batch, subgraph in zip(batches, subgraphs, strict=True)
         ]
 
-    def complete(self, sampled: SampledMinibatch) -> Data:
-        """Fetches the rows of a sampled minibatch and puts it together."""
+    def wants_more(self) -> bool:
+        """Tells whether a further minibatch has to be announced before the next one is planned."""
+        return self._features is not None and self._features.wants_more()
+
+    def announce(self, sampled: SampledMinibatch) -> None:
+        """Tells the halo cache what a later minibatch will ask for."""
+        if self._features is None:
+            return
         start_s = time.perf_counter()
-        subgraph, seeds = sampled.subgraph, sampled.seeds
-        cost = MinibatchCost(sample_s=sampled.sample_s)
-        wanted = [(store, subgraph.vertices) for store in self._stores]
-        wanted += [(store, seeds.seeds) for store in self._seed_stores]
-        # All questions are on their way before the first answer is waited for.
-        fetches = [(store, store.fetch_async(ids)) for store, ids in wanted]
+        request = self._features.request(sampled.subgraph.vertices, sampled.cost.subgraph_bytes)
+        self._features.announce(request)
+        sampled.features = request
+        sampled.cost.remote_ids = request.remote_ids
+        sampled.cost.fetch_s += time.perf_counter() - start_s
+
+    def plan(self, sampled: SampledMinibatch) -> SampledMinibatch:
+        """Decides which features to fetch for the oldest announced minibatch."""
+        if self._features is not None and sampled.features is not None:
+            start_s = time.perf_counter()
+            self._features.plan(sampled.features)
+            sampled.cost.fetch_s += time.perf_counter() - start_s
+        return sampled
+
+    def ask(self, planned: Sequence[SampledMinibatch]) -> None:
+        """Asks other ranks for the rows of planned minibatches, features all in one exchange."""
+        start_s = time.perf_counter()
+        requests = [sampled.features for sampled in planned if sampled.features is not None]
+        if self._features is not None and requests:
+            self._features.ask(requests)
+        for sampled in planned:
+            wanted = [(store, sampled.subgraph.vertices) for store in self._stores]
+            wanted += [(store, sampled.seeds.seeds) for store in self._seed_stores]
+            # All questions are on their way before the first answer is waited for.
+            sampled.fetches = [(store, store.fetch_async(ids)) for store, ids in wanted]
+        share_s = (time.perf_counter() - start_s) / max(len(planned), 1)
+        for sampled in planned:
+            sampled.cost.fetch_s += share_s
+
+    def complete(self, asked: SampledMinibatch) -> Data:
+        """Waits for the rows of a minibatch and puts it together."""
+        start_s = time.perf_counter()
+        subgraph, seeds, cost = asked.subgraph, asked.seeds, asked.cost
         rows: dict[str, Tensor] = {}
-        for store, fetch in fetches:
+        if self._features is not None and asked.features is not None:
+            store = self._features.store
+            rows[store.name] = as_tensor(
+                self._features.gather(asked.features), self._dtypes.get(store.name)
+            )
+            self._count_features(asked.features, cost)
+        for store, fetch in asked.fetches:
             rows[store.name] = as_tensor(fetch.result(), self._dtypes.get(store.name))
             cost.rows_fetched += fetch.plan.num_remote
             cost.bytes_fetched += fetch.plan.num_remote * store.wire_row_bytes
-        cost.fetch_s = time.perf_counter() - start_s
+            cost.num_requests += int(np.count_nonzero(fetch.plan.remote_counts))
+        cost.fetch_s += time.perf_counter() - start_s
         batch = Data(
             edge_index=torch.from_numpy(subgraph.edge_index()),
             n_id=torch.from_numpy(subgraph.vertices),
@@ -147,10 +222,42 @@ class MinibatchMaker:
             batch.e_id = torch.from_numpy(subgraph.edge_ids)
         return batch if self._options.transform is None else self._options.transform(batch)
 
+    def abandon(self, asked: SampledMinibatch) -> None:
+        """Waits for the rows of a minibatch that nobody wants any more."""
+        if self._features is not None and asked.features is not None:
+            self._features.abandon(asked.features)
+        for _, fetch in asked.fetches:
+            fetch.result()
+
+    def retract(self) -> None:
+        """Forgets minibatches that were announced and will not be planned."""
+        if self._features is not None:
+            self._features.retract()
+
     def make(self, seeds: SeedBatch) -> Data:
         """Makes one minibatch."""
         [sampled] = self.sample([seeds])
+        self.announce(sampled)
+        self.ask([self.plan(sampled)])
         return self.complete(sampled)
+
+    def _count_features(self, request: RowRequest, cost: MinibatchCost) -> None:
+        assert self._features is not None
+        cost.rows_cached = request.num_hits
+        cost.rows_filled = request.num_fill
+        cost.rows_fetched = len(request.fetch_ids)
+        if self._is_first:
+            # The fill before the first minibatch is traffic as well.
+            self._is_first = False
+            cost.rows_filled += self._features.num_fill_at_start
+            cost.rows_fetched += self._features.num_fill_at_start
+        cost.bytes_fetched = cost.rows_fetched * self._features.store.wire_row_bytes
+        cost.num_requests = request.num_requests
+
+
+def _size_of(subgraph: SampledSubgraph) -> int:
+    arrays = (subgraph.vertices, subgraph.indptr, subgraph.src, subgraph.edge_ids)
+    return sum(array.nbytes for array in arrays if array is not None)
 
 
 def as_tensor(rows: NDArray[np.generic], dtype: str | None = None) -> Tensor:

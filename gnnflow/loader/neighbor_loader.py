@@ -1,15 +1,29 @@
 """DistNeighborLoader: what a PyG user holds."""
 
+import weakref
 from collections.abc import Iterator, Sequence
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from torch_geometric.data import Data
 
-from gnnflow.errors import DataError
+from gnnflow.config import CacheConfig
+from gnnflow.errors import DataError, GnnflowError
 from gnnflow.graph import DistGraph
-from gnnflow.loader.minibatch_maker import MinibatchMaker, MinibatchOptions, Transform
+from gnnflow.loader.minibatch_maker import (
+    MinibatchMaker,
+    MinibatchOptions,
+    SampledMinibatch,
+    Transform,
+)
 from gnnflow.loader.seed_schedule import SeedBatch, SeedSchedule
+from gnnflow.prefetch import CacheSetup, Pipeline, set_up_cache
+
+CACHED_ARRAY = "x"
+"""The array whose remote rows the halo cache keeps."""
+_ONE_BY_ONE = CacheConfig(scorer="none", prefetch_depth=0)
+
+_Session = Pipeline[SeedBatch, SampledMinibatch, SampledMinibatch, Data]
 
 
 class DistNeighborLoader:
@@ -31,6 +45,10 @@ class DistNeighborLoader:
     - on request `adj_t` and `e_id`.
 
     Every pass is an epoch with an order and samples of its own; `set_epoch` chooses which.
+
+    With `cache`, features of other ranks' vertices are kept in a halo cache, and minibatches are
+    made ahead in threads (`transform` runs in one of them). The batches are the same as without.
+    Leaving a pass early ends the threads; `close` does so between two passes.
     """
 
     def __init__(
@@ -47,6 +65,8 @@ class DistNeighborLoader:
         edge_ids: bool = False,
         adj_t: bool = False,
         transform: Transform | None = None,
+        cache: CacheConfig | None = None,
+        num_epochs: int = 1,
     ) -> None:
         """Prepares the loader; every rank must do this.
 
@@ -63,11 +83,17 @@ class DistNeighborLoader:
             edge_ids: hand over `e_id` `[num_edges]`, the edges' numbers in the input.
             adj_t: hand over `adj_t`, the edges as a sparse CSR tensor.
             transform: called with every batch before it is yielded.
+            cache: options of halo cache and prefetching; None makes each batch when it is asked for
+                and keeps no remote rows.
+            num_epochs: epochs that will be taken, from 0 on: towards the end of one the first
+                batches of the next are made.
 
         Raises:
             ConfigError: if `fanout` or `batch_size` is out of range.
             DataError: if seeds repeat or are not of the graph, or an array is missing.
         """
+        self.config = _ONE_BY_ONE if cache is None else cache
+        self._num_epochs = num_epochs
         self._ctx = graph.ctx
         if isinstance(seeds, SeedSchedule):
             self.schedule = seeds
@@ -77,6 +103,18 @@ class DistNeighborLoader:
                 ids, graph.ctx, batch_size=batch_size, shuffle=shuffle, seed=seed
             )
         _check_range(self.schedule.seeds, graph.num_vertices)
+        self.cache_setup: CacheSetup | None = None
+        """The halo cache and what it was made from; None without `cache` or features."""
+        if cache is not None and CACHED_ARRAY in arrays:
+            self.cache_setup = set_up_cache(
+                graph,
+                cache,
+                array=CACHED_ARRAY,
+                seeds=self.schedule.seeds,
+                num_steps=len(self),
+                fanout=tuple(fanout),
+                seed=seed,
+            )
         self.maker = MinibatchMaker(
             graph,
             MinibatchOptions(
@@ -89,8 +127,11 @@ class DistNeighborLoader:
                 with_adj_t=adj_t,
                 transform=transform,
             ),
+            None if self.cache_setup is None else self.cache_setup.rows,
         )
         self._next_epoch = 0
+        self._session: _Session | None = None
+        self._session_epoch = 0  # that the session goes on with
 
     def __len__(self) -> int:
         """Minibatches of an epoch, the same on all ranks."""
@@ -104,16 +145,53 @@ class DistNeighborLoader:
         """Yields the minibatches of the next epoch."""
         epoch = self._next_epoch
         self._next_epoch += 1
-        for step in range(len(self)):
-            self._ctx.step = f"epoch {epoch}, step {step}"
-            seeds = self.schedule.batch(epoch, step)
-            batch = self.maker.make(seeds)
-            self._hand_over(seeds)
-            yield batch
+        session = self._session_from(epoch)
+        complete = False
+        try:
+            for step in range(len(self)):
+                self._ctx.step = f"epoch {epoch}, step {step}"
+                if session is not self._session:
+                    raise GnnflowError(
+                        f"the pass over epoch {epoch} ended when a newer one over the same loader "
+                        "began; use one loader for each"
+                    )
+                batch = next(session)
+                # Told when the batch is yielded, not when it is made, which was long before.
+                self._ctx.loss_weight = self.schedule.weight(step)
+                yield batch
+            complete = True
+        finally:
+            if not complete or epoch + 1 >= self._num_epochs:
+                session.close()
+        self._session_epoch = epoch + 1
 
-    def _hand_over(self, seeds: SeedBatch) -> None:
-        # Told when the batch is yielded, not when it is made: a pipeline makes it long before.
-        self._ctx.loss_weight = seeds.weight
+    def close(self) -> None:
+        """Ends the threads that prepare the next epoch, if there are any."""
+        if self._session is not None:
+            self._session.close()
+            self._session = None
+
+    def _session_from(self, epoch: int) -> _Session:
+        """Goes on with the pipeline that has prepared an epoch, or starts one there."""
+        session = self._session
+        if session is not None and not session.closed and self._session_epoch == epoch:
+            self._session_epoch = -1  # until this pass is complete
+            return session
+        self.close()
+        # The pipeline may not refer to the loader, with which it ends.
+        schedule, num_steps = self.schedule, len(self)
+        epochs = range(epoch, max(self._num_epochs, epoch + 1))
+        session = Pipeline(
+            self.maker,
+            (schedule.batch(number, step) for number in epochs for step in range(num_steps)),
+            depth=self.config.prefetch_depth,
+            exchange_every=self.config.exchange_every,
+        )
+        self._session = session
+        self._session_epoch = -1
+        # Threads end with the loader; at the end of the process nobody would answer them.
+        weakref.finalize(self, session.close).atexit = False
+        return session
 
 
 def _split_seeds(graph: DistGraph, split: str) -> NDArray[np.int64]:

@@ -170,6 +170,12 @@ class SeedSchedule:
         """Seeds in this rank's largest batch."""
         return int(np.diff(self._bounds).max(initial=0))
 
+    def weight(self, step: int) -> float:
+        """This rank's share of a step's seeds, the same in every epoch."""
+        num_job_seeds = int(self._num_job_seeds[step])
+        num_seeds = int(self._bounds[step + 1] - self._bounds[step])
+        return num_seeds / num_job_seeds if num_job_seeds else 0.0
+
     def batch(self, epoch: int, step: int) -> SeedBatch:
         """The seeds of one step.
 

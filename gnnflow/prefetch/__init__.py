@@ -1,7 +1,10 @@
 """Minibatches ahead of time: how far to look, what was asked for, what a cache makes of it."""
 
 from gnnflow.prefetch.belady import belady_hits
+from gnnflow.prefetch.cache_setup import CacheSetup, Halo, set_up_cache
+from gnnflow.prefetch.cached_rows import CachedRows, RowRequest
 from gnnflow.prefetch.lookahead_window import LookaheadWindow
+from gnnflow.prefetch.pipeline import Pipeline, Stages
 from gnnflow.prefetch.replay import Replay, ReplayResult, ReplaySettings, replay_trace
 from gnnflow.prefetch.trace import (
     Trace,
@@ -13,10 +16,16 @@ from gnnflow.prefetch.trace import (
 )
 
 __all__ = [
+    "CacheSetup",
+    "CachedRows",
+    "Halo",
     "LookaheadWindow",
+    "Pipeline",
     "Replay",
     "ReplayResult",
     "ReplaySettings",
+    "RowRequest",
+    "Stages",
     "Trace",
     "TraceFacts",
     "TraceRecorder",
@@ -24,5 +33,6 @@ __all__ = [
     "read_trace",
     "read_traces",
     "replay_trace",
+    "set_up_cache",
     "write_trace",
 ]

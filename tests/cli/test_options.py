@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gnnflow.cli import options
-from gnnflow.config import PartitionConfig, TrainConfig, parse_int_list
+from gnnflow.config import CacheConfig, PartitionConfig, TrainConfig, parse_int_list
 from gnnflow.errors import ConfigError
 
 
@@ -49,6 +49,35 @@ def test_printed_config_reads_back(tmp_path: Path, capsys: pytest.CaptureFixture
     assert stop.value.code == 0
     path = write(tmp_path, capsys.readouterr().out)
     assert parse("--config", str(path)) == parse(*words)
+
+
+def test_options_of_the_cache(tmp_path: Path) -> None:
+    config = parse("parts").cache
+    assert (config.cache_fraction, config.cache_bytes, config.lookahead) == (0.25, None, "auto")
+    assert config.replace_every == 1
+    assert parse("parts", "--scorer", "decay").cache.replace_every == 25
+    config = parse("parts", "--lookahead", "7", "--cache-bytes", "1000", "--period", "0").cache
+    assert (config.lookahead, config.cache_bytes, config.replace_every) == (7, 1000, 0)
+    path = write(tmp_path, "lookahead: 3\ncache-bytes: null\nperiod: 4\ntrace: here\n")
+    config = parse("parts", "--config", str(path)).cache
+    assert (config.lookahead, config.replace_every, config.trace) == (3, 4, Path("here"))
+
+
+@pytest.mark.parametrize(
+    ("values", "said"),
+    [
+        ({"cache_fraction": 1.5}, r"cache_fraction must be in \[0, 1\], got 1.5; use cache_bytes"),
+        ({"cache_bytes": -1}, "cache_bytes must not be negative, got -1"),
+        ({"alpha": 1.0}, r"alpha must be in \(0, 1\), got 1.0"),
+        ({"period": -2}, "period must not be negative, got -2"),
+        ({"lookahead": -1}, "lookahead must be 'auto' or a number of minibatches from 0 on"),
+        ({"prefetch_depth": -1}, "prefetch_depth must not be negative, got -1"),
+        ({"exchange_every": 0}, "exchange_every must be at least 1, got 0"),
+    ],
+)
+def test_bad_options_of_the_cache(values: dict[str, float], said: str) -> None:
+    with pytest.raises(ConfigError, match=said):
+        CacheConfig(**values)  # type: ignore[arg-type]
 
 
 def test_every_option_is_printed() -> None:

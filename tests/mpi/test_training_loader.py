@@ -79,8 +79,11 @@ def test_minibatches_are_functions_of_their_seeds(graph):
     loader = DistNeighborLoader(graph, "train", [3, 2], 16)
     expected = list(loader)
     batches = [loader.schedule.batch(0, step) for step in range(len(loader))]
-    for sampled, batch in zip(loader.maker.sample(batches[::-1]), expected[::-1], strict=True):
-        made = loader.maker.complete(sampled)
+    maker = loader.maker
+    for sampled, batch in zip(maker.sample(batches[::-1]), expected[::-1], strict=True):
+        maker.announce(sampled)
+        maker.ask([maker.plan(sampled)])
+        made = maker.complete(sampled)
         assert torch.equal(made.n_id, batch.n_id)
         assert torch.equal(made.x, batch.x)
         assert torch.equal(made.edge_index, batch.edge_index)

@@ -54,6 +54,9 @@ class Scorer(ABC):
         """
         return keys[:0]
 
+    def retract(self) -> None:  # noqa: B027 (as above)
+        """Forgets the oldest announced minibatch: it will not come."""
+
     @abstractmethod
     def touch(self, keys: Keys, slots: Slots, minibatch: int) -> Priorities:
         """Notes that a minibatch asks for some rows.

@@ -76,6 +76,10 @@ class LookaheadScorer(Scorer):
         """Appends a minibatch to the window; returns the vertices that nothing asked for so far."""
         return self._window.push(keys)
 
+    def retract(self) -> None:
+        """Takes the oldest minibatch out of the window."""
+        self._window.pop()
+
     def touch(self, keys: Keys, slots: Slots, minibatch: int) -> Priorities:
         """Takes the minibatch out of the window; its rows count by their next use."""
         self._window.pop()

@@ -1,0 +1,168 @@
+"""From the options to a cache that stands ready: budget, scorer, probabilities, first fill."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from gnnflow.comm import Context
+from gnnflow.config import CacheConfig
+from gnnflow.features import DistFeatureStore
+from gnnflow.features.cache_fill import cache_capacity, fill_candidates
+from gnnflow.features.halo_cache import HaloCache
+from gnnflow.features.scorers import ScorerOptions, make_scorer
+from gnnflow.features.vertex_values import VertexValues
+from gnnflow.features.vip import VipMessage, exchange_through, vip_walk
+from gnnflow.graph import DistGraph
+from gnnflow.prefetch.cached_rows import CachedRows
+from gnnflow.prefetch.lookahead_window import LookaheadWindow
+from gnnflow.prefetch.replay import every
+
+Ids = npt.NDArray[np.int64]
+
+NO_CACHE = "none"
+"""The scorer that stands for no cache at all."""
+_SCORERS_WITH_VIP = ("vip", "lookahead", "frequency")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Halo:
+    """Halo vertices whose rows this rank cannot read directly: budgets are shares of them."""
+
+    vertices: Ids
+    """int64 `[num_halo]`, ascending."""
+    degrees: Ids
+    """int64 `[num_halo]`: their in-degrees in the whole graph."""
+    vip: VertexValues | None = None
+    """Vertex inclusion probabilities of remote vertices, if something asked for them."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class CacheSetup:
+    """A rank's cache and what it was made from."""
+
+    rows: CachedRows
+    """The rows of the features, through the cache."""
+    halo: Halo
+    """What the cache may hold."""
+    capacity: int
+    """Rows that it can hold, 0 without a cache."""
+
+
+def set_up_cache(
+    graph: DistGraph,
+    config: CacheConfig,
+    *,
+    array: str,
+    seeds: Ids,
+    num_steps: int,
+    fanout: Sequence[int],
+    seed: int = 0,
+) -> CacheSetup:
+    """Makes the halo cache of a rank and fills it; all ranks call this.
+
+    Args:
+        graph: The graph.
+        config: The options.
+        array: Name of the array whose rows are cached.
+        seeds: int64 `[num_seeds]`: seeds of this rank, global ids.
+        num_steps: Minibatches of an epoch.
+        fanout: Neighbours kept per hop, seeds first.
+        seed: Seed of the fill `random`.
+
+    Raises:
+        ConfigError: If scorer or fill are not known.
+    """
+    store = graph.store(array)
+    halo = _halo_elsewhere(graph, store)
+    capacity = 0
+    if config.scorer != NO_CACHE:
+        capacity = cache_capacity(
+            fraction=None if config.cache_bytes is not None else config.cache_fraction,
+            max_bytes=config.cache_bytes,
+            num_halo=len(halo.vertices),
+            row_bytes=store.row_bytes,
+        )
+        # A row beyond every remote vertex would never be used.
+        num_elsewhere = graph.num_vertices - sum(_range_size(graph, p) for p in _at_hand(graph))
+        capacity = min(capacity, num_elsewhere)
+    # A trace carries the probabilities, so that any scorer can be replayed over it.
+    wants_vip = config.trace is not None or (
+        config.scorer in _SCORERS_WITH_VIP or config.cache_fill == "vip"
+    )
+    if wants_vip and _anywhere(graph.ctx, capacity > 0 or config.trace is not None):
+        vip = _vip_of(graph, seeds, num_steps, fanout)
+        halo = Halo(vertices=halo.vertices, degrees=halo.degrees, vip=_elsewhere(graph, store, vip))
+    if capacity == 0:
+        return CacheSetup(rows=CachedRows(store), halo=halo, capacity=0)
+    options = ScorerOptions(alpha=config.alpha, period=max(config.replace_every, 1), vip=halo.vip)
+    cache = HaloCache(
+        capacity,
+        make_scorer(config.scorer, options),
+        row_shape=store.row_shape,
+        dtype=store.dtype,
+    )
+    candidates = fill_candidates(
+        config.cache_fill, halo.vertices, halo.degrees, vip=halo.vip, seed=seed
+    )
+    num_fill = cache.fill(candidates, store.fetch)
+    rows = CachedRows(
+        store,
+        cache=cache,
+        window=LookaheadWindow(lookahead=config.lookahead),
+        decide=every(config.replace_every),
+        num_fill_at_start=num_fill,
+    )
+    return CacheSetup(rows=rows, halo=halo, capacity=capacity)
+
+
+def _halo_elsewhere(graph: DistGraph, store: DistFeatureStore) -> Halo:
+    partition = graph.partition
+    vertices = np.asarray(partition.halo, dtype=np.int64)
+    # In ascending order, as the halo: positions come by owner, and owners have ascending ranges.
+    chosen = store.plan(vertices).remote_positions
+    degrees = np.asarray(partition.halo_degree, dtype=np.int64)
+    return Halo(vertices=vertices[chosen], degrees=degrees[chosen])
+
+
+def _elsewhere(graph: DistGraph, store: DistFeatureStore, values: VertexValues) -> VertexValues:
+    chosen = store.plan(values.ids).remote_positions
+    return VertexValues(values.ids[chosen], values.values[chosen])
+
+
+def _at_hand(graph: DistGraph) -> list[int]:
+    ranks = range(graph.num_parts)
+    return [rank for rank in ranks if graph.ctx.transport_to(rank) in ("local", "shared")]
+
+
+def _range_size(graph: DistGraph, part: int) -> int:
+    low, high = graph.book.range(part)
+    return high - low
+
+
+def _anywhere(ctx: Context, condition: bool) -> bool:
+    return bool(ctx.allreduce_sum(np.array([condition], dtype=np.int64))[0])
+
+
+def _vip_of(graph: DistGraph, seeds: Ids, num_steps: int, fanout: Sequence[int]) -> VertexValues:
+    """Computes the probabilities of this rank's minibatches; seeds of other parts do not count."""
+    low, high = graph.book.range(graph.part_id)
+    inner = seeds[(seeds >= low) & (seeds < high)] - low
+    walk = vip_walk(graph.partition, inner, num_steps=max(num_steps, 1), fanout=fanout)
+
+    def exchange(messages: list[VipMessage]) -> list[VipMessage]:
+        arrived = graph.ctx.exchange_arrays([_packed(message) for message in messages])
+        return [_unpacked(numbers) for numbers in arrived]
+
+    return exchange_through(walk, exchange)
+
+
+def _packed(message: VipMessage) -> Ids:
+    """A message as one array of 64-bit numbers, `[3, n]`."""
+    return np.stack([message.origins, message.ids, message.values.view(np.int64)])
+
+
+def _unpacked(numbers: Ids) -> VipMessage:
+    origins, ids, values = numbers.reshape(3, -1)
+    return VipMessage(origins, ids, values.view(np.float64))

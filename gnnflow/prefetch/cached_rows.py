@@ -1,0 +1,208 @@
+"""Rows of one array for minibatches under way: from the halo cache, and from other ranks."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from gnnflow.comm.buffers import BufferPool
+from gnnflow.features import DistFeatureStore, FetchUnderWay, RowPlan
+from gnnflow.features.cache_step import CacheStep
+from gnnflow.features.halo_cache import HaloCache
+from gnnflow.prefetch.lookahead_window import LookaheadWindow
+from gnnflow.prefetch.recycled_rows import RecycledRows
+from gnnflow.prefetch.replay import Decide
+
+Ids = npt.NDArray[np.int64]
+Rows = npt.NDArray[Any]
+
+
+@dataclass(slots=True)
+class RowRequest:
+    """The rows of one minibatch, from the moment it is sampled until they are gathered."""
+
+    plan: RowPlan
+    """Where the row of each vertex is."""
+    remote_ids: Ids
+    """int64 `[n]`: vertices whose rows only other ranks have, by owner."""
+    subgraph_bytes: int
+    """Size of the sampled minibatch, which counts while it waits in the window."""
+    step: CacheStep | None = None
+    """What the cache decided; None without a cache."""
+    fetch_ids: Ids = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
+    """int64: what is fetched for it, rows to fill the cache last."""
+    num_requests: int = 0
+    """Messages that ask for it; those of a shared exchange count with its first minibatch."""
+    exchange: "RowExchange | None" = None
+    """The exchange that it shares with others; None before it is asked for."""
+    first_row: int = 0
+    """Where its rows start in the exchange."""
+    settled: bool = False
+    """Whether the cache has taken what it keeps of the rows."""
+
+    @property
+    def num_hits(self) -> int:
+        """Remote rows found in the cache."""
+        return 0 if self.step is None else self.step.num_hits
+
+    @property
+    def num_fill(self) -> int:
+        """Rows fetched only to fill the cache."""
+        return 0 if self.step is None else self.step.num_fill
+
+    def fetched(self) -> Rows:
+        """Returns the rows of `fetch_ids`, waiting for them."""
+        assert self.exchange is not None
+        rows = self.exchange.rows()
+        return rows[self.first_row : self.first_row + len(self.fetch_ids)]
+
+
+class RowExchange:
+    """One fetch for several minibatches, and the memory that its rows arrive in."""
+
+    def __init__(self, fetch: FetchUnderWay | None, rows: Rows, num_users: int) -> None:
+        """Takes the fetch under way; None if there is nothing to fetch."""
+        self._fetch = fetch
+        self._rows = rows
+        self._num_users = num_users
+
+    def rows(self) -> Rows:
+        """Waits for the rows of all minibatches, one after the other."""
+        return self._rows if self._fetch is None else self._fetch.result()
+
+    def release(self) -> bool:
+        """Notes that one minibatch is done with it; tells whether it was the last."""
+        self._num_users -= 1
+        return self._num_users == 0
+
+
+class CachedRows:
+    """Plans, asks for and gathers rows of minibatches, in the protocol of the halo cache.
+
+    `announce`, `plan` and `ask` belong to one thread, `gather` and `abandon` to another. Rows that
+    this rank can read directly are never cached.
+    """
+
+    def __init__(
+        self,
+        store: DistFeatureStore,
+        *,
+        cache: HaloCache | None = None,
+        window: LookaheadWindow | None = None,
+        decide: Decide | None = None,
+        num_fill_at_start: int = 0,
+    ) -> None:
+        """Joins store and cache.
+
+        Args:
+            store: The rows of all ranks.
+            cache: Keeps remote rows; None fetches every one of them.
+            window: How far ahead minibatches are announced to the cache.
+            decide: When to replace rows of the cache and how much; always by default.
+            num_fill_at_start: Rows that were fetched to fill the cache.
+        """
+        self.store = store
+        self.cache = cache
+        self.decide: Decide = decide or (lambda cache, minibatch: 1.0)
+        self.num_fill_at_start = num_fill_at_start
+        self._window = window or LookaheadWindow()
+        self._waiting_bytes = 0
+        self._num_planned = 0
+        self._pool = BufferPool()
+        self._recycled = RecycledRows()
+
+    def request(self, vertices: Ids, subgraph_bytes: int = 0) -> RowRequest:
+        """Starts the way of a minibatch.
+
+        Args:
+            vertices: int64 `[num_vertices]`, distinct: whose rows are wanted.
+            subgraph_bytes: Size of the sampled minibatch.
+        """
+        plan = self.store.plan(vertices)
+        return RowRequest(plan, vertices[plan.remote_positions], subgraph_bytes)
+
+    def wants_more(self) -> bool:
+        """Tells whether to announce a further minibatch before planning the next one."""
+        cache = self.cache
+        return cache is not None and self._window.wants_more(cache, self._waiting_bytes)
+
+    def announce(self, request: RowRequest) -> None:
+        """Tells the cache what a minibatch will ask for; in the order of the minibatches."""
+        if self.cache is not None:
+            self.cache.announce(request.remote_ids)
+            self._waiting_bytes += request.subgraph_bytes
+
+    def plan(self, request: RowRequest) -> None:
+        """Decides what to fetch for the oldest announced minibatch."""
+        cache = self.cache
+        if cache is None:
+            request.fetch_ids = request.remote_ids
+        else:
+            fraction = self.decide(cache, self._num_planned)
+            request.step = cache.plan(
+                request.remote_ids, replace=fraction > 0, fraction=fraction or 1.0
+            )
+            request.fetch_ids = request.step.fetch_ids
+            self._waiting_bytes -= request.subgraph_bytes
+        self._num_planned += 1
+
+    def ask(self, requests: Sequence[RowRequest]) -> None:
+        """Asks other ranks for the rows of planned minibatches, all in one exchange."""
+        store = self.store
+        ids = requests[0].fetch_ids
+        if len(requests) > 1:
+            ids = np.concatenate([request.fetch_ids for request in requests])
+        buffer = self._pool.take(len(ids) * store.row_bytes)
+        rows = buffer.view(store.dtype).reshape(len(ids), *store.row_shape)
+        fetch = store.fetch_async(ids, rows) if len(ids) else None
+        exchange = RowExchange(fetch, rows, len(requests))
+        if fetch is not None:
+            requests[0].num_requests = int(np.count_nonzero(fetch.plan.remote_counts))
+        first_row = 0
+        for request in requests:
+            request.exchange = exchange
+            request.first_row = first_row
+            first_row += len(request.fetch_ids)
+
+    def gather(self, request: RowRequest) -> Rows:
+        """Waits for the rows of the oldest planned minibatch, collects all and feeds the cache.
+
+        Returns:
+            `[num_vertices, *row_shape]`, the rows in the order of the vertices.
+        """
+        store, plan, step = self.store, request.plan, request.step
+        fetched = request.fetched()
+        further = [fetched]
+        misses = plan.remote_positions
+        if self.cache is not None and step is not None:
+            further = [fetched, self.cache.rows_for(step)]
+            is_hit = step.slots >= 0
+            hits, misses = misses[is_hit], misses[~is_hit]
+            plan.take_from(store.num_sources + 1, hits, step.slots[is_hit])
+        plan.take_from(store.num_sources, misses, np.arange(len(misses)))
+        out = self._recycled.take((plan.num_rows, *store.row_shape), store.dtype)
+        store.gather(plan, further, out)
+        self._settle(request, fetched)
+        return out
+
+    def abandon(self, request: RowRequest) -> None:
+        """Waits for rows that nobody wants any more, so that the cache has what it counts on."""
+        if not request.settled:
+            self._settle(request, request.fetched())
+
+    def retract(self) -> None:
+        """Forgets minibatches that were announced and will not be planned."""
+        if self.cache is not None:
+            self.cache.retract()
+            self._waiting_bytes = 0
+
+    def _settle(self, request: RowRequest, fetched: Rows) -> None:
+        if self.cache is not None and request.step is not None:
+            self.cache.commit(request.step, fetched)
+        request.settled = True
+        exchange, request.exchange = request.exchange, None
+        assert exchange is not None
+        if exchange.release():
+            self._pool.give(exchange.rows())

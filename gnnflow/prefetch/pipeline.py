@@ -1,0 +1,217 @@
+"""Minibatches made ahead of training: one is trained while later ones are sampled and fetched.
+
+Three stages follow each other, each in a thread of its own:
+
+1. *sample*: the vertices of minibatches, several in one exchange per hop if asked for;
+2. *ask*: announces sampled minibatches to the halo cache as far as its window reaches, plans the
+   next one and asks other ranks for the rows it misses, several minibatches in one exchange;
+3. *complete*: waits for the rows, gathers, and hands over, in the order of the plans.
+
+The training loop is the fourth. What is planned when does not depend on time: before minibatch `t`
+is planned, exactly those minibatches are announced that the window's rule asks for, however far
+sampling has come. Threads and depth change when things happen and nothing else.
+
+Memory is bounded: sampled minibatches wait in a queue of fixed size and in the window, and at most
+`depth` minibatches (and one exchange's worth less one) are planned and not yet handed over.
+"""
+
+import itertools
+import threading
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, Generic, Protocol, TypeVar
+
+from gnnflow.prefetch.channel import Channel, ChannelClosed
+
+SeedsT = TypeVar("SeedsT", contravariant=True)
+SampledT = TypeVar("SampledT")
+AskedT = TypeVar("AskedT")
+ReadyT = TypeVar("ReadyT", covariant=True)
+ItemT = TypeVar("ItemT")
+
+
+class Stages(Protocol[SeedsT, SampledT, AskedT, ReadyT]):
+    """What a pipeline does with minibatches; each method is called from one thread at a time."""
+
+    def sample(self, seeds: Sequence[SeedsT], /) -> Sequence[SampledT]:
+        """Samples several minibatches together."""
+
+    def wants_more(self) -> bool:
+        """Tells whether a further minibatch has to be announced before the next one is planned."""
+
+    def announce(self, sampled: SampledT, /) -> None:
+        """Tells what a later minibatch will ask for."""
+
+    def plan(self, sampled: SampledT, /) -> AskedT:
+        """Decides what to fetch for the oldest announced minibatch that is not planned."""
+
+    def ask(self, planned: Sequence[AskedT], /) -> None:
+        """Asks other ranks for what planned minibatches need, all in one exchange."""
+
+    def complete(self, asked: AskedT, /) -> ReadyT:
+        """Waits for the rows and makes the minibatch; called in the order of the plans."""
+
+    def abandon(self, asked: AskedT, /) -> None:
+        """Waits for the rows of a minibatch that nobody wants any more, in its turn."""
+
+    def retract(self) -> None:
+        """Forgets minibatches that were announced and will not be planned."""
+
+
+class Pipeline(Generic[SeedsT, SampledT, AskedT, ReadyT]):
+    """Makes minibatches ahead of the one who iterates; `close` ends it at any time."""
+
+    def __init__(
+        self,
+        stages: Stages[SeedsT, SampledT, AskedT, ReadyT],
+        seeds: Iterable[SeedsT],
+        *,
+        depth: int,
+        exchange_every: int = 1,
+    ) -> None:
+        """Starts the threads.
+
+        Args:
+            stages: What to do.
+            seeds: Seeds of all minibatches that will be asked for.
+            depth: Minibatches whose rows are asked for before the one in training is done; 0 makes
+                each when it is asked for, without threads.
+            exchange_every: Minibatches that are sampled together and whose misses share an
+                exchange.
+        """
+        self._stages = stages
+        self._exchange_every = exchange_every
+        self._under_way: deque[AskedT] = deque()  # asked and not completed, in order
+        self._tickets: Channel[None] | None = None
+        self._background: list[_Background[Any]] = []
+        self._closed = False
+        if depth == 0:
+            self._ready = self._completed(self._asked(self._sampled(seeds)))
+            return
+        self._tickets = Channel()
+        for _ in range(depth + exchange_every - 1):
+            self._tickets.put(None)
+        sampled = self._start("sample", self._sampled(seeds), max(depth, exchange_every))
+        asked = self._start("ask", self._asked(sampled), None)
+        self._ready = self._start("complete", self._completed(asked), None)
+
+    @property
+    def closed(self) -> bool:
+        """Whether it has ended: all handed over, stopped or failed."""
+        return self._closed
+
+    def __iter__(self) -> Iterator[ReadyT]:
+        """Returns itself."""
+        return self
+
+    def __next__(self) -> ReadyT:
+        """Hands over the next minibatch, waiting for it.
+
+        Raises:
+            Exception: What went wrong in a stage, as it was raised there.
+        """
+        if self._closed:
+            raise StopIteration
+        try:
+            ready = next(self._ready)
+        except BaseException:
+            self.close()
+            raise
+        if self._tickets is not None:
+            self._tickets.put(None)
+        return ready
+
+    def close(self) -> None:
+        """Ends the threads, and waits for answers that are still to come."""
+        if self._closed:
+            return
+        self._closed = True
+        if self._tickets is not None:
+            self._tickets.close()
+        for background in self._background:
+            background.channel.close()
+        for background in self._background:
+            background.thread.join()
+        while self._under_way:
+            self._stages.abandon(self._under_way.popleft())
+        self._stages.retract()
+
+    def _start(self, name: str, items: Iterator[ItemT], size: int | None) -> Iterator[ItemT]:
+        channel: Channel[ItemT] = Channel(size)
+        background = _Background(name, items, channel)
+        self._background.append(background)
+        return _received(channel)
+
+    def _sampled(self, seeds: Iterable[SeedsT]) -> Iterator[SampledT]:
+        remaining = iter(seeds)
+        while group := list(itertools.islice(remaining, self._exchange_every)):
+            yield from self._stages.sample(group)
+
+    def _asked(self, sampled: Iterator[SampledT]) -> Iterator[AskedT]:
+        stages = self._stages
+        announced: deque[SampledT] = deque()
+        while True:
+            if self._tickets is not None:
+                for _ in range(self._exchange_every):
+                    self._tickets.get()
+            group: list[AskedT] = []
+            try:
+                while len(group) < self._exchange_every:
+                    while not announced or stages.wants_more():
+                        following = next(sampled, None)
+                        if following is None:
+                            break
+                        stages.announce(following)
+                        announced.append(following)
+                    if not announced:
+                        break
+                    group.append(stages.plan(announced.popleft()))
+            finally:
+                # What is planned is asked for even if a later one failed or nobody waits any more:
+                # the cache counts on its rows.
+                if group:
+                    stages.ask(group)
+                    self._under_way.extend(group)
+            yield from group
+            if len(group) < self._exchange_every:
+                return
+
+    def _completed(self, asked: Iterator[AskedT]) -> Iterator[ReadyT]:
+        for minibatch in asked:
+            # Stays under way until it is done, so that closing waits for it in any case.
+            ready = self._stages.complete(minibatch)
+            self._under_way.popleft()
+            yield ready
+
+
+class _Background(Generic[ItemT]):
+    """A stage in its thread: takes items from an iterator and puts them into a channel."""
+
+    def __init__(self, name: str, items: Iterator[ItemT], channel: Channel[ItemT]) -> None:
+        self.channel = channel
+        self._name = name
+        self._items = items
+        self.thread = threading.Thread(target=self._run, name=f"gnnflow-{name}", daemon=True)
+        self.thread.start()
+
+    def _run(self) -> None:
+        try:
+            for item in self._items:
+                self.channel.put(item)
+        except ChannelClosed:
+            pass
+        except BaseException as error:
+            if not getattr(error, "__notes__", None):
+                error.add_note(f"raised in the stage '{self._name}' of the prefetch pipeline")
+            self.channel.finish(error)
+        else:
+            self.channel.finish()
+
+
+def _received(channel: Channel[ItemT]) -> Iterator[ItemT]:
+    while True:
+        try:
+            item = channel.get()
+        except StopIteration:
+            return
+        yield item

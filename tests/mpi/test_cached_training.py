@@ -1,0 +1,238 @@
+"""Cache and prefetching change what moves and when, and nothing that is computed."""
+
+import threading
+
+import numpy as np
+import pytest
+import torch
+from small_graphs import NUM_CLASSES, power_law
+
+import gnnflow
+from gnnflow.config import CacheConfig
+from gnnflow.errors import GnnflowError
+from gnnflow.loader import DistNeighborLoader
+from gnnflow.models import make_model
+from gnnflow.prefetch import ReplaySettings, read_trace, replay_trace
+from gnnflow.training import wrap
+from gnnflow.training.run_trace import RunTrace
+from gnnflow.training.step_metrics import EpochRecorder
+from gnnflow.training.tasks import task_of
+from gnnflow.training.trainer import Trainer, attach_layers
+
+pytestmark = pytest.mark.mpi(1, 2)
+
+FANOUT = (3, 2)
+NUM_EPOCHS = 3
+ROW_BYTES = 7 * 4
+CONFIGS = [
+    CacheConfig(),
+    CacheConfig(prefetch_depth=0),
+    CacheConfig(scorer="none", prefetch_depth=3, exchange_every=2),
+    CacheConfig(lookahead=0, cache_bytes=20 * ROW_BYTES, exchange_every=3),
+    CacheConfig(lookahead=5, cache_fraction=0.1, prefetch_depth=4),
+    CacheConfig(scorer="vip", cache_fill="vip", prefetch_depth=1, exchange_every=2),
+    CacheConfig(scorer="frequency", cache_fill="random", cache_fraction=1.0),
+    CacheConfig(scorer="lru", cache_fill="degree", period=3, prefetch_depth=0, exchange_every=4),
+    CacheConfig(scorer="decay", alpha=0.1, period=4, cache_fill="degree"),
+    CacheConfig(scorer="decay", cache_fraction=0.5, prefetch_depth=5),
+]
+
+
+def open_graph(ctx, parts):
+    return gnnflow.DistGraph.open(parts(power_law(), ctx.num_ranks, method="random"), ctx)
+
+
+def own_threads():
+    names = [thread.name for thread in threading.enumerate()]
+    return [name for name in names if name in ("gnnflow-sample", "gnnflow-ask", "gnnflow-complete")]
+
+
+def make_loader(graph, cache, **options):
+    options = {"batch_size": 16, "num_epochs": NUM_EPOCHS, "seed": 4} | options
+    return DistNeighborLoader(graph, "train", FANOUT, cache=cache, **options)
+
+
+def train(graph, cache, folder=None):
+    """Trains a few epochs; returns the losses of all steps, the epochs' metrics and the loader."""
+    torch.manual_seed(0)
+    wrapped = wrap(make_model("sage", [7, 8, NUM_CLASSES]), graph.ctx)
+    loader = make_loader(graph, cache, transform=attach_layers)
+    trace = None
+    if folder is not None:
+        trace = RunTrace(folder, graph, loader, wrapped, fanout=FANOUT, batch_size=16)
+    recorder = EpochRecorder(graph.ctx)
+    optimizer = torch.optim.Adam(wrapped.parameters(), lr=0.01)
+    trainer = Trainer(wrapped, loader, optimizer, task_of(graph.manifest), recorder, trace=trace)
+    losses, epochs = [], []
+    for epoch in range(NUM_EPOCHS):
+        epochs.append(trainer.train_epoch(epoch))
+        losses += recorder.job_losses
+    assert not own_threads()
+    if trace is not None:
+        trace.save()
+    return losses, epochs, loader
+
+
+@pytest.mark.parametrize("transport", ["alltoall"])
+def test_same_losses_and_replay_agrees(ctx, parts, transport, tmp_path):
+    graph = open_graph(ctx, parts)
+    expected, plain_epochs, _ = train(graph, None)
+    asked = sum(epoch.rows_without_cache for epoch in plain_epochs)
+    for number, config in enumerate(CONFIGS):
+        folder = tmp_path / str(number)
+        losses, epochs, loader = train(graph, config, folder)
+        assert losses == expected, config
+        assert sum(epoch.rows_without_cache for epoch in epochs) == asked
+        trace = read_trace(folder / f"trace-rank{ctx.rank:05d}.npz")
+        capacity = trace.facts.settings["capacity"]
+        assert capacity == loader.cache_setup.capacity
+        assert (capacity > 0) == (ctx.num_ranks > 1 and config.scorer != "none")
+        check_against_replay(trace, config, capacity)
+        moved = trace.columns["moved_bytes"].sum()
+        total = sum(epoch.volume_bytes for epoch in epochs)
+        assert ctx.allreduce_sum(np.array([moved])) == [total]
+        assert total == sum(epoch.volume_rows for epoch in epochs) * ROW_BYTES
+        if capacity and config.scorer != "decay":
+            assert sum(epoch.volume_rows - epoch.fill_rows for epoch in epochs) < asked
+            assert 0 < epochs[-1].hit_rate <= 1
+
+
+def check_against_replay(trace, config, capacity):
+    """Hits, rows to fill and bytes, minibatch by minibatch."""
+    columns = trace.columns
+    if not capacity:
+        assert not columns["num_hits"].any() and not columns["num_fill"].any()
+        assert (columns["moved_bytes"] == np.diff(trace.offsets) * ROW_BYTES).all()
+        return
+    settings = ReplaySettings(
+        scorer=config.scorer,
+        capacity=capacity,
+        fill=config.cache_fill,
+        period=config.replace_every,
+        lookahead=config.lookahead,
+        alpha=config.alpha,
+        seed=4,
+    )
+    replay = replay_trace(trace, settings)
+    num_fill, moved = replay.num_fill.copy(), replay.moved_rows.copy()
+    num_fill[0] += replay.num_fill_at_start
+    moved[0] += replay.num_fill_at_start
+    assert columns["num_hits"].tolist() == replay.num_hits.tolist(), config
+    assert columns["num_fill"].tolist() == num_fill.tolist(), config
+    assert columns["moved_bytes"].tolist() == (moved * ROW_BYTES).tolist(), config
+
+
+@pytest.mark.parametrize("transport", ["alltoall"])
+def test_nothing_is_fetched_twice_for_a_minibatch(ctx, parts, transport):
+    graph = open_graph(ctx, parts)
+    for config in (CacheConfig(cache_fraction=0.1), CacheConfig(scorer="decay", period=1)):
+        loader = make_loader(graph, config)
+        rows = loader.cache_setup.rows
+        ask = rows.ask
+
+        def ask_and_look(requests, ask=ask):
+            for request in requests:
+                low, high = graph.book.range(ctx.rank)
+                assert len(np.unique(request.fetch_ids)) == len(request.fetch_ids)
+                assert not ((request.fetch_ids >= low) & (request.fetch_ids < high)).any()
+            ask(requests)
+
+        rows.ask = ask_and_look
+        before = graph.store("x").counts().rows_remote
+        fetched = sum(batch.cost.rows_fetched for batch in loader)
+        loader.close()
+        # What was fetched ahead for the next epoch was fetched, too.
+        assert graph.store("x").counts().rows_remote - before >= fetched
+        ctx.barrier()
+
+
+@pytest.mark.parametrize("transport", ["alltoall"])
+def test_leaving_early_leaves_nothing_behind(ctx, parts, transport):
+    graph = open_graph(ctx, parts)
+    expected = [list(make_loader(graph, None, num_epochs=1)) for _ in range(1)][0]
+    for config in CONFIGS:
+        loader = make_loader(graph, config)
+        for number, batch in enumerate(loader):
+            assert torch.equal(batch.x, expected[number].x)
+            if number == 1:
+                break
+        assert not own_threads()
+        if ctx.service is not None:
+            assert all(call.done() for call in ctx.service._calls)
+        # The cache goes on with what it has.
+        loader.set_epoch(0)
+        for batch, same in zip(loader, expected, strict=True):
+            assert torch.equal(batch.x, same.x) and torch.equal(batch.n_id, same.n_id)
+        # Threads that prepare the next epoch end with the loader.
+        del batch
+        if config.prefetch_depth:
+            assert own_threads()
+        del loader
+        assert not own_threads()
+    ctx.barrier()
+
+
+def test_an_error_of_a_transform_surfaces(ctx, parts):
+    graph = open_graph(ctx, parts)
+
+    def refuse(batch):
+        if batch.minibatch >= 2 * ctx.num_ranks:
+            raise RuntimeError("not this one")
+        return batch
+
+    for config in CONFIGS[:3]:
+        loader = make_loader(graph, config, transform=refuse)
+        seen = []
+        with pytest.raises(RuntimeError, match="not this one"):
+            for batch in loader:
+                seen.append(batch.minibatch)
+        assert len(seen) == 2 and not own_threads()
+        loader.set_epoch(0)
+        assert next(iter(loader)).minibatch == seen[0]
+        assert not own_threads()
+    ctx.barrier()
+
+
+def test_the_user_may_keep_batches(ctx, parts):
+    """Memory of rows is used again only once nobody can see it any more."""
+    graph = open_graph(ctx, parts)
+    loader = make_loader(graph, CacheConfig(), num_epochs=1)
+    kept = [batch.x[:1] for batch in loader]
+    for _ in range(3):
+        for batch in loader:
+            batch.x.fill_(-1.0)
+    loader.set_epoch(0)
+    assert all(torch.equal(row, batch.x[:1]) for row, batch in zip(kept, loader, strict=True))
+
+
+def test_passes_go_on_or_start_anew(ctx, parts):
+    graph = open_graph(ctx, parts)
+    loader = make_loader(graph, CacheConfig())
+    plain = make_loader(graph, None)
+    for epoch in (0, 1, 1, 0, 2, 5):
+        loader.set_epoch(epoch)
+        plain.set_epoch(epoch)
+        for batch, same in zip(loader, plain, strict=True):
+            assert torch.equal(batch.x, same.x)
+            assert ctx.loss_weight == batch.loss_weight
+    older = iter(loader)
+    next(older)
+    newer = iter(loader)
+    next(newer)
+    with pytest.raises(GnnflowError, match="use one loader for each"):
+        next(older)
+    next(newer)
+    newer.close()
+    assert not own_threads()
+    ctx.barrier()
+
+
+@pytest.mark.parametrize("transport", ["shared"])
+def test_rows_on_this_machine_are_not_cached(ctx, parts, transport):
+    graph = open_graph(ctx, parts)
+    for scorer in ("lookahead", "decay"):
+        loader = make_loader(graph, CacheConfig(scorer=scorer, cache_bytes=1 << 20))
+        assert loader.cache_setup.capacity == 0 and loader.cache_setup.rows.cache is None
+        assert len(loader.cache_setup.halo.vertices) == 0
+        assert all(batch.cost.rows_fetched == 0 for batch in loader)
+        loader.close()
