@@ -194,8 +194,10 @@ class CacheConfig:
     """Scorer lookahead: minibatches known beyond the next one, or as many as it takes to choose
     best (auto)."""
 
-    prefetch_depth: int = 2
-    """Minibatches whose rows are fetched while one is in training; 0 makes each when it is due."""
+    prefetch_depth: int | None = None
+    """Minibatches whose rows are fetched while one is in training; 0 makes each when it is due. By
+    default 2 with several ranks or a GPU, else 0: one process has no link to wait for, and cores
+    that sample do not train."""
 
     exchange_every: int = 1
     """Minibatches that are sampled together and whose remote rows share one exchange."""

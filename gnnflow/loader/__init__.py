@@ -7,10 +7,11 @@ from gnnflow.loader.minibatch_maker import (
     SampledMinibatch,
     as_tensor,
 )
-from gnnflow.loader.neighbor_loader import DistNeighborLoader
+from gnnflow.loader.neighbor_loader import DEFAULT_DEPTH, DistNeighborLoader
 from gnnflow.loader.seed_schedule import SeedBatch, SeedSchedule
 
 __all__ = [
+    "DEFAULT_DEPTH",
     "DistNeighborLoader",
     "MinibatchCost",
     "MinibatchMaker",

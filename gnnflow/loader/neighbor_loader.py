@@ -21,6 +21,8 @@ from gnnflow.prefetch import CacheSetup, Pipeline, set_up_cache
 
 CACHED_ARRAY = "x"
 """The array whose remote rows the halo cache keeps."""
+DEFAULT_DEPTH = 2
+"""Minibatches fetched ahead where there is something to wait for."""
 _ONE_BY_ONE = CacheConfig(scorer="none", prefetch_depth=0)
 
 _Session = Pipeline[SeedBatch, SampledMinibatch, SampledMinibatch, Data]
@@ -93,6 +95,10 @@ class DistNeighborLoader:
             DataError: if seeds repeat or are not of the graph, or an array is missing.
         """
         self.config = _ONE_BY_ONE if cache is None else cache
+        depth = self.config.prefetch_depth
+        if depth is None:
+            depth = DEFAULT_DEPTH if graph.ctx.num_ranks > 1 else 0
+        self._depth = depth
         self._num_epochs = num_epochs
         self._ctx = graph.ctx
         if isinstance(seeds, SeedSchedule):
@@ -184,7 +190,7 @@ class DistNeighborLoader:
         session = Pipeline(
             self.maker,
             (schedule.batch(number, step) for number in epochs for step in range(num_steps)),
-            depth=self.config.prefetch_depth,
+            depth=self._depth,
             exchange_every=self.config.exchange_every,
         )
         self._session = session

@@ -12,10 +12,10 @@ from rich.console import Console
 from torch import nn
 
 from gnnflow.comm import Context
-from gnnflow.config import TrainConfig
+from gnnflow.config import CacheConfig, TrainConfig
 from gnnflow.errors import ConfigError, DataError
 from gnnflow.graph import DistGraph
-from gnnflow.loader import DistNeighborLoader
+from gnnflow.loader import DEFAULT_DEPTH, DistNeighborLoader
 from gnnflow.models import LayeredModel, build_model
 from gnnflow.training.evaluation import SPLITS, evaluate
 from gnnflow.training.gradients import wrap
@@ -134,12 +134,19 @@ def _make_loader(
         seed=config.runtime.seed,
         arrays=arrays,
         transform=attach_layers if on_kernels else None,
-        cache=config.cache,
+        cache=_cache_config(config.cache, device),
         num_epochs=config.optimization.epochs,
     )
     if not len(loader):
         raise DataError(f"{config.parts} has no train seeds; partition it with a train split")
     return loader
+
+
+def _cache_config(config: CacheConfig, device: torch.device) -> CacheConfig:
+    """Lets the CPU prepare minibatches while a GPU trains, if nothing else is said."""
+    if config.prefetch_depth is None and device.type == "cuda":
+        return dataclasses.replace(config, prefetch_depth=DEFAULT_DEPTH)
+    return config
 
 
 def _run_epochs(
