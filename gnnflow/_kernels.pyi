@@ -197,7 +197,9 @@ class CacheIndex:
     before an arrived one, an earlier arrived one before a later one.
     """
 
-    def __init__(self, capacity: int) -> None: ...
+    def __init__(self, capacity: int, num_vertices: int = 0) -> None:
+        """With the number of vertices of a graph that is not too large, ids are found faster."""
+
     @property
     def capacity(self) -> int: ...
     @property
@@ -286,14 +288,20 @@ class NextUseWindow:
         """The same without repetition."""
     @property
     def memory_bytes(self) -> int: ...
-    def push(self, keys: _Keys) -> _Keys:
-        """Appends a minibatch; returns the keys whose next use was unknown: it is this one."""
+    def push(self, keys: _Keys, index: CacheIndex) -> None:
+        """Appends a minibatch and sets the priorities of cached vertices that it uses next.
+
+        The priority of a next use in minibatch m is `2**32 - 1 - m`, at least 2**31.
+        """
 
     def num_front_rows_used_again(self) -> int:
         """Returns how many rows of the oldest minibatch a later one asks for too."""
 
-    def pop(self) -> _Keys:
-        """Takes out the oldest minibatch and returns its keys."""
+    def pop(self, keys: _Keys, beyond: _Priorities) -> _Priorities:
+        """Takes out the oldest minibatch, whose keys these are, and returns their priorities.
+
+        `beyond` are their priorities where the window holds no next use, below 2**31.
+        """
 
     def next_uses(self, keys: _Keys) -> NDArray[np.uint32]:
         """Returns the number of the minibatch that uses each key next, 2**32 - 1 if unknown."""
@@ -383,15 +391,29 @@ def ldg_pass(
     weights: NDArray[np.int32],
     order: _Indices,
     capacity: NDArray[np.float64],
-    only_overfull: bool,
     part: NDArray[np.int32],
     load: _Ids,
 ) -> int:
     """Moves every vertex, in the given order, to the part with most neighbours and room.
 
     `part` holds -1 for vertices not placed yet; `load` `[num_parts * num_constraints]` is what the
-    parts hold of each constraint. Both are updated. With `only_overfull`, vertices of parts that
-    are within their capacity stay. Returns how many vertices changed their part.
+    parts hold of each constraint. Both are updated. Returns how many vertices changed their part.
+    """
+
+def rebalance_pass(
+    indptr: _Ids,
+    neighbors: _Indices,
+    weights: NDArray[np.int32],
+    order: _Indices,
+    capacity: NDArray[np.float64],
+    max_loss: int,
+    part: NDArray[np.int32],
+    load: _Ids,
+) -> int:
+    """Moves vertices out of parts above their capacity, as `ldg_pass` otherwise.
+
+    A move must make the sum of squared excesses smaller and lose at most `max_loss` neighbours in
+    the vertex's own part. Returns how many vertices moved.
     """
 
 def encode_rows(

@@ -228,9 +228,11 @@ py::tuple py_induce_lists(const py::array& indptr, const py::array& entries,
   });
 }
 
-int64_t py_ldg_pass(const py::array& indptr, const py::array& neighbors, const py::array& weights,
-                    const py::array& order, const py::array_t<double>& capacity, bool only_overfull,
-                    py::array& part, py::array& load) {
+// Checks what both passes take and calls pass(graph, order, capacity, num_parts, part, load).
+template <typename Pass>
+int64_t run_pass(const py::array& indptr, const py::array& neighbors, const py::array& weights,
+                 const py::array& order, const py::array_t<double>& capacity, py::array& part,
+                 py::array& load, int32_t lowest_part, const Pass& pass) {
   const int64_t* lists = borrow_indptr(indptr, neighbors.size(), "indptr");
   const int64_t num_vertices = indptr.size() - 1;
   const int64_t num_constraints = capacity.size();
@@ -248,9 +250,9 @@ int64_t py_ldg_pass(const py::array& indptr, const py::array& neighbors, const p
                           " constraints per part, got " + std::to_string(load.size()) + " entries");
   }
   for (int64_t v = 0; v < num_vertices; ++v) {
-    if (where[v] < -1 || where[v] >= num_parts) {
-      throw py::value_error("part must be in [-1, " + std::to_string(num_parts) + "), got " +
-                            std::to_string(where[v]));
+    if (where[v] < lowest_part || where[v] >= num_parts) {
+      throw py::value_error("part must be in [" + std::to_string(lowest_part) + ", " +
+                            std::to_string(num_parts) + "), got " + std::to_string(where[v]));
     }
   }
   return dispatch_ids(neighbors, "neighbors", [&](auto* type) {
@@ -260,8 +262,30 @@ int64_t py_ldg_pass(const py::array& indptr, const py::array& neighbors, const p
     const Id* stream = borrow<Id>(order, "order");
     const double* limits = capacity.data();
     py::gil_scoped_release nogil;
-    return ldg_pass(graph, stream, limits, only_overfull, num_parts, where, filled);
+    return pass(graph, stream, limits, num_parts, where, filled);
   });
+}
+
+int64_t py_ldg_pass(const py::array& indptr, const py::array& neighbors, const py::array& weights,
+                    const py::array& order, const py::array_t<double>& capacity, py::array& part,
+                    py::array& load) {
+  return run_pass(
+      indptr, neighbors, weights, order, capacity, part, load, -1,
+      [](const auto& graph, auto* stream, auto* limits, auto num_parts, auto* where, auto* filled) {
+        return ldg_pass(graph, stream, limits, num_parts, where, filled);
+      });
+}
+
+int64_t py_rebalance_pass(const py::array& indptr, const py::array& neighbors,
+                          const py::array& weights, const py::array& order,
+                          const py::array_t<double>& capacity, int64_t max_loss, py::array& part,
+                          py::array& load) {
+  return run_pass(indptr, neighbors, weights, order, capacity, part, load, 0,
+                  [max_loss](const auto& graph, auto* stream, auto* limits, auto num_parts,
+                             auto* where, auto* filled) {
+                    return rebalance_pass(graph, stream, limits, max_loss, num_parts, where,
+                                          filled);
+                  });
 }
 
 }  // namespace
@@ -283,8 +307,10 @@ void bind_partition(py::module_& module) {
   module.def("induce_lists", &py_induce_lists, py::arg("indptr"), py::arg("entries"),
              py::arg("vertices"), py::arg("new_id"));
   module.def("ldg_pass", &py_ldg_pass, py::arg("indptr"), py::arg("neighbors"), py::arg("weights"),
-             py::arg("order"), py::arg("capacity"), py::arg("only_overfull"), py::arg("part"),
-             py::arg("load"));
+             py::arg("order"), py::arg("capacity"), py::arg("part"), py::arg("load"));
+  module.def("rebalance_pass", &py_rebalance_pass, py::arg("indptr"), py::arg("neighbors"),
+             py::arg("weights"), py::arg("order"), py::arg("capacity"), py::arg("max_loss"),
+             py::arg("part"), py::arg("load"));
 }
 
 }  // namespace gnnflow

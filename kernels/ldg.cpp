@@ -22,30 +22,49 @@ double room_left(const int64_t* load, const int32_t* weight, const double* capac
   return room;
 }
 
+// How much the squared excesses of a part grow when the vertex comes (sign 1) or goes (sign -1).
+double excess_growth(const int64_t* load, const int32_t* weight, int sign, const double* capacity,
+                     int64_t num_constraints) {
+  const auto squared = [](double filled) {
+    const double excess = std::max(0.0, filled - 1.0);
+    return excess * excess;
+  };
+  double growth = 0.0;
+  for (int64_t c = 0; c < num_constraints; ++c) {
+    const double now = static_cast<double>(load[c]);
+    growth += squared((now + sign * weight[c]) / capacity[c]) - squared(now / capacity[c]);
+  }
+  return growth;
+}
+
+template <typename Id>
+void count_neighbors(const StreamedGraph<Id>& graph, int64_t v, const int32_t* part,
+                     std::vector<int64_t>& neighbors_in) {
+  std::fill(neighbors_in.begin(), neighbors_in.end(), 0);
+  for (int64_t e = graph.indptr[v]; e < graph.indptr[v + 1]; ++e) {
+    const int32_t where = part[graph.neighbors[e]];
+    if (where >= 0) ++neighbors_in[where];
+  }
+}
+
+void add_load(int64_t* load, const int32_t* weight, int sign, int64_t num_constraints) {
+  for (int64_t c = 0; c < num_constraints; ++c) load[c] += sign * weight[c];
+}
+
 }  // namespace
 
 template <typename Id>
 int64_t ldg_pass(const StreamedGraph<Id>& graph, const Id* order, const double* capacity,
-                 bool only_overfull, int64_t num_parts, int32_t* part, int64_t* load) {
+                 int64_t num_parts, int32_t* part, int64_t* load) {
   const int64_t num_constraints = graph.num_constraints;
-  std::vector<int64_t> neighbors_in(num_parts, 0);
+  std::vector<int64_t> neighbors_in(num_parts);
   int64_t num_moved = 0;
   for (int64_t i = 0; i < graph.num_vertices; ++i) {
-    const Id v = order[i];
+    const int64_t v = order[i];
     const int32_t before = part[v];
     const int32_t* weight = graph.weights + v * num_constraints;
-    if (before >= 0) {
-      int64_t* filled = load + before * num_constraints;
-      for (int64_t c = 0; c < num_constraints; ++c) filled[c] -= weight[c];
-      if (only_overfull && room_left(filled, weight, capacity, num_constraints) >= 0.0) {
-        for (int64_t c = 0; c < num_constraints; ++c) filled[c] += weight[c];
-        continue;
-      }
-    }
-    for (int64_t e = graph.indptr[v]; e < graph.indptr[v + 1]; ++e) {
-      const int32_t where = part[graph.neighbors[e]];
-      if (where >= 0) ++neighbors_in[where];
-    }
+    if (before >= 0) add_load(load + before * num_constraints, weight, -1, num_constraints);
+    count_neighbors(graph, v, part, neighbors_in);
     int64_t best = 0;
     double best_score = -std::numeric_limits<double>::infinity();
     double best_room = best_score;
@@ -60,17 +79,59 @@ int64_t ldg_pass(const StreamedGraph<Id>& graph, const Id* order, const double* 
         best_room = room;
       }
     }
-    for (int64_t c = 0; c < num_constraints; ++c) load[best * num_constraints + c] += weight[c];
+    add_load(load + best * num_constraints, weight, 1, num_constraints);
     num_moved += best != before;
     part[v] = static_cast<int32_t>(best);
-    std::fill(neighbors_in.begin(), neighbors_in.end(), 0);
   }
   return num_moved;
 }
 
-template int64_t ldg_pass<int32_t>(const StreamedGraph<int32_t>&, const int32_t*, const double*,
-                                   bool, int64_t, int32_t*, int64_t*);
-template int64_t ldg_pass<int64_t>(const StreamedGraph<int64_t>&, const int64_t*, const double*,
-                                   bool, int64_t, int32_t*, int64_t*);
+template <typename Id>
+int64_t rebalance_pass(const StreamedGraph<Id>& graph, const Id* order, const double* capacity,
+                       int64_t max_loss, int64_t num_parts, int32_t* part, int64_t* load) {
+  // Rounding must not make a move there and back both look like a gain.
+  constexpr double kLeastGain = 1e-15;
+  const int64_t num_constraints = graph.num_constraints;
+  std::vector<int64_t> neighbors_in(num_parts);
+  int64_t num_moved = 0;
+  for (int64_t i = 0; i < graph.num_vertices; ++i) {
+    const int64_t v = order[i];
+    const int64_t before = part[v];
+    const int32_t* weight = graph.weights + v * num_constraints;
+    const double leaving =
+        excess_growth(load + before * num_constraints, weight, -1, capacity, num_constraints);
+    if (leaving >= -kLeastGain) continue;
+    count_neighbors(graph, v, part, neighbors_in);
+    int64_t best = before;
+    double best_growth = 0.0;
+    for (int64_t p = 0; p < num_parts; ++p) {
+      if (p == before || neighbors_in[before] - neighbors_in[p] > max_loss) continue;
+      const double growth =
+          leaving + excess_growth(load + p * num_constraints, weight, 1, capacity, num_constraints);
+      if (growth >= -kLeastGain) continue;
+      const bool more_neighbors = neighbors_in[p] > neighbors_in[best];
+      const bool as_many = neighbors_in[p] == neighbors_in[best];
+      if (best == before || more_neighbors || (as_many && growth < best_growth)) {
+        best = p;
+        best_growth = growth;
+      }
+    }
+    if (best == before) continue;
+    add_load(load + before * num_constraints, weight, -1, num_constraints);
+    add_load(load + best * num_constraints, weight, 1, num_constraints);
+    part[v] = static_cast<int32_t>(best);
+    ++num_moved;
+  }
+  return num_moved;
+}
+
+#define GNNFLOW_INSTANTIATE(Id)                                                                    \
+  template int64_t ldg_pass(const StreamedGraph<Id>&, const Id*, const double*, int64_t, int32_t*, \
+                            int64_t*);                                                             \
+  template int64_t rebalance_pass(const StreamedGraph<Id>&, const Id*, const double*, int64_t,     \
+                                  int64_t, int32_t*, int64_t*);
+
+GNNFLOW_INSTANTIATE(int32_t)
+GNNFLOW_INSTANTIATE(int64_t)
 
 }  // namespace gnnflow

@@ -17,10 +17,15 @@ struct StreamedGraph {
 
 // Goes once through the vertices in the given order and moves each to the part that holds most of
 // its neighbours, times the room left there. part[v] is -1 for a vertex not placed yet; load
-// [num_parts, num_constraints] follows along. With only_overfull, vertices of parts that are within
-// their capacity stay. Returns how many vertices changed their part.
+// [num_parts, num_constraints] follows along. Returns how many vertices changed their part.
 template <typename Id>
 int64_t ldg_pass(const StreamedGraph<Id>& graph, const Id* order, const double* capacity,
-                 bool only_overfull, int64_t num_parts, int32_t* part, int64_t* load);
+                 int64_t num_parts, int32_t* part, int64_t* load);
+
+// Goes once through the vertices and moves those out of parts above their capacity whose move makes
+// the sum of squared excesses smaller and loses at most max_loss neighbours in the same part.
+template <typename Id>
+int64_t rebalance_pass(const StreamedGraph<Id>& graph, const Id* order, const double* capacity,
+                       int64_t max_loss, int64_t num_parts, int32_t* part, int64_t* load);
 
 }  // namespace gnnflow

@@ -94,15 +94,27 @@ class Cutter:
         if adjacency.num_vertices <= num_parts:
             return np.arange(adjacency.num_vertices, dtype=np.int32)
         weights = np.ascontiguousarray(weights[:, weights.any(axis=0)])
+        seed = self._config.seed
         if self._config.method == "ldg":
-            return cut_with_ldg(
+            part = cut_with_ldg(
                 adjacency,
                 weights,
                 num_parts,
-                seed=self._config.seed,
+                seed=seed,
                 imbalance=imbalance,
                 progress=self._progress,
             )
+        else:
+            part = self._run_metis(adjacency, weights, num_parts, imbalance)
+        return rebalance(adjacency, weights, part, num_parts, seed=seed, imbalance=imbalance)
+
+    def _run_metis(
+        self,
+        adjacency: Adjacency,
+        weights: npt.NDArray[np.int32],
+        num_parts: int,
+        imbalance: float,
+    ) -> Parts:
         self._progress("cutting with METIS", 0, 0)
         run = run_metis(
             adjacency,
@@ -115,9 +127,7 @@ class Cutter:
         self.metis_s += run.metis_s
         both_bytes = own_memory_bytes() + run.peak_memory_bytes
         self.peak_memory_bytes = max(self.peak_memory_bytes, both_bytes)
-        return rebalance(
-            adjacency, weights, run.part, num_parts, seed=self._config.seed, imbalance=imbalance
-        )
+        return run.part
 
 
 def fill_empty_parts(part: Parts, num_parts: int, in_degree: npt.NDArray[np.int64]) -> None:

@@ -11,12 +11,14 @@ from gnnflow import _kernels
 from gnnflow.partition.adjacency import Adjacency
 from gnnflow.partition.progress import Progress, silent
 
-MAX_PASSES = 10
-"""Passes over the vertices; fewer if the parts settle."""
+SLACKS = (0.0, *np.linspace(0.25, 0.0, 9).tolist())
+"""What each pass adds to the allowed imbalance. Parts that are full to the limit leave no room to
+move in, so after the first pass the limit is loosened and drawn in step by step."""
 SETTLED_FRACTION = 0.01
 """A pass that moves a smaller fraction of the vertices is the last."""
 
-_MAX_REBALANCE_PASSES = 4
+# Neighbours that a move out of an overfull part may lose: first the moves that cost nothing.
+_MAX_LOSSES = (0, 1, 2, 4, 8, 16, 2**62)
 # What another partitioner leaves above the limit by rounding is no reason to move vertices.
 _REBALANCE_TOLERANCE = 1.002
 
@@ -48,14 +50,22 @@ def cut_with_ldg(
         int32 `[num_vertices]`: the part of each vertex.
     """
     num_vertices, num_constraints = vertex_weights.shape
-    stream = _Stream(adjacency, vertex_weights, num_parts, seed=seed, imbalance=imbalance)
+    stream = _Stream(adjacency, vertex_weights, num_parts, seed)
     part = np.full(num_vertices, -1, dtype=np.int32)
     load = np.zeros((num_parts, num_constraints), dtype=np.int64)
-    for number in range(MAX_PASSES):
-        num_moved = stream.run(part, load, only_overfull=False)
-        progress("streaming vertices", number + 1, MAX_PASSES)
+    for number, slack in enumerate(SLACKS):
+        num_moved = _kernels.ldg_pass(
+            adjacency.indptr,
+            adjacency.neighbors,
+            stream.weights,
+            stream.order,
+            stream.capacity(imbalance + slack),
+            part,
+            load.reshape(-1),
+        )
+        progress("streaming vertices", number + 1, len(SLACKS))
         if num_moved < SETTLED_FRACTION * num_vertices:
-            progress("streaming vertices", MAX_PASSES, MAX_PASSES)
+            progress("streaming vertices", len(SLACKS), len(SLACKS))
             break
     return part
 
@@ -69,7 +79,10 @@ def rebalance(
     seed: int,
     imbalance: float,
 ) -> Parts:
-    """Moves vertices out of parts that are too large, to where their neighbours are.
+    """Moves vertices out of parts that are too large, if possible to where their neighbours are.
+
+    Parts may be too large each in another constraint, so a move has to make the sum of squared
+    excesses smaller, not to find a part with room for everything.
 
     Args:
         adjacency: The graph.
@@ -80,20 +93,28 @@ def rebalance(
         imbalance: Largest part over mean part, for each constraint, that is aimed at.
 
     Returns:
-        A better balanced `part`, or the same where nothing is too large or no move helps.
+        int32 `[num_vertices]`, as it was where nothing is too large or no move helps.
     """
-    stream = _Stream(adjacency, vertex_weights, num_parts, seed=seed, imbalance=imbalance)
+    stream = _Stream(adjacency, vertex_weights, num_parts, seed)
+    capacity = stream.capacity(imbalance)
     load = np.zeros((num_parts, vertex_weights.shape[1]), dtype=np.int64)
     for number, column in enumerate(vertex_weights.T):
         load[:, number] = np.bincount(part, weights=column, minlength=num_parts)
-    worst_before = float((load / stream.capacity).max())
-    if worst_before <= _REBALANCE_TOLERANCE:
-        return part
     moved = part.copy()
-    for _ in range(_MAX_REBALANCE_PASSES):
-        if not stream.run(moved, load, only_overfull=True):
+    for max_loss in _MAX_LOSSES:
+        if float((load / capacity).max()) <= _REBALANCE_TOLERANCE:
             break
-    return moved if float((load / stream.capacity).max()) < worst_before else part
+        _kernels.rebalance_pass(
+            adjacency.indptr,
+            adjacency.neighbors,
+            stream.weights,
+            stream.order,
+            capacity,
+            max_loss,
+            moved,
+            load.reshape(-1),
+        )
+    return moved
 
 
 class _Stream:
@@ -104,27 +125,14 @@ class _Stream:
         adjacency: Adjacency,
         vertex_weights: npt.NDArray[np.int32],
         num_parts: int,
-        *,
         seed: int,
-        imbalance: float,
     ) -> None:
-        self._adjacency = adjacency
-        self._weights = vertex_weights.reshape(-1)
+        self.weights = vertex_weights.reshape(-1)
         generator = np.random.default_rng(seed)
-        order = generator.permutation(len(vertex_weights))
-        self._order = order.astype(adjacency.neighbors.dtype)
-        mean = vertex_weights.sum(axis=0, dtype=np.int64) / num_parts
-        self.capacity = np.maximum(np.ceil(mean), imbalance * mean)
+        self.order = generator.permutation(len(vertex_weights)).astype(adjacency.neighbors.dtype)
+        self._mean = vertex_weights.sum(axis=0, dtype=np.int64) / num_parts
 
-    def run(self, part: Parts, load: npt.NDArray[np.int64], *, only_overfull: bool) -> int:
-        """Goes through all vertices once; returns how many moved."""
-        return _kernels.ldg_pass(
-            self._adjacency.indptr,
-            self._adjacency.neighbors,
-            self._weights,
-            self._order,
-            self.capacity,
-            only_overfull,
-            part,
-            load.reshape(-1),
-        )
+    def capacity(self, imbalance: float) -> npt.NDArray[np.float64]:
+        """What a part takes of each constraint; never less than an equal share of whole units."""
+        capacity: npt.NDArray[np.float64] = np.maximum(np.ceil(self._mean), imbalance * self._mean)
+        return capacity

@@ -89,7 +89,8 @@ def run_metis(
         "num_vertices": adjacency.num_vertices,
         "num_constraints": vertex_weights.shape[1],
         "num_parts": num_parts,
-        "seed": seed % _INT32_MAX,
+        # The C library's random numbers are the same for the seeds 0 and 1.
+        "seed": seed % (_INT32_MAX - 1) + 1,
         "imbalance": imbalance,
         "on_disk": int(on_disk),
     }

@@ -15,7 +15,7 @@ from gnnflow.partition import PartitionReport, partition_graph
 from gnnflow.partition.adjacency import Adjacency, build_adjacency
 from gnnflow.partition.csc import count_in_degrees
 from gnnflow.partition.cut import fill_empty_parts
-from gnnflow.partition.ldg import MAX_PASSES, SETTLED_FRACTION, cut_with_ldg
+from gnnflow.partition.ldg import SETTLED_FRACTION, SLACKS, cut_with_ldg, rebalance
 from gnnflow.partition.random_cut import cut_randomly
 
 
@@ -151,11 +151,13 @@ def plain_ldg(
 ) -> list[int]:
     """The streaming rule, vertex by vertex."""
     num_vertices, num_constraints = weights.shape
-    capacity = []
-    for total in weights.sum(axis=0).tolist():
-        capacity.append(max(-(-total // num_parts), imbalance * (total / num_parts)))
+    totals = weights.sum(axis=0).tolist()
     part, load = [-1] * num_vertices, np.zeros((num_parts, num_constraints), dtype=int)
-    for _ in range(MAX_PASSES):
+    for slack in SLACKS:
+        capacity = [
+            max(-(-total // num_parts), (imbalance + slack) * (total / num_parts))
+            for total in totals
+        ]
         num_moved = 0
         for v in np.random.default_rng(seed).permutation(num_vertices).tolist():
             before = part[v]
@@ -199,7 +201,65 @@ def test_ldg_follows_the_rule(
         progress=lambda *step: told.append(step),
     )
     assert part.tolist() == plain_ldg(adjacency, weights, num_parts, seed, 1.05)
-    assert told[-1] == ("streaming vertices", MAX_PASSES, MAX_PASSES)
+    assert told[-1] == ("streaming vertices", len(SLACKS), len(SLACKS))
+
+
+def excesses(part: np.ndarray, weights: np.ndarray, num_parts: int, limit: float) -> float:
+    """Sum of the squares by which parts exceed their capacity."""
+    total = 0.0
+    for column in weights.T:
+        mean = column.sum() / num_parts
+        filled = np.bincount(part, weights=column, minlength=num_parts)
+        total += (np.maximum(0, filled / max(np.ceil(mean), limit * mean) - 1) ** 2).sum()
+    return float(total)
+
+
+@settings(max_examples=40, deadline=None)
+@given(raw_graphs(), st.integers(2, 4), st.integers(0, 9))
+def test_rebalancing_never_makes_it_worse(
+    tmp_path_factory: pytest.TempPathFactory, graph: RawGraph, num_parts: int, seed: int
+) -> None:
+    scratch = tmp_path_factory.mktemp("adjacency")
+    adjacency = build_adjacency(graph.edges, graph.num_vertices, scratch)
+    in_degree = count_in_degrees(graph.edges, graph.num_vertices)
+    ones = np.ones(graph.num_vertices, dtype=np.int32)
+    columns = [column for column in (ones, in_degree.astype(np.int32)) if column.any()]
+    weights = np.stack(columns, axis=1)
+    generator = np.random.default_rng(seed)
+    before = generator.integers(0, generator.integers(1, num_parts + 1), len(ones), dtype=np.int32)
+    kept = before.copy()
+    after = rebalance(adjacency, weights, before, num_parts, seed=seed, imbalance=1.05)
+    assert np.array_equal(before, kept)
+    assert after.min() >= 0 and after.max() < num_parts
+    was, now = (excesses(part, weights, num_parts, 1.05) for part in (before, after))
+    assert now <= was + 1e-12
+    if np.array_equal(before, after):
+        # Then there is nothing to mend, or no move of one vertex mends it.
+        for vertex in np.flatnonzero(was > 1e-4 * ones):
+            for part in range(num_parts):
+                moved = before.copy()
+                moved[vertex] = part
+                assert excesses(moved, weights, num_parts, 1.05) >= was - 1e-12
+
+
+def test_parts_too_large_each_in_another_count_are_mended(tmp_path: Path) -> None:
+    """Two parts have too many edges, two too many vertices: none has room for everything."""
+    graph = communities(4, 500, inside=0.9)
+    adjacency = build_adjacency(graph.edges, graph.num_vertices, tmp_path)
+    in_degree = count_in_degrees(graph.edges, graph.num_vertices)
+    ones = np.ones(graph.num_vertices, dtype=np.int32)
+    weights = np.stack((ones, in_degree.astype(np.int32)), axis=1)
+    by_degree = np.argsort(-in_degree, kind="stable")
+    part = np.empty(graph.num_vertices, dtype=np.int32)
+    # The vertices with many edges go to parts 0 and 1, until half of the edges are there.
+    many = int(np.searchsorted(np.cumsum(in_degree[by_degree]), 0.56 * in_degree.sum()))
+    part[by_degree[:many]] = np.arange(many) % 2
+    part[by_degree[many:]] = 2 + np.arange(graph.num_vertices - many) % 2
+    assert excesses(part, weights, 4, 1.05) > 0.01
+    mended = rebalance(adjacency, weights, part, 4, seed=0, imbalance=1.05)
+    for column in weights.T:
+        filled = np.bincount(mended, weights=column, minlength=4)
+        assert filled.max() / filled.mean() <= 1.055
 
 
 def test_report_adds_up(tmp_path: Path) -> None:

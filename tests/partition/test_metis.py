@@ -13,7 +13,7 @@ import pytest
 
 from gnnflow.errors import DataError, GnnflowError
 from gnnflow.partition import metis
-from gnnflow.partition.adjacency import Adjacency
+from gnnflow.partition.adjacency import Adjacency, build_adjacency
 from gnnflow.partition.metis import run_metis
 
 
@@ -37,6 +37,19 @@ def test_cuts_a_ring_into_arcs(ring: Adjacency, tmp_path: Path, on_disk: bool) -
     assert (result.part != np.roll(result.part, 1)).sum() == 4
     assert result.metis_s > 0
     assert result.peak_memory_bytes > 0
+
+
+def test_seeds_0_and_1_differ(tmp_path: Path) -> None:
+    generator = np.random.default_rng(0)
+    graph = np.unique(np.sort(generator.integers(0, 300, (900, 2))), axis=0)
+    graph = graph[graph[:, 0] != graph[:, 1]].T
+    lists = build_adjacency(graph, 300, tmp_path)
+    weights = np.ones((300, 1), dtype=np.int32)
+    parts = [
+        run_metis(lists, weights, 4, seed=seed, imbalance=1.05, scratch=tmp_path).part.tolist()
+        for seed in (0, 1, 0)
+    ]
+    assert parts[0] == parts[2] != parts[1]
 
 
 def test_wide_ids_are_narrowed(ring: Adjacency, tmp_path: Path) -> None:
@@ -106,7 +119,7 @@ def test_metis_ends_with_its_parent(tmp_path: Path) -> None:
     code = f"""
 import numpy as np, pathlib
 from gnnflow.partition import metis
-from gnnflow.partition.adjacency import Adjacency
+from gnnflow.partition.adjacency import Adjacency, build_adjacency
 metis._libraries = lambda: ("", {str(library)!r})
 adjacency = Adjacency(np.array([0, 1, 2]), np.array([1, 0], dtype=np.int32))
 metis.run_metis(adjacency, np.ones((2, 1), dtype=np.int32), 2, seed=0, imbalance=1.05,
