@@ -205,14 +205,14 @@ py::array_t<int64_t> ids_of(const CacheIndex& index, const py::array& keys) {
 
 void bind_index(py::module_& module) {
   py::class_<CacheIndex>(module, "CacheIndex")
-      .def(py::init([](int64_t capacity) {
+      .def(py::init([](int64_t capacity, int64_t num_vertices) {
              if (capacity < 0 || capacity > INT32_MAX) {
                throw py::value_error("capacity must be in [0, 2147483647] rows, got " +
                                      std::to_string(capacity));
              }
-             return std::make_unique<CacheIndex>(static_cast<int32_t>(capacity));
+             return std::make_unique<CacheIndex>(static_cast<int32_t>(capacity), num_vertices);
            }),
-           py::arg("capacity"))
+           py::arg("capacity"), py::arg("num_vertices") = 0)
       .def_property_readonly("capacity", &CacheIndex::capacity)
       .def_property_readonly("num_cached", &CacheIndex::num_cached)
       .def_property_readonly("num_keys",
@@ -268,28 +268,30 @@ void bind_window(py::module_& module) {
       .def_property_readonly("memory_bytes", &NextUseWindow::memory_bytes)
       .def(
           "push",
-          [](NextUseWindow& window, const py::array& keys) {
+          [](NextUseWindow& window, const py::array& keys, CacheIndex& index) {
             const int32_t* key = borrow_keys(keys);
-            std::vector<int32_t> newly_known;
-            {
-              const auto num = static_cast<size_t>(keys.size());
-              py::gil_scoped_release nogil;
-              window.push(key, num, &newly_known);
-            }
-            return to_numpy(std::move(newly_known));
+            const auto num = static_cast<size_t>(keys.size());
+            py::gil_scoped_release nogil;
+            window.push(key, num, &index);
           },
-          py::arg("keys"))
+          py::arg("keys"), py::arg("index"))
       .def("num_front_rows_used_again", &NextUseWindow::num_front_rows_used_again,
            py::call_guard<py::gil_scoped_release>())
-      .def("pop",
-           [](NextUseWindow& window) {
-             std::vector<int32_t> keys;
-             {
-               py::gil_scoped_release nogil;
-               keys = window.pop();
-             }
-             return to_numpy(std::move(keys));
-           })
+      .def(
+          "pop",
+          [](NextUseWindow& window, const py::array& keys, const py::array& beyond) {
+            check_length(keys, beyond, "keys", "beyond");
+            const int32_t* key = borrow_keys(keys);
+            const uint32_t* others = borrow<uint32_t>(beyond, "beyond");
+            UInt32Array priorities(keys.size());
+            uint32_t* priority = priorities.mutable_data();
+            const auto num = static_cast<size_t>(keys.size());
+            py::gil_scoped_release nogil;
+            std::copy(others, others + num, priority);
+            window.pop(key, num, priority);
+            return priorities;
+          },
+          py::arg("keys"), py::arg("beyond"))
       .def(
           "next_uses",
           [](const NextUseWindow& window, const py::array& keys) {

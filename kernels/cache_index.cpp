@@ -4,17 +4,20 @@
 #include <cmath>
 #include <stdexcept>
 #include <string>
+#include <utility>
 
 namespace gnnflow {
 namespace {
 
 // Ids are handled in groups: first all cache lines are asked for, then used.
 constexpr size_t kGroup = 64;
+constexpr size_t kAhead = 32;
 
 }  // namespace
 
-CacheIndex::CacheIndex(int32_t capacity)
+CacheIndex::CacheIndex(int32_t capacity, int64_t num_vertices)
     : capacity_(capacity),
+      vertices_(num_vertices),
       key_of_slot_(static_cast<size_t>(capacity), -1),
       priority_of_slot_(static_cast<size_t>(capacity), 0) {}
 
@@ -27,8 +30,10 @@ void CacheIndex::known(const int64_t* ids, size_t num, int32_t* keys, std::vecto
       keys[i] = vertices_.find_or_insert(ids[i], &is_new);
       if (is_new) fresh->push_back(static_cast<int32_t>(i));
     }
-    if (vertices_.num_keys() > states_.size()) states_.resize(vertices_.num_keys());
-    for (size_t i = begin; i < end; ++i) __builtin_prefetch(&states_[keys[i]]);
+  }
+  if (vertices_.num_keys() > states_.size()) {
+    states_.reserve(std::max(vertices_.num_keys(), states_.size() * 3 / 2));
+    states_.resize(vertices_.num_keys());
   }
 }
 
@@ -52,23 +57,15 @@ int32_t CacheIndex::use(int32_t key, int32_t minibatch) {
 
 void CacheIndex::look_up(const int64_t* ids, size_t num, int32_t minibatch, int32_t* keys,
                          int32_t* slots, std::vector<int32_t>* fresh) {
-  begin_minibatch(minibatch);
-  for (size_t begin = 0; begin < num; begin += kGroup) {
-    const size_t end = std::min(begin + kGroup, num);
-    const size_t num_fresh = fresh->size();
-    known(ids + begin, end - begin, keys + begin, fresh);
-    for (size_t i = num_fresh; i < fresh->size(); ++i) {
-      (*fresh)[i] += static_cast<int32_t>(begin);
-    }
-    for (size_t i = begin; i < end; ++i) slots[i] = use(keys[i], minibatch);
-  }
+  known(ids, num, keys, fresh);
+  look_up_keys(keys, num, minibatch, slots);
 }
 
 void CacheIndex::look_up_keys(const int32_t* keys, size_t num, int32_t minibatch, int32_t* slots) {
-  for (size_t i = 0; i < num; ++i) check_key(keys[i]);
+  check_keys(keys, num);
   begin_minibatch(minibatch);
   for (size_t i = 0; i < num; ++i) {
-    if (i + kGroup < num) __builtin_prefetch(&states_[keys[i + kGroup]]);
+    if (i + kAhead < num) prefetch_state(keys[i + kAhead]);
     slots[i] = use(keys[i], minibatch);
   }
 }
@@ -84,19 +81,22 @@ void CacheIndex::find_slots(const int64_t* ids, size_t num, int32_t* slots) cons
   }
 }
 
-void CacheIndex::check_key(int32_t key) const {
-  if (key < 0 || static_cast<size_t>(key) >= states_.size()) {
-    throw std::invalid_argument("keys must be in [0, " + std::to_string(states_.size()) +
-                                "), got " + std::to_string(key));
-  }
+void CacheIndex::check_keys(const int32_t* keys, size_t num) const {
+  const auto limit = static_cast<uint32_t>(states_.size());
+  bool all_valid = true;
+  for (size_t i = 0; i < num; ++i) all_valid &= static_cast<uint32_t>(keys[i]) < limit;
+  if (all_valid) return;
+  const int32_t* wrong = std::find_if(
+      keys, keys + num, [limit](int32_t key) { return static_cast<uint32_t>(key) >= limit; });
+  throw std::invalid_argument("keys must be in [0, " + std::to_string(limit) + "), got " +
+                              std::to_string(*wrong));
 }
 
 void CacheIndex::set_priorities(const int32_t* keys, const uint32_t* priorities, size_t num) {
-  for (size_t i = 0; i < num; ++i) check_key(keys[i]);
+  check_keys(keys, num);
   for (size_t i = 0; i < num; ++i) {
-    if (i + kGroup < num) __builtin_prefetch(&states_[keys[i + kGroup]]);
-    const int32_t slot = slot_of(keys[i]);
-    if (slot >= 0) priority_of_slot_[static_cast<size_t>(slot)] = priorities[i];
+    if (i + kAhead < num) prefetch_state(keys[i + kAhead]);
+    set_priority(keys[i], priorities[i]);
   }
 }
 
@@ -119,10 +119,14 @@ Replacement CacheIndex::replace(const int32_t* keys, const int32_t* slots,
                                 const uint32_t* priorities, size_t num, double fraction) {
   arrived_positions_.clear();
   arrived_priorities_.clear();
-  for (size_t i = 0; i < num; ++i) check_key(keys[i]);
+  check_keys(keys, num);
   for (size_t i = 0; i < num; ++i) {
+    if (slots[i] >= num_cached_) {
+      throw std::invalid_argument("slots must be those that look_up returned, got " +
+                                  std::to_string(slots[i]));
+    }
     if (slots[i] >= 0) {
-      priority_of_slot_[static_cast<size_t>(slot_of(keys[i]))] = priorities[i];
+      priority_of_slot_[static_cast<size_t>(slots[i])] = priorities[i];
     } else {
       arrived_positions_.push_back(static_cast<int32_t>(i));
       arrived_priorities_.push_back(priorities[i]);
@@ -131,51 +135,44 @@ Replacement CacheIndex::replace(const int32_t* keys, const int32_t* slots,
   const size_t num_arrived = arrived_positions_.size();
   const size_t num_free = static_cast<size_t>(capacity_ - num_cached_);
 
-  const RankedRows cached{
-      priority_of_slot_.data(), static_cast<size_t>(num_cached_),
-      [this](int32_t slot) { return vertices_.id_of(key_of_slot_[static_cast<size_t>(slot)]); }};
-  const RankedRows arrived{
-      arrived_priorities_.data(), num_arrived, [this, keys](int32_t position) {
-        return vertices_.id_of(keys[arrived_positions_[static_cast<size_t>(position)]]);
-      }};
-  Drops drops;
-  if (num_arrived > num_free) {
-    drops = worst_.find(cached, arrived, num_arrived - num_free);
-  }
+  const Priorities cached{priority_of_slot_.data(), static_cast<size_t>(num_cached_)};
+  const Priorities arrived{arrived_priorities_.data(), num_arrived};
+  const size_t num_drops = num_arrived > num_free ? num_arrived - num_free : 0;
+  Drops drops = worst_.find(cached, arrived, num_drops);
   const auto max_evictions =
       static_cast<size_t>(std::ceil(fraction * static_cast<double>(drops.slots.size())));
   if (max_evictions < drops.slots.size()) {
     // Fewer may go: the worst cached rows leave, and as many fewer of the arrived ones stay.
-    const RankedRows nothing{nullptr, 0, nullptr};
-    drops.slots = worst_.find(cached, nothing, max_evictions).slots;
-    drops.arrived = worst_.find(nothing, arrived, num_arrived - num_free - max_evictions).arrived;
+    drops.slots = worst_.find(cached, {nullptr, 0}, max_evictions).slots;
+    drops.kept = worst_.find({nullptr, 0}, arrived, num_drops - max_evictions).kept;
   }
 
   Replacement result;
   result.num_evicted = static_cast<int64_t>(drops.slots.size());
-  for (const int32_t slot : drops.slots) {
+  for (size_t i = 0; i < drops.slots.size(); ++i) {
+    if (i + kAhead < drops.slots.size()) {
+      prefetch_state(key_of_slot_[static_cast<size_t>(drops.slots[i + kAhead])]);
+    }
+    const int32_t slot = drops.slots[i];
     states_[static_cast<size_t>(key_of_slot_[static_cast<size_t>(slot)])].slot = -1;
   }
-  auto dropped = drops.arrived.begin();
   auto freed = drops.slots.begin();
-  for (size_t i = 0; i < num_arrived; ++i) {
-    if (dropped != drops.arrived.end() && *dropped == static_cast<int32_t>(i)) {
-      ++dropped;
-      continue;
-    }
+  result.slots.reserve(drops.kept.size());
+  for (const int32_t i : drops.kept) {
     const int32_t slot = num_cached_ < capacity_ ? num_cached_++ : *freed++;
-    place(keys[arrived_positions_[i]], slot, arrived_priorities_[i]);
-    result.arrived.push_back(static_cast<int32_t>(i));
+    place(keys[arrived_positions_[static_cast<size_t>(i)]], slot,
+          arrived_priorities_[static_cast<size_t>(i)]);
     result.slots.push_back(slot);
   }
+  result.arrived = std::move(drops.kept);
   return result;
 }
 
 int64_t CacheIndex::assign(const int32_t* slots, const int32_t* keys, const uint32_t* priorities,
                            size_t num) {
+  check_keys(keys, num);
   int32_t end = num_cached_;
   for (size_t i = 0; i < num; ++i) {
-    check_key(keys[i]);
     if (slots[i] < 0 || slots[i] >= capacity_ || (slots[i] >= num_cached_ && slots[i] != end++)) {
       throw std::invalid_argument("slots must be used ones, or the free ones in order, got " +
                                   std::to_string(slots[i]));
@@ -208,8 +205,8 @@ std::vector<int32_t> CacheIndex::uncached_keys() const {
 }
 
 void CacheIndex::forget(const int32_t* keys, size_t num) {
+  check_keys(keys, num);
   for (size_t i = 0; i < num; ++i) {
-    check_key(keys[i]);
     if (slot_of(keys[i]) >= 0) {
       throw std::invalid_argument("a cached vertex cannot be forgotten, got " +
                                   std::to_string(vertices_.id_of(keys[i])));

@@ -19,7 +19,8 @@ struct Replacement {
 
 class CacheIndex {
  public:
-  explicit CacheIndex(int32_t capacity);
+  // `num_vertices` is the number of vertices of the graph, 0 if that is not known.
+  CacheIndex(int32_t capacity, int64_t num_vertices);
 
   // Gives each id its key; `fresh` gets the positions of ids that had none.
   void known(const int64_t* ids, size_t num, int32_t* keys, std::vector<int32_t>* fresh);
@@ -37,6 +38,10 @@ class CacheIndex {
 
   // Sets priorities of the cached ones among some vertices.
   void set_priorities(const int32_t* keys, const uint32_t* priorities, size_t num);
+  void set_priority(int32_t key, uint32_t priority) {
+    const int32_t slot = slot_of(key);
+    if (slot >= 0) priority_of_slot_[static_cast<size_t>(slot)] = priority;
+  }
   // After `look_up`: sets the priorities of all that were found, then keeps the best of cached and
   // arrived rows. Of the evictions that this takes only a fraction, the worst rows, is done.
   Replacement replace(const int32_t* keys, const int32_t* slots, const uint32_t* priorities,
@@ -53,6 +58,8 @@ class CacheIndex {
   int32_t capacity() const { return capacity_; }
   int32_t num_cached() const { return num_cached_; }
   const std::vector<int32_t>& key_of_slot() const { return key_of_slot_; }  // -1: free
+  void prefetch_state(int32_t key) const { __builtin_prefetch(&states_[static_cast<size_t>(key)]); }
+  void check_keys(const int32_t* keys, size_t num) const;
   int32_t slot_of(int32_t key) const { return states_[static_cast<size_t>(key)].slot; }
   int32_t last_use_of(int32_t key) const { return states_[static_cast<size_t>(key)].last_use; }
   int32_t last_minibatch() const { return last_minibatch_; }
@@ -66,7 +73,6 @@ class CacheIndex {
 
   void begin_minibatch(int32_t minibatch);
   int32_t use(int32_t key, int32_t minibatch);
-  void check_key(int32_t key) const;
   void place(int32_t key, int32_t slot, uint32_t priority);
 
   int32_t capacity_;

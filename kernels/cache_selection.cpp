@@ -1,127 +1,135 @@
 #include "cache_selection.h"
 
 #include <algorithm>
-#include <utility>
+#include <iterator>
 
 namespace gnnflow {
 namespace {
 
 constexpr size_t kBlock = 64;
 constexpr size_t kSamples = 512;
-constexpr size_t kSampleFrom = size_t{1} << 15;
-constexpr uint64_t kCachedBit = uint64_t{1} << 31;
 
-size_t count_at_most(const RankedRows& rows, uint32_t threshold) {
-  size_t count = 0;
+// How many priorities are below `low`, and how many at or below `high`.
+struct Counts {
+  size_t below_low = 0;
+  size_t up_to_high = 0;
+};
+
+void count(Priorities rows, uint32_t low, uint32_t high, Counts* counts) {
   for (size_t begin = 0; begin < rows.size; begin += kBlock) {
     const size_t end = std::min(begin + kBlock, rows.size);
-    uint32_t in_block = 0;
-    for (size_t i = begin; i < end; ++i) in_block += rows.priorities[i] <= threshold;
-    count += in_block;
+    uint32_t below_low = 0;
+    uint32_t up_to_high = 0;
+    for (size_t i = begin; i < end; ++i) {
+      below_low += rows.data[i] < low;
+      up_to_high += rows.data[i] <= high;
+    }
+    counts->below_low += below_low;
+    counts->up_to_high += up_to_high;
   }
-  return count;
 }
 
-// Appends priority, kind and index of all rows at or below the threshold, each in one number.
-void collect(const RankedRows& rows, uint32_t threshold, uint64_t kind,
-             std::vector<uint64_t>* packed) {
+// Whether a block has a priority in [low, low + width].
+bool any_between(const uint32_t* data, size_t size, uint32_t low, uint32_t width) {
+  uint32_t found = 0;
+  for (size_t i = 0; i < size; ++i) found |= data[i] - low <= width;
+  return found != 0;
+}
+
+// Calls `visit(i)` for all i with a priority in [low, high]; cheap where they are few.
+template <typename Visit>
+void for_each_between(Priorities rows, uint32_t low, uint32_t high, const Visit& visit) {
+  const uint32_t width = high - low;
   for (size_t begin = 0; begin < rows.size; begin += kBlock) {
     const size_t end = std::min(begin + kBlock, rows.size);
-    uint32_t in_block = 0;
-    for (size_t i = begin; i < end; ++i) in_block += rows.priorities[i] <= threshold;
-    if (in_block == 0) continue;
+    if (!any_between(rows.data + begin, end - begin, low, width)) continue;
     for (size_t i = begin; i < end; ++i) {
-      if (rows.priorities[i] <= threshold) {
-        packed->push_back(uint64_t{rows.priorities[i]} << 32 | kind | i);
-      }
+      if (rows.data[i] - low <= width) visit(i);
     }
   }
+}
+
+void sample(Priorities rows, size_t num, std::vector<uint32_t>* out) {
+  for (size_t i = 0; i < num; ++i) out->push_back(rows.data[i * rows.size / num]);
 }
 
 }  // namespace
 
-uint32_t WorstFinder::guess(const RankedRows& cached, size_t num_drops) const {
-  if (cached.size < kSampleFrom) return last_threshold_;
-  std::vector<uint32_t> sample;
-  const size_t stride = cached.size / kSamples;
-  for (size_t i = 0; i < kSamples; ++i) sample.push_back(cached.priorities[i * stride]);
-  // A little past the quantile, so that the guess is seldom too low.
-  const size_t quantile = num_drops * kSamples / cached.size;
-  const size_t rank = std::min(quantile + 4 + quantile / 8, kSamples - 1);
-  std::nth_element(sample.begin(), sample.begin() + static_cast<std::ptrdiff_t>(rank),
-                   sample.end());
-  return sample[rank];
-}
-
-// A threshold with at least `num_drops` rows at or below it, and not many more.
-uint32_t WorstFinder::find_threshold(const RankedRows& cached, const RankedRows& arrived,
-                                     size_t num_drops) {
-  const size_t enough = 2 * num_drops + 1024 + cached.size / 64;
-  uint64_t low = 0;
-  uint64_t high = UINT32_MAX;
-  bool found_too_low = false;
-  bool found_high_enough = false;
-  uint64_t step = 1;
-  for (uint64_t at = guess(cached, num_drops);; step *= 8) {
-    const auto threshold = static_cast<uint32_t>(at);
-    const size_t count = count_at_most(cached, threshold) + count_at_most(arrived, threshold);
-    if (count < num_drops) {
-      low = at + 1;
-      found_too_low = true;
-      if (low == high && found_high_enough) return static_cast<uint32_t>(high);
-    } else {
-      if (count <= enough || at == low) return threshold;
-      high = at;
-      found_high_enough = true;
-    }
-    // Gallop away from the guess while one side is unknown, then halve.
-    if (found_too_low && found_high_enough) {
-      at = low + (high - low) / 2;
-    } else if (found_too_low) {
-      at = std::min(high, low + step);
-    } else {
-      at = high > step ? high - step : 0;
-    }
+// The priority of the `num_drops`-th worst row.
+uint32_t WorstFinder::boundary(Priorities cached, Priorities arrived, size_t num_drops) {
+  const size_t size = cached.size + arrived.size;
+  uint32_t low = 0;
+  uint32_t high = UINT32_MAX;
+  if (size > 4 * kSamples) {
+    // A sample brackets the boundary, mostly; a bracket that fails is widened to the end.
+    between_.clear();
+    const size_t from_cached = kSamples * cached.size / size;
+    sample(cached, from_cached, &between_);
+    sample(arrived, kSamples - from_cached, &between_);
+    std::sort(between_.begin(), between_.end());
+    const size_t rank = num_drops * kSamples / size;
+    const size_t margin = 8 + std::min(rank, kSamples - rank) / 8;
+    if (rank > margin) low = between_[rank - margin];
+    if (rank + margin < kSamples) high = between_[rank + margin];
   }
-}
-
-Drops WorstFinder::find(const RankedRows& cached, const RankedRows& arrived, size_t num_drops) {
-  Drops drops;
-  if (num_drops == 0) return drops;
-  last_threshold_ = find_threshold(cached, arrived, num_drops);
-  packed_.clear();
-  collect(arrived, last_threshold_, 0, &packed_);
-  collect(cached, last_threshold_, kCachedBit, &packed_);
-  std::nth_element(packed_.begin(), packed_.begin() + static_cast<std::ptrdiff_t>(num_drops - 1),
-                   packed_.end());
-
-  const uint64_t boundary = packed_[num_drops - 1] >> 31;  // priority and kind
-  const auto drop = [&drops](uint64_t packed) {
-    auto& list = (packed & kCachedBit) ? drops.slots : drops.arrived;
-    list.push_back(static_cast<int32_t>(packed & (kCachedBit - 1)));
+  Counts counts;
+  count(cached, low, high, &counts);
+  count(arrived, low, high, &counts);
+  size_t below = counts.below_low;
+  if (below >= num_drops) {
+    high = low - 1;
+    low = 0;
+    below = 0;
+  } else if (counts.up_to_high < num_drops) {
+    low = high + 1;
+    high = UINT32_MAX;
+    below = counts.up_to_high;
+  }
+  between_.clear();
+  const auto keep = [this](Priorities rows) {
+    return [this, rows](size_t i) { between_.push_back(rows.data[i]); };
   };
-  std::vector<std::pair<int64_t, uint64_t>> ties;
-  size_t num_dropped = 0;
-  for (const uint64_t packed : packed_) {
-    if (packed >> 31 < boundary) {
-      drop(packed);
-      ++num_dropped;
-    } else if (packed >> 31 == boundary) {
-      ties.emplace_back(0, packed);
+  for_each_between(cached, low, high, keep(cached));
+  for_each_between(arrived, low, high, keep(arrived));
+  const auto nth = between_.begin() + static_cast<std::ptrdiff_t>(num_drops - 1 - below);
+  std::nth_element(between_.begin(), nth, between_.end());
+  return *nth;
+}
+
+Drops WorstFinder::find(Priorities cached, Priorities arrived, size_t num_drops) {
+  Drops drops;
+  if (num_drops == 0) {
+    for (size_t i = 0; i < arrived.size; ++i) drops.kept.push_back(static_cast<int32_t>(i));
+    return drops;
+  }
+  const uint32_t last = boundary(cached, arrived, num_drops);
+  Counts below;
+  count(cached, last, last, &below);
+  const size_t cached_ties = below.up_to_high - below.below_low;
+  const size_t cached_below = below.below_low;
+  count(arrived, last, last, &below);
+  const size_t arrived_ties = below.up_to_high - below.below_low - cached_ties;
+  const size_t tied_drops = num_drops - below.below_low;
+  const size_t dropped_arrived_ties = std::min(tied_drops, arrived_ties);
+  const size_t kept_arrived_ties = arrived_ties - dropped_arrived_ties;
+  size_t dropped_cached_ties = tied_drops - dropped_arrived_ties;
+
+  drops.slots.reserve(cached_below + dropped_cached_ties);
+  for_each_between(cached, 0, last, [&](size_t slot) {
+    if (cached.data[slot] == last) {
+      if (dropped_cached_ties == 0) return;
+      --dropped_cached_ties;
+    }
+    drops.slots.push_back(static_cast<int32_t>(slot));
+  });
+  drops.kept.reserve(arrived.size);
+  size_t ties = 0;
+  for (size_t i = 0; i < arrived.size; ++i) {
+    const uint32_t priority = arrived.data[i];
+    if (priority > last || (priority == last && ties++ < kept_arrived_ties)) {
+      drops.kept.push_back(static_cast<int32_t>(i));
     }
   }
-  const size_t num_tied_drops = num_drops - num_dropped;
-  if (num_tied_drops < ties.size()) {
-    const RankedRows& rows = (boundary & 1) ? cached : arrived;
-    for (auto& [id, packed] : ties) {
-      id = -rows.id_of(static_cast<int32_t>(packed & (kCachedBit - 1)));
-    }
-    std::nth_element(ties.begin(), ties.begin() + static_cast<std::ptrdiff_t>(num_tied_drops - 1),
-                     ties.end());
-  }
-  for (size_t i = 0; i < num_tied_drops; ++i) drop(ties[i].second);
-  std::sort(drops.slots.begin(), drops.slots.end());
-  std::sort(drops.arrived.begin(), drops.arrived.end());
   return drops;
 }
 

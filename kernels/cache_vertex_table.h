@@ -7,20 +7,35 @@
 
 namespace gnnflow {
 
-// Open addressing with linear probing and backward-shift erasure, so that no tombstones pile up.
-// Ids are not negative. Keys are dense, stay put while their vertex is known, and are given out
-// again after `forget`.
+// Keys are dense, stay put while their vertex is known, and are given out again after `forget`.
+// If the graph is small, the way from id to key is an array by id; if not, or if its size is not
+// known, open addressing with linear probing and backward-shift erasure, which leaves no
+// tombstones.
 class VertexTable {
  public:
-  VertexTable();
+  // `num_vertices` is the number of vertices of the graph, 0 if that is not known.
+  explicit VertexTable(int64_t num_vertices);
 
   // The key of a vertex, or -1.
-  int32_t find(int64_t id) const;
+  int32_t find(int64_t id) const {
+    if (!direct_.empty()) return in_graph(id) ? direct_[static_cast<size_t>(id)] - 1 : -1;
+    return find_hashed(id);
+  }
   // The key of a vertex, given now if it had none; `is_new` says which.
-  int32_t find_or_insert(int64_t id, bool* is_new);
+  int32_t find_or_insert(int64_t id, bool* is_new) {
+    const int32_t key = find(id);
+    *is_new = key < 0;
+    return key < 0 ? insert(id) : key;
+  }
   void forget(int32_t key);
   // Touches the cache line that a later find of this id starts from.
-  void prefetch(int64_t id) const { __builtin_prefetch(&entries_[home(id)]); }
+  void prefetch(int64_t id) const {
+    if (direct_.empty()) {
+      __builtin_prefetch(&entries_[home(id)]);
+    } else if (in_graph(id)) {
+      __builtin_prefetch(&direct_[static_cast<size_t>(id)]);
+    }
+  }
 
   int64_t id_of(int32_t key) const { return id_of_key_[static_cast<size_t>(key)]; }
   bool is_known(int32_t key) const { return id_of(key) >= 0; }
@@ -35,11 +50,21 @@ class VertexTable {
     int32_t key;  // -1 while the entry is free
   };
 
+  bool in_graph(int64_t id) const { return static_cast<uint64_t>(id) < direct_.size(); }
   size_t home(int64_t id) const {
     return static_cast<size_t>((static_cast<uint64_t>(id) * 0x9E3779B97F4A7C15ull) >> shift_);
   }
+  int32_t find_hashed(int64_t id) const {
+    for (size_t at = home(id);; at = (at + 1) & mask_) {
+      const Entry& entry = entries_[at];
+      if (entry.key < 0) return -1;
+      if (entry.id == id) return entry.key;
+    }
+  }
+  int32_t insert(int64_t id);
   void grow();
 
+  std::vector<int32_t> direct_;  // by id: key + 1, 0 if not known; empty if hashed
   std::vector<Entry> entries_;
   std::vector<int64_t> id_of_key_;
   std::vector<int32_t> free_keys_;

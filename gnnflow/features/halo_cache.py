@@ -59,6 +59,7 @@ class HaloCache:
         *,
         row_shape: tuple[int, ...] = (),
         dtype: npt.DTypeLike | None = None,
+        num_vertices: int = 0,
     ) -> None:
         """Makes an empty cache.
 
@@ -67,8 +68,9 @@ class HaloCache:
             scorer: Orders the rows; it serves this cache only.
             row_shape: Shape of one row.
             dtype: Type of the rows; None keeps no rows, only the books, as a replay does.
+            num_vertices: Vertices of the graph, 0 if not known; it only saves time.
         """
-        self._index = CacheIndex(capacity)
+        self._index = CacheIndex(capacity, num_vertices)
         self._scorer = scorer
         scorer.bind(self._index)
         self._rows: Rows | None = None
@@ -162,14 +164,16 @@ class HaloCache:
             return
         keys = self._keys_of(ids)
         self._announced.append((ids, keys))
-        self._raise(self._scorer.announce(keys))
+        self._scorer.announce(keys)
 
     def retract(self) -> None:
         """Forgets all minibatches that were announced and not planned: they will not come."""
+        if not self._announced:
+            return
         while self._announced:
             _, keys = self._announced.popleft()
-            self._scorer.retract()
-            self._raise(keys)
+            self._scorer.retract(keys)
+        self._refresh_priorities()
 
     def plan(self, ids: Ids, *, replace: bool = True, fraction: float = 1.0) -> CacheStep:
         """Looks up a minibatch's remote rows and decides what to fetch and what to keep.
@@ -190,7 +194,7 @@ class HaloCache:
         keys, slots = self._look_up(ids, minibatch)
         priorities = self._scorer.touch(keys, slots, minibatch)
         if self._scorer.rescaled():
-            self._raise(self._index.cached_keys())
+            self._refresh_priorities()
         misses = np.flatnonzero(slots < 0)
         fetch_ids = ids[misses]
         if self._scorer.fetches:
@@ -280,9 +284,9 @@ class HaloCache:
             self._scorer.register(keys[fresh], ids[fresh])
         return keys, slots
 
-    def _raise(self, keys: Keys) -> None:
-        if len(keys):
-            self._index.set_priorities(keys, self._scorer.priorities(keys))
+    def _refresh_priorities(self) -> None:
+        cached = self._index.cached_keys()
+        self._index.set_priorities(cached, self._scorer.priorities(cached))
 
     def _fetch_replacements(
         self, missed_keys: Keys, fraction: float

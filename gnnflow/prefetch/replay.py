@@ -37,7 +37,7 @@ class ReplaySettings:
     """Bound of an automatic window."""
     alpha: float = 0.05
     """Share of its score that an unused row loses per minibatch (`decay`)."""
-    aging: float = 0.98
+    aging: float = 0.995
     """What a use counts one minibatch later (`frequency`)."""
     with_vip: bool = True
     """Whether scorers may use the vertex inclusion probabilities of the trace."""
@@ -107,7 +107,8 @@ def make_cache(trace: Trace, settings: ReplaySettings) -> HaloCache:
         aging=settings.aging,
         vip=trace.vip if settings.with_vip else None,
     )
-    cache = HaloCache(settings.capacity, make_scorer(settings.scorer, options))
+    scorer = make_scorer(settings.scorer, options)
+    cache = HaloCache(settings.capacity, scorer, num_vertices=trace.facts.graph_vertices)
     cache.fill(
         fill_candidates(
             settings.fill, trace.halo, trace.halo_degree, vip=trace.vip, seed=settings.seed

@@ -96,28 +96,38 @@ class PlainCache:
     def __init__(self, capacity, scorer):
         self.capacity = capacity
         self.scorer = scorer
-        self.cached = set()
+        self.slots = []  # vertex in each used slot
+
+    @property
+    def cached(self):
+        return set(self.slots)
 
     def fill(self, values):
         ranked = sorted((v for v in values if values[v] > 0), key=lambda v: (-values[v], v))
-        self.cached = set(ranked[: self.capacity])
-        self.scorer.fill(self.cached)
+        self.slots = ranked[: self.capacity]
+        self.scorer.fill(self.slots)
 
     def plan(self, ids, fraction=1.0):
-        hits = [vertex for vertex in ids if vertex in self.cached]
-        misses = [vertex for vertex in ids if vertex not in self.cached]
+        hits = [vertex for vertex in ids if vertex in self.slots]
+        misses = [vertex for vertex in ids if vertex not in self.slots]
         self.scorer.touch(ids, self.cached)
-
-        def worth(vertex):
-            return (self.scorer.priority(vertex), vertex in self.cached, -vertex)
-
-        union = sorted([*self.cached, *misses], key=worth, reverse=True)
-        keep = set(union[: self.capacity])
-        leaving = sorted(self.cached - keep, key=worth)
-        leaving = leaving[: math.ceil(fraction * len(leaving))]
-        room = self.capacity - len(self.cached) + len(leaving)
-        entering = sorted(misses, key=worth, reverse=True)[:room]
-        self.cached = (self.cached - set(leaving)) | set(entering)
+        priority = self.scorer.priority
+        # Worst first: on a tie arrived rows go before cached ones, later ones before earlier ones,
+        # and cached ones by slot.
+        cached = [(priority(vertex), 1, slot) for slot, vertex in enumerate(self.slots)]
+        arrived = [(priority(vertex), 0, -i) for i, vertex in enumerate(misses)]
+        num_drops = max(0, len(cached) + len(arrived) - self.capacity)
+        dropped = sorted(cached + arrived)[:num_drops]
+        num_evictions = math.ceil(fraction * sum(kind for _, kind, _ in dropped))
+        freed = sorted(slot for _, _, slot in sorted(cached)[:num_evictions])
+        too_bad = {-i for _, _, i in sorted(arrived)[: num_drops - num_evictions]}
+        entering = [vertex for i, vertex in enumerate(misses) if i not in too_bad]
+        leaving = [self.slots[slot] for slot in freed]
+        for vertex in entering:
+            if len(self.slots) < self.capacity:
+                self.slots.append(vertex)
+            else:
+                self.slots[freed.pop(0)] = vertex
         return set(hits), set(misses), set(), set(entering), set(leaving)
 
 

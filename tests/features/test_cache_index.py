@@ -26,9 +26,10 @@ def priorities_of(*values):
 @given(st.data())
 def test_keys_follow_a_dictionary(data):
     """Inserting, forgetting and finding, with ids that collide and tables that grow."""
-    index = CacheIndex(0)
-    known: dict[int, int] = {}
     strides = data.draw(st.sampled_from([1, 1 << 20, 1 << 54, 977]))
+    num_vertices = data.draw(st.sampled_from([0, 401])) if strides == 1 else 0
+    index = CacheIndex(0, num_vertices)
+    known: dict[int, int] = {}
     for _ in range(data.draw(st.integers(1, 6))):
         numbers = data.draw(st.lists(st.integers(0, 400), unique=True, max_size=300))
         ids = np.array(numbers, dtype=np.int64) * strides
@@ -45,11 +46,11 @@ def test_keys_follow_a_dictionary(data):
     assert keys.tolist() == list(known.values()) and len(fresh) == 0
 
 
-def best(cached, arrived, capacity):
-    """Keeps the best rows by sorting all: (priority, cached before arrived, smaller id)."""
-    rows = [(priority, 1, -vertex) for vertex, priority in cached.items()]
-    rows += [(priority, 0, -vertex) for vertex, priority in arrived.items()]
-    return {-negative for _, _, negative in sorted(rows, reverse=True)[:capacity]}
+def best(slots, cached, arrived, capacity):
+    """Sorts all rows: by priority, then cached before arrived, later slots, earlier arrivals."""
+    rows = [(cached[vertex], 1, slot, vertex) for slot, vertex in enumerate(slots)]
+    rows += [(priority, 0, -i, vertex) for i, (vertex, priority) in enumerate(arrived.items())]
+    return {vertex for _, _, _, vertex in sorted(rows, reverse=True)[:capacity]}
 
 
 @settings(max_examples=30, deadline=None)
@@ -73,8 +74,8 @@ def test_the_best_rows_stay(seed, capacity, largest, offset):
         assert [vertex in cached for vertex in ids.tolist()] == (slots >= 0).tolist()
         by_id = dict(zip(ids.tolist(), priorities.tolist(), strict=True))
         cached |= {vertex: by_id[vertex] for vertex in cached.keys() & by_id.keys()}
-        arrived = {vertex: by_id[vertex] for vertex in by_id.keys() - cached.keys()}
-        kept = best(cached, arrived, capacity)
+        arrived = {vertex: by_id[vertex] for vertex in by_id if vertex not in cached}
+        kept = best(index.cached_ids().tolist(), cached, arrived, capacity)
         chosen, chosen_slots, num_evicted = index.replace(keys, slots, priorities, 1.0)
         admitted = ids[slots < 0][chosen]
         assert set(admitted.tolist()) == kept & arrived.keys()
@@ -97,8 +98,8 @@ def test_large_caches_find_their_threshold_by_sampling():
     keys, slots, _ = index.look_up(ids, 0)
     index.replace(keys, slots, arrived, 1.0)
     both = np.concatenate([cached, arrived])
-    expected = np.sort(np.argsort(both, kind="stable")[5000:])
-    assert np.sort(index.cached_ids()).tolist() == expected.tolist()
+    kept = both[np.argsort(both)[5000:]]
+    assert np.sort(both[index.cached_ids()]).tolist() == np.sort(kept).tolist()
 
 
 def test_a_fraction_of_the_exchange_lets_the_worst_go():
@@ -113,8 +114,11 @@ def test_a_fraction_of_the_exchange_lets_the_worst_go():
 
 def test_misuse_is_refused():
     index = CacheIndex(2)
-    with pytest.raises(ValueError, match="not be negative, got -5"):
+    with pytest.raises(ValueError, match="not be negative and be of the graph, got -5"):
         index.known(ids_of(-5))
+    with pytest.raises(ValueError, match="be of the graph, got 10"):
+        CacheIndex(2, 10).known(ids_of(9, 10))
+    assert CacheIndex(2, 10).find_slots(ids_of(9, 10, -1)).tolist() == [-1, -1, -1]
     with pytest.raises(ValueError, match="unique, got 4 twice"):
         index.look_up(ids_of(4, 4), 0)
     with pytest.raises(ValueError, match="must grow, got 0 after 0"):
@@ -147,41 +151,62 @@ def test_copies_are_independent():
     index.replace(keys, slots, priorities_of(1), 1.0)
     assert (index.num_cached, twin.num_cached) == (1, 0)
     window = NextUseWindow()
-    window.push(keys_of(1))
+    window.push(keys, index)
     other = copy.deepcopy(window)
-    window.pop()
+    window.pop(keys, priorities_of(0))
     assert (window.num_minibatches, other.num_minibatches) == (0, 1)
 
 
 @settings(max_examples=40, deadline=None)
 @given(st.lists(st.lists(st.integers(0, 12), unique=True), max_size=12), st.integers(0, 5))
 def test_next_uses_follow_the_minibatches(minibatches, length):
+    index = CacheIndex(7)
+    all_keys, _ = index.known(np.arange(14, dtype=np.int64))
+    index.assign(np.arange(7, dtype=np.int32), all_keys[:7], np.arange(7, dtype=np.uint32))
     window = NextUseWindow()
     pushed = 0
-    for number, expected in enumerate(minibatches):
+    for number, keys in enumerate(minibatches):
         while pushed <= min(number + length, len(minibatches) - 1):
-            waiting = {key for keys in minibatches[number:pushed] for key in keys}
-            newly = window.push(keys_of(*minibatches[pushed]))
-            assert set(newly.tolist()) == set(minibatches[pushed]) - waiting
+            window.push(keys_of(*minibatches[pushed]), index)
             pushed += 1
-        assert window.pop().tolist() == expected
+        assert window.first_minibatch == number
         rest = minibatches[number + 1 : pushed]
-        uses = window.next_uses(np.arange(14, dtype=np.int32)).tolist()
-        for key, use in enumerate(uses):
-            following = [number + 1 + i for i, keys in enumerate(rest) if key in keys]
-            assert use == (following[0] if following else 2**32 - 1)
+        expected = []
+        for key in range(14):
+            following = [number + 1 + i for i, others in enumerate(rest) if key in others]
+            expected.append(following[0] if following else 2**32 - 1)
+        again = sum(expected[key] < 2**32 - 1 for key in keys)
+        assert window.num_front_rows_used_again() == again
+        assert window.num_front_rows == len(keys)
+        in_front = set(keys)
+        returning = [key for key in range(7) if expected[key] < 2**32 - 1]
+        at_hand = [key for key in returning if key not in in_front]
+        assert index.count_at_least(1 << 31, 2**32 - 1 - number) == len(at_hand)
+        priorities = window.pop(keys_of(*keys), priorities_of(*keys))
+        for key, priority in zip(keys, priorities.tolist(), strict=True):
+            known = expected[key] < 2**32 - 1
+            assert priority == (2**32 - 1 - expected[key] if known else key)
+        index.set_priorities(keys_of(*keys), priorities)
+        assert window.next_uses(np.arange(14, dtype=np.int32)).tolist() == expected
         assert window.num_rows == sum(map(len, rest))
-        assert window.num_distinct_rows == len({key for keys in rest for key in keys})
+        assert window.num_distinct_rows == len({key for others in rest for key in others})
 
 
 def test_window_misuse_is_refused():
+    index = CacheIndex(1)
+    index.known(ids_of(*range(9)))
     window = NextUseWindow()
-    with pytest.raises(ValueError, match="announce the minibatch first"):
-        window.pop()
-    with pytest.raises(ValueError, match="unique"):
-        window.push(keys_of(3, 3))
-    with pytest.raises(ValueError, match="not be negative"):
-        NextUseWindow().push(keys_of(-1))
+    with pytest.raises(ValueError, match="has 0 rows, got 1"):
+        window.pop(keys_of(3), priorities_of(0))
+    with pytest.raises(ValueError, match="unique, got 3 twice"):
+        window.push(keys_of(3, 3), index)
+    with pytest.raises(ValueError, match=r"keys must be in \[0, 9\), got 9"):
+        NextUseWindow().push(keys_of(9), index)
+    window = NextUseWindow()
+    window.push(keys_of(2), index)
+    for wrong in (-1, 99):
+        with pytest.raises(ValueError, match="those of the oldest announced minibatch"):
+            window.pop(keys_of(wrong), priorities_of(0))
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float16", "int8", "int64"])

@@ -25,8 +25,8 @@ def test_rows_of_any_type_come_back_as_they_came(dtype):
     cache.commit(step, rows_of(step.fetch_ids, dtype))
     step = cache.plan(ids_of(7, 1, 4))
     hits = step.slots >= 0
-    assert ids_of(7, 1, 4)[hits].tolist() == [1, 4]  # of equal rows the smaller ids stay
-    assert (cache.rows_for(step)[step.slots[hits]] == rows_of([1, 4], dtype)).all()
+    assert ids_of(7, 1, 4)[hits].tolist() == [7, 4]  # of equal rows the first ones stay
+    assert (cache.rows_for(step)[step.slots[hits]] == rows_of([7, 4], dtype)).all()
     assert cache.rows_bytes == cache.rows.nbytes == 2 * 3 * np.dtype(dtype).itemsize
 
 
@@ -76,6 +76,20 @@ def test_announced_ids_must_be_asked_for():
         cache.plan(ids_of(1, 3))
     cache = HaloCache(2, LookaheadScorer(LruScorer()))
     assert cache.plan(ids_of(1, 3)).num_misses == 2  # announced on the spot
+
+
+def test_minibatches_that_will_not_come_are_retracted():
+    cache = HaloCache(1, LookaheadScorer(LruScorer()))
+    other = HaloCache(1, LookaheadScorer(LruScorer()))
+    for ids in (ids_of(1), ids_of(2), ids_of(1)):
+        cache.announce(ids)
+    assert cache.plan(ids_of(1)).num_misses == other.plan(ids_of(1)).num_misses
+    cache.retract()
+    assert cache.scorer.num_minibatches == cache.scorer.num_rows == 0
+    for ids in (ids_of(2), ids_of(1), ids_of(3), ids_of(1)):
+        assert cache.plan(ids).num_hits == other.plan(ids).num_hits
+        assert cache.cached_ids().tolist() == other.cached_ids().tolist()
+    cache.retract()
 
 
 def test_ids_are_distinct():

@@ -34,7 +34,7 @@ class ScorerOptions:
     """`decay`: share of its score that an unused row loses per minibatch."""
     period: int = 10
     """`decay`: unused minibatches after which a row of score 1 is stale."""
-    aging: float = 0.98
+    aging: float = 0.995
     """`frequency`: what a use counts one minibatch later."""
     vip: VertexValues | None = None
     """Vertex inclusion probabilities of remote vertices: the order of `vip`, what `frequency`

@@ -43,19 +43,11 @@ class Scorer(ABC):
     def register(self, keys: Keys, ids: Ids) -> None:  # noqa: B027 (most need nothing here)
         """Starts to remember vertices: these keys stand for these ids from now on."""
 
-    def announce(self, keys: Keys) -> Keys:
-        """Learns what a later minibatch will ask for; minibatches come in order.
+    def announce(self, keys: Keys) -> None:  # noqa: B027
+        """Learns what a later minibatch will ask for, int32 `[n]`; minibatches come in order."""
 
-        Args:
-            keys: int32 `[n]`, distinct.
-
-        Returns:
-            The keys whose priorities this changed.
-        """
-        return keys[:0]
-
-    def retract(self) -> None:  # noqa: B027 (as above)
-        """Forgets the oldest announced minibatch: it will not come."""
+    def retract(self, keys: Keys) -> None:  # noqa: B027
+        """Forgets the oldest announced minibatch, int32 `[n]`: it will not come."""
 
     @abstractmethod
     def touch(self, keys: Keys, slots: Slots, minibatch: int) -> Priorities:

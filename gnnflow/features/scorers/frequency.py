@@ -17,7 +17,7 @@ class FrequencyScorer(Scorer):
 
     name = "frequency"
 
-    def __init__(self, *, factor: float = 0.98, prior: VertexValues | None = None) -> None:
+    def __init__(self, *, factor: float = 0.995, prior: VertexValues | None = None) -> None:
         """Starts with no use known.
 
         Args:

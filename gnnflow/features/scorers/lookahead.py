@@ -72,18 +72,17 @@ class LookaheadScorer(Scorer):
         """Passes on new vertices."""
         self._beyond.register(keys, ids)
 
-    def announce(self, keys: Keys) -> Keys:
-        """Appends a minibatch to the window; returns the vertices that nothing asked for so far."""
-        return self._window.push(keys)
+    def announce(self, keys: Keys) -> None:
+        """Appends a minibatch to the window; cached rows that it uses next rise."""
+        self._window.push(keys, self.index)
 
-    def retract(self) -> None:
+    def retract(self, keys: Keys) -> None:
         """Takes the oldest minibatch out of the window."""
-        self._window.pop()
+        self._window.pop(keys, np.zeros(len(keys), dtype=np.uint32))
 
     def touch(self, keys: Keys, slots: Slots, minibatch: int) -> Priorities:
         """Takes the minibatch out of the window; its rows count by their next use."""
-        self._window.pop()
-        return self._combined(keys, self._beyond.touch(keys, slots, minibatch))
+        return self._window.pop(keys, self._beyond.touch(keys, slots, minibatch))
 
     def rescaled(self) -> bool:
         """Passes on the word of the other scorer."""
@@ -91,7 +90,8 @@ class LookaheadScorer(Scorer):
 
     def priorities(self, keys: Keys) -> Priorities:
         """Returns the priorities by next use, or those of the scorer beyond the window."""
-        return self._combined(keys, self._beyond.priorities(keys))
+        next_uses = self._window.next_uses(keys)
+        return np.where(next_uses == _UNKNOWN, self._beyond.priorities(keys), _UNKNOWN - next_uses)
 
     def forgettable(self, keys: Keys) -> npt.NDArray[np.bool_]:
         """Tells which vertices no announced minibatch asks for and the other scorer can spare."""
@@ -102,7 +102,3 @@ class LookaheadScorer(Scorer):
     def memory_bytes(self) -> int:
         """Size of the window and of what the other scorer remembers."""
         return self._window.memory_bytes + self._beyond.memory_bytes
-
-    def _combined(self, keys: Keys, beyond: Priorities) -> Priorities:
-        next_uses = self._window.next_uses(keys)
-        return np.where(next_uses == _UNKNOWN, beyond, _UNKNOWN - next_uses)
