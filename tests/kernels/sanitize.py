@@ -64,7 +64,8 @@ def run_instrumented(sanitizer: str, library: Path, arguments: list[str]) -> int
         INSIDE: str(library),
         variable: f"{options}:{os.environ.get(variable, '')}",
     }
-    command = [sys.executable, __file__, *arguments, *LEFT_OUT.get(sanitizer, ())]
+    tests = arguments or list(TESTS)
+    command = [sys.executable, __file__, *tests, *LEFT_OUT.get(sanitizer, ())]
     # The thread sanitizer needs its shadow memory where a random layout may put something else.
     if sanitizer == "thread" and shutil.which("setarch"):
         command = ["setarch", os.uname().machine, "--addr-no-randomize", *command]
@@ -81,7 +82,7 @@ def run_tests(library: str, arguments: list[str]) -> int:
     import gnnflow
 
     gnnflow._kernels = kernels
-    code = pytest.main(["-q", "--capture=sys", "-p", "no:cacheprovider", *(arguments or TESTS)])
+    code = pytest.main(["-q", "--capture=sys", "-p", "no:cacheprovider", *arguments])
     assert sys.modules["gnnflow._kernels"] is kernels
     if "torch" in sys.modules:
         sys.exit("the tests of the kernels must not import torch")
