@@ -14,6 +14,7 @@ from gnnflow.datasets.row_source import RowSource
 from gnnflow.partition.assignment import Assignment
 from gnnflow.partition.book import IntArray
 from gnnflow.partition.csc import Csc
+from gnnflow.partition.halo_topology import vertices_within, write_halo_topology
 from gnnflow.partition.manifest import FileSpec, part_folder
 from gnnflow.partition.mapped_pages import release_rows
 from gnnflow.partition.npy_writer import NpyWriter, write_array
@@ -105,7 +106,10 @@ class PartWriter:
                 path = folder / "edge_attr.npy"
                 files["edge_attr.npy"] = _write_taken(path, edge_attr, edge_id)
         if self._halo_hops:
-            files |= self._write_halo_topology(folder, low, high, halo)
+            vertices = vertices_within(
+                csc, np.s_[low:high], halo, self._halo_hops, assignment.book.num_vertices
+            )
+            files |= write_halo_topology(folder, assignment, csc, vertices)
         return WrittenPart(
             files=files,
             num_vertices=high - low,
@@ -154,8 +158,8 @@ class PartWriter:
                 progress(f"writing {name}", stop, num_vertices)
             return [writer.finish() for writer in writers]
 
-    def _neighbors_outside(self, indices: npt.NDArray[Any], inside: Any) -> IntArray:
-        """Distinct ids among `indices` that are not in the range or set `inside`, ascending."""
+    def _neighbors_outside(self, indices: npt.NDArray[Any], inside: slice) -> IntArray:
+        """Distinct ids among `indices` that are not in a range, ascending."""
         seen = np.zeros(self._assignment.book.num_vertices, dtype=np.bool_)
         # NumPy widens an index array to 64 bits before it uses it, so it gets a piece at a time.
         for start in range(0, len(indices), _CHUNK_EDGES):
@@ -167,45 +171,6 @@ class PartWriter:
         counts = np.zeros(self._num_parts, dtype=np.int64)
         _kernels.count_ids(indices, self._owner, counts)
         return counts
-
-    def _write_halo_topology(
-        self, folder: Path, low: int, high: int, halo: IntArray
-    ) -> dict[str, FileSpec]:
-        """Writes the lists of the vertices up to `halo_hops` hops outside the part."""
-        csc = self._csc
-        vertices = halo
-        inside = np.zeros(self._assignment.book.num_vertices, dtype=np.bool_)
-        inside[low:high] = True
-        frontier = halo
-        for _ in range(self._halo_hops - 1):
-            inside[frontier] = True
-            positions, _ = _positions_of_lists(csc.indptr, frontier)
-            frontier = self._neighbors_outside(csc.indices[positions], inside)
-            vertices = np.union1d(vertices, frontier)
-        positions, indptr = _positions_of_lists(csc.indptr, vertices)
-        contents: dict[str, npt.NDArray[Any]] = {
-            "vertices": vertices,
-            "indptr": indptr,
-            "indices": csc.indices[positions].astype(np.int64),
-            "original_id": self._assignment.original_id[vertices].astype(np.int64),
-        }
-        if csc.edge_id is not None:
-            contents["edge_id"] = csc.edge_id[positions]
-        files = {}
-        for name, array in contents.items():
-            file = f"halo_topology_{name}.npy"
-            files[file] = write_array(folder / file, array)
-        return files
-
-
-def _positions_of_lists(indptr: IntArray, vertices: IntArray) -> tuple[IntArray, IntArray]:
-    """Positions of the entries of some vertices' lists, and the lists' own indptr."""
-    starts = indptr[vertices]
-    lengths = indptr[vertices + 1] - starts
-    own_indptr = np.zeros(len(vertices) + 1, dtype=np.int64)
-    np.cumsum(lengths, out=own_indptr[1:])
-    positions = np.arange(own_indptr[-1]) + np.repeat(starts - own_indptr[:-1], lengths)
-    return positions, own_indptr
 
 
 def _write_as_int64(path: Path, ids: npt.NDArray[Any]) -> FileSpec:

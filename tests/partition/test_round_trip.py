@@ -13,7 +13,13 @@ from raw_graphs import METHODS, in_edges, make_graph, partitioned, raw_graphs
 from gnnflow.config import PartitionConfig
 from gnnflow.datasets import RawGraph
 from gnnflow.errors import ConfigError, PartitionFormatError
-from gnnflow.partition import GraphPartition, open_partition, partition_graph, read_manifest
+from gnnflow.partition import (
+    GraphPartition,
+    halo_topology,
+    open_partition,
+    partition_graph,
+    read_manifest,
+)
 
 options = st.fixed_dictionaries(
     {
@@ -99,6 +105,18 @@ def check_halo_topology(
         assert to_original[topology.indices[entries]].tolist() == sources
         if topology.edge_id is not None:
             assert topology.edge_id[entries].tolist() == positions
+
+
+@pytest.mark.parametrize("chunk", [1, 7, 40])
+def test_halo_topology_in_pieces(
+    tmp_path: Any, monkeypatch: pytest.MonkeyPatch, chunk: int
+) -> None:
+    monkeypatch.setattr(halo_topology, "CHUNK_EDGES", chunk)
+    graph = make_graph(60, 150, seed=2)
+    options = {"num_parts": 4, "method": "random", "halo_hops": 2}
+    parts = partitioned(graph, tmp_path / "out", **options)
+    for part in parts:
+        check_halo_topology(graph, part, original_ids(parts), 2)
 
 
 @settings(max_examples=15, deadline=None)
