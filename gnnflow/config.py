@@ -141,7 +141,7 @@ class OptimizationConfig:
     epochs: int = 10
     """Passes over the train seeds."""
 
-    lr: float = 0.003
+    lr: float = 0.01
     """Learning rate of Adam."""
 
     weight_decay: float = 0.0

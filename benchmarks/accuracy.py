@@ -1,0 +1,171 @@
+"""Test accuracy on the embedded graph: four ranks, one process, and full-batch PyG.
+
+    python -m benchmarks.accuracy [--quick] [--json FILE] [--threads 2]
+
+All sides train the same two-layer GraphSAGE (256 hidden, dropout 0.5, Adam) for each of three
+seeds. Four ranks and one process take the same job-wide minibatches of 2048 seeds with fanout
+10,25 for 10 epochs, and are evaluated exactly over all neighbours after each; full-batch training
+is plain PyG on the whole graph for 120 steps. Every side counts with the test accuracy at its best
+validation accuracy. Accuracies agree if they differ by no more than the spread of the seeds.
+
+`--quick` takes one seed and 2 epochs and leaves full-batch training out: it shows that ranks make
+no difference, not how far training gets.
+"""
+
+import json
+import subprocess
+import sys
+import tempfile
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import mean
+
+import numpy as np
+import torch
+from torch.nn import functional
+from torch_geometric.nn import GraphSAGE
+
+from benchmarks._harness import Options, Report, Row, benchmark
+from gnnflow.config import PartitionConfig
+from gnnflow.datasets import load
+from gnnflow.datasets.raw_graph import RawGraph
+from gnnflow.partition import partition_graph
+
+NUM_RANKS = 4
+JOB_BATCH_SIZE = 2048
+HIDDEN = 256
+DROPOUT = 0.5
+LEARNING_RATE = 0.01
+FULL_BATCH_STEPS = 120
+STEPS_PER_EVALUATION = 5
+
+
+class AccuracyRow(Row):
+    """A comparison in which more is better."""
+
+    @property
+    def ratio(self) -> float:
+        """Our accuracy over theirs."""
+        return self.ours / self.theirs
+
+
+@dataclass(frozen=True, slots=True)
+class Accuracies:
+    """Test accuracy of each seed at its best validation accuracy."""
+
+    test: list[float]
+
+    @property
+    def spread(self) -> float:
+        """Difference between the best and the worst seed."""
+        return max(self.test) - min(self.test)
+
+
+def train_by_minibatches(
+    folder: Path, num_ranks: int, seeds: range, epochs: int, threads: int
+) -> Accuracies:
+    """Runs gnnflow-train once for each seed."""
+    found = []
+    for seed in seeds:
+        out = folder / f"run-{num_ranks}-{seed}"
+        options = {
+            "ranks": num_ranks,
+            "transport": "alltoall",
+            "batch-size": JOB_BATCH_SIZE // num_ranks,
+            "epochs": epochs,
+            "fanout": "10,25",
+            "hidden": HIDDEN,
+            "dropout": DROPOUT,
+            "lr": LEARNING_RATE,
+            "seed": seed,
+            "threads": max(1, threads // num_ranks),
+            "out": out,
+        }
+        words = [str(word) for name, value in options.items() for word in (f"--{name}", value)]
+        command = [sys.executable, "-m", "gnnflow.cli.train", str(folder / f"parts-{num_ranks}")]
+        subprocess.run([*command, *words], check=True, stdout=subprocess.DEVNULL)
+        summary = json.loads((out / "summary.json").read_text())
+        best = max(summary["epochs"], key=lambda epoch: epoch["val_accuracy"])
+        found.append(best["test_accuracy"])
+    return Accuracies(found)
+
+
+def train_full_batch(graph: RawGraph, seeds: range) -> Accuracies:
+    """Trains plain PyG on the whole graph once for each seed."""
+    everyone = np.arange(graph.num_vertices)
+    x, y = (torch.from_numpy(graph.arrays[name].rows(everyone)) for name in ("x", "y"))
+    splits = {name: torch.from_numpy(ids) for name, ids in graph.splits.items()}
+    edges = np.asarray(graph.edges)
+    order = np.argsort(edges[1], kind="stable")
+    indptr = np.searchsorted(edges[1][order], np.arange(graph.num_vertices + 1))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # sparse CSR tensors are called beta
+        adj_t = torch.sparse_csr_tensor(
+            torch.from_numpy(indptr.astype(np.int64)),
+            torch.from_numpy(edges[0][order].astype(np.int64)),
+            torch.ones(edges.shape[1]),
+            (graph.num_vertices, graph.num_vertices),
+        )
+    found = []
+    for seed in seeds:
+        torch.manual_seed(seed)
+        model = GraphSAGE(graph.num_features, HIDDEN, 2, graph.num_classes, dropout=DROPOUT)
+        optimizer = torch.optim.Adam(model.parameters(), lr=LEARNING_RATE)
+        best = (0.0, 0.0)
+        for step in range(1, FULL_BATCH_STEPS + 1):
+            model.train()
+            loss = functional.cross_entropy(model(x, adj_t)[splits["train"]], y[splits["train"]])
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            if step % STEPS_PER_EVALUATION == 0:
+                model.eval()
+                with torch.no_grad():
+                    right = (model(x, adj_t).argmax(dim=1) == y).double()
+                val, test = (right[splits[name]].mean().item() for name in ("val", "test"))
+                best = max(best, (val, test))
+        found.append(best[1])
+    return Accuracies(found)
+
+
+def compare(options: Options, report: Report) -> None:
+    """Adds the rows."""
+    graph = load("debian-packages")
+    seeds, epochs = (range(1), 2) if options.quick else (range(3), 10)
+    with tempfile.TemporaryDirectory(prefix="gnnflow-") as made:
+        folder = Path(made)
+        for num_ranks in (1, NUM_RANKS):
+            config = PartitionConfig(num_parts=num_ranks)
+            partition_graph(graph, folder / f"parts-{num_ranks}", config)
+        ours = train_by_minibatches(folder, NUM_RANKS, seeds, epochs, options.threads)
+        others = {
+            "one process": train_by_minibatches(folder, 1, seeds, epochs, options.threads),
+        }
+    if options.quick:
+        report.absent("full-batch PyG", "it takes more than a minute")
+    else:
+        others["full-batch PyG"] = train_full_batch(graph, seeds)
+    for name, theirs in others.items():
+        report.add(
+            AccuracyRow(
+                name=f"accuracy/{NUM_RANKS} ranks",
+                ours=mean(ours.test),
+                theirs=mean(theirs.test),
+                unit="accuracy",
+                against=name,
+                facts={"our_spread": ours.spread, "their_spread": theirs.spread},
+            )
+        )
+
+
+def main() -> None:
+    """Runs the benchmark."""
+    title = "Test accuracy on debian-packages"
+    with benchmark("benchmarks.accuracy", __doc__ or "", title) as (options, report):
+        torch.set_num_threads(options.threads)
+        compare(options, report)
+
+
+if __name__ == "__main__":
+    main()
