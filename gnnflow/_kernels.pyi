@@ -263,7 +263,7 @@ class CacheIndex:
     def forget(self, keys: _Keys) -> None:
         """Forgets vertices that are not cached; their keys are given out again."""
 
-    def __deepcopy__(self, memo: dict[int, Any]) -> "CacheIndex": ...
+    def __deepcopy__(self, memo: dict[int, Any]) -> CacheIndex: ...
 
 class NextUseWindow:
     """The next use of every vertex within minibatches that are sampled but not yet used."""
@@ -306,7 +306,7 @@ class NextUseWindow:
     def next_uses(self, keys: _Keys) -> NDArray[np.uint32]:
         """Returns the number of the minibatch that uses each key next, 2**32 - 1 if unknown."""
 
-    def __deepcopy__(self, memo: dict[int, Any]) -> "NextUseWindow": ...
+    def __deepcopy__(self, memo: dict[int, Any]) -> NextUseWindow: ...
 
 def copy_rows(
     out: NDArray[Any],
