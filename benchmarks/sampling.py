@@ -128,41 +128,42 @@ def compare(
 ) -> None:
     """Adds the rows of one choice of fanouts."""
     per_round = 4 if options.quick else 8
-    sides: dict[str, Side] = {}
-
-    def add(name: str, sampler: Sampler, per_round: int) -> None:
-        sides[name] = Side(lambda minibatches: measure(sampler, minibatches), per_round)
-
-    add(OURS, our_sampler(graph, fanouts, options.threads), per_round)
+    ours = our_sampler(graph, fanouts, options.threads)
+    fast: dict[str, Side] = {}
     if dgl is not None:
-        name = f"DGL {dgl.version}"
-        sides[name] = Side(lambda minibatches: dgl.measure(fanouts, minibatches), per_round)
-    add("numpy", numpy_sampler(graph.indptr, graph.indices, graph.minibatch, fanouts), 1)
+        fast[f"DGL {dgl.version}"] = Side(lambda numbers: dgl.measure(fanouts, numbers), per_round)
     sparse = torch_sparse_sampler(graph.indptr, graph.indices, graph.minibatch, fanouts)
     if isinstance(sparse, str):
         report.absent("torch-sparse", sparse)
     else:
-        add("torch-sparse neighbor_sample", sparse, per_round)
-    rates = take_turns(sides, rounds=4 if options.quick else 12, limit_s=8 if options.quick else 60)
-    ours = sides.pop(OURS)
-    for name, side in sides.items():
-        report.add(
-            Row(
-                name=f"sampling/{','.join(map(str, fanouts))}",
-                ours=rates[OURS] / 1e6,
-                theirs=rates[name] / 1e6,
-                unit="M edges/s",
-                against=name,
-                facts={
-                    "our_edges_per_minibatch": ours.edges,
-                    "their_edges_per_minibatch": side.edges,
-                    "our_vertices_per_minibatch": ours.vertices,
-                    "their_vertices_per_minibatch": side.vertices,
-                    "our_minibatches_per_s": rates[OURS] / ours.edges,
-                    "their_minibatches_per_s": rates[name] / side.edges,
-                },
-            )
+        fast["torch-sparse"] = Side(lambda numbers: measure(sparse, numbers), per_round)
+    plain = numpy_sampler(graph.indptr, graph.indices, graph.minibatch, fanouts)
+    slow = {"numpy": Side(lambda numbers: measure(plain, numbers), 1)}
+    for theirs, rounds, limit_s in ((fast, 6, 8), (slow, 1, 4)):
+        own = Side(lambda numbers: measure(ours, numbers), per_round)
+        rates = take_turns(
+            {OURS: own, **theirs},
+            rounds=rounds if options.quick else 3 * rounds,
+            limit_s=limit_s if options.quick else 60,
         )
+        for name, side in theirs.items():
+            report.add(
+                Row(
+                    name=f"sampling/{','.join(map(str, fanouts))}",
+                    ours=rates[OURS] / 1e6,
+                    theirs=rates[name] / 1e6,
+                    unit="M edges/s",
+                    against=name,
+                    facts={
+                        "our_edges_per_minibatch": own.edges,
+                        "their_edges_per_minibatch": side.edges,
+                        "our_vertices_per_minibatch": own.vertices,
+                        "their_vertices_per_minibatch": side.vertices,
+                        "our_minibatches_per_s": rates[OURS] / own.edges,
+                        "their_minibatches_per_s": rates[name] / side.edges,
+                    },
+                )
+            )
 
 
 def main() -> None:
