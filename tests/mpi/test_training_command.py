@@ -46,8 +46,9 @@ def test_the_command_starts_its_ranks(folder, tmp_path):
     assert "sage on small, 2 ranks" in ended.stdout
     summary = json.loads((tmp_path / "here" / "summary.json").read_text())
     assert summary["num_ranks"] == 2
-    assert summary["hit_rate"] == 0.0
-    assert 0 < summary["volume_rows"] == summary["rows_without_cache"]
+    assert 0 < summary["hit_rate"] < 1
+    hits = summary["rows_without_cache"] - summary["volume_rows"]
+    assert hits == round(summary["hit_rate"] * summary["rows_without_cache"]) > 0
     assert summary["volume_bytes"] == summary["volume_rows"] * 7 * 4
     lines = (tmp_path / "here" / "metrics.jsonl").read_text().splitlines()
     steps = [json.loads(line) for line in lines]
