@@ -102,6 +102,7 @@ def set_up_cache(
         make_scorer(config.scorer, options),
         row_shape=store.row_shape,
         dtype=store.dtype,
+        num_vertices=graph.num_vertices,
     )
     candidates = fill_candidates(
         config.cache_fill, halo.vertices, halo.degrees, vip=halo.vip, seed=seed
