@@ -1,0 +1,94 @@
+"""Traces for the cache benchmark: a graph in parts, and the minibatches of every rank."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from time import perf_counter
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gnnflow import datasets
+from gnnflow._kernels import Topology
+from gnnflow.config import PartitionConfig
+from gnnflow.features.vip import exchange_between, vip_walk
+from gnnflow.partition import GraphPartition, open_partition, partition_graph
+from gnnflow.prefetch import Trace
+from gnnflow.prefetch.sample_traces import sample_traces
+from gnnflow.sampling import LocalNeighborSampler
+
+NUM_PARTS = 4
+ROW_BYTES = 512
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Workload:
+    """A graph and how its minibatches are sampled."""
+
+    name: str
+    generate: str | None
+    """Spec of a generated graph; None for an embedded one of this name."""
+    fanout: tuple[int, ...]
+    batch_size: int
+    num_epochs: int
+
+
+@dataclass(frozen=True, slots=True)
+class Sampled:
+    """What a workload gave."""
+
+    traces: list[Trace]
+    sample_s: float
+    """Median seconds of one minibatch's sampling, all parts in one process, by one thread."""
+
+
+def sample_workload(workload: Workload, folder: Path) -> Sampled:
+    """Cuts the graph with METIS and samples all epochs of all ranks."""
+    if workload.generate is None:
+        graph = datasets.load(workload.name)
+    else:
+        graph = datasets.generate(workload.generate, seed=0, workdir=folder)
+    root = folder / f"parts-{workload.name}"
+    partition_graph(graph, root, PartitionConfig(num_parts=NUM_PARTS))
+    parts = [open_partition(root, part) for part in range(NUM_PARTS)]
+    num_seeds = sum(len(part.splits["train"]) for part in parts)
+    num_steps = -(-num_seeds // (NUM_PARTS * workload.batch_size))
+
+    def batches(rank: int, epoch: int) -> Sequence[NDArray[np.int64]]:
+        seeds = np.asarray(parts[rank].splits["train"]) + parts[rank].first_id
+        order = np.random.default_rng((epoch, rank)).permutation(seeds)
+        return np.array_split(order, num_steps)
+
+    walks = [
+        vip_walk(
+            part, np.asarray(part.splits["train"]), num_steps=num_steps, fanout=workload.fanout
+        )
+        for part in parts
+    ]
+    traces = sample_traces(
+        parts,
+        batches,
+        fanout=workload.fanout,
+        batch_size=workload.batch_size,
+        num_epochs=workload.num_epochs,
+        row_bytes=ROW_BYTES,
+        vip=exchange_between(walks),
+    )
+    return Sampled(traces, _sampling_time(parts, batches(0, 0), workload.fanout))
+
+
+def _sampling_time(
+    parts: Sequence[GraphPartition], batches: Sequence[NDArray[np.int64]], fanout: Sequence[int]
+) -> float:
+    topology = Topology(parts[0].book.offsets)
+    for number, part in enumerate(parts):
+        topology.set_part(number, part.indptr, part.indices, part.original_id)
+    sampler = LocalNeighborSampler(topology, num_threads=1)
+    times = []
+    for repeat in range(4):
+        for minibatch, seeds in enumerate(batches[:8]):
+            begin = perf_counter()
+            sampler.sample(seeds, fanout, epoch=0, minibatch=minibatch * len(parts))
+            if repeat:
+                times.append(perf_counter() - begin)
+    return float(np.median(times))
