@@ -45,7 +45,7 @@ COLUMNS: dict[str, str] = {
 """What is known of each minibatch: its epoch; seeds, vertices and edges of the subgraph and the
 memory it took; what the cache found and what was fetched only to fill it; bytes and messages that
 came from other ranks; seconds of sampling, of fetching rows, of waiting for the minibatch in the
-training loop, of forward and backward, and of the all-reduce within them."""
+training loop, of forward and backward, and of the all-reduce besides."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
