@@ -1,0 +1,49 @@
+"""Opens the context that fits how the program was started."""
+
+from gnnflow.comm.context import DEFAULT_TIMEOUT_S, TRANSPORTS, Context, Transport
+from gnnflow.comm.environment import detect_launch
+from gnnflow.comm.local import LocalContext
+from gnnflow.errors import CommError, ConfigError
+
+
+def init(
+    *,
+    transport: Transport = "auto",
+    comm_timeout_s: float = DEFAULT_TIMEOUT_S,
+    threads: int | None = None,
+) -> Context:
+    """Opens the context of this process: of an MPI job if a launcher started it, else of one rank.
+
+    MPI is loaded only in a job of several ranks. Open one context at a time, in the main thread.
+
+    Args:
+        transport: how rows and samples move: shared memory inside a machine and messages between
+            (`auto`), or `shared`, `alltoall` or `rma` for all pairs of ranks. `rma` reads rows by
+            one-sided MPI, at the price of a copy of them in memory; samples move in messages.
+        comm_timeout_s: seconds after which a missing answer ends the job, naming the rank.
+        threads: threads of this rank; by default the machine's cores divided by its ranks.
+
+    Raises:
+        ConfigError: if an argument is out of range, or `shared` is asked for across machines.
+        CommError: if the launcher and the MPI library do not belong together, or MPI cannot be
+            used from a thread.
+    """
+    if transport not in TRANSPORTS:
+        raise ConfigError(f"transport must be one of {', '.join(TRANSPORTS)}, got {transport!r}")
+    if not comm_timeout_s > 0:
+        raise ConfigError(f"comm_timeout_s must be positive seconds, got {comm_timeout_s}")
+    if threads is not None and threads < 1:
+        raise ConfigError(f"threads must be at least 1, got {threads}")
+    launched = detect_launch()
+    if launched is None or launched.num_ranks == 1:
+        return LocalContext(transport=transport, comm_timeout_s=comm_timeout_s, threads=threads)
+    try:
+        from gnnflow.comm.mpi_context import MpiContext
+    except (ImportError, RuntimeError) as error:
+        raise CommError(
+            f"{launched.launcher} started {launched.num_ranks} ranks, but MPI cannot be loaded "
+            f'({error}); install one with pip install "gnnflow[mpich]"'
+        ) from error
+    return MpiContext(
+        launched=launched, transport=transport, comm_timeout_s=comm_timeout_s, threads=threads
+    )
