@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from time import perf_counter
+from time import thread_time
 
 import numpy as np
 from numpy.typing import NDArray
@@ -39,7 +39,7 @@ class Sampled:
 
     traces: list[Trace]
     sample_s: float
-    """Median seconds of one minibatch's sampling, all parts in one process, by one thread."""
+    """Median processor seconds to sample one minibatch, all parts in one process, one thread."""
 
 
 def sample_workload(workload: Workload, folder: Path) -> Sampled:
@@ -87,8 +87,8 @@ def _sampling_time(
     times = []
     for repeat in range(4):
         for minibatch, seeds in enumerate(batches[:8]):
-            begin = perf_counter()
+            begin = thread_time()
             sampler.sample(seeds, fanout, epoch=0, minibatch=minibatch * len(parts))
             if repeat:
-                times.append(perf_counter() - begin)
+                times.append(thread_time() - begin)
     return float(np.median(times))

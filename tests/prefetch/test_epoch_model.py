@@ -11,7 +11,7 @@ from gnnflow.prefetch.epoch_model import EpochModel
 
 
 def make_traces(num_ranks=2, num_epochs=3, depth=2, wait_s=0.0, steps=10, **changes):
-    """Sampling takes 1 s, fetching 100 to 190 bytes 0.5 s and 1 s per 50 bytes, training 3 s in all."""
+    """Sampling takes 1 s, fetching 0.5 s and 1 s per 50 bytes of 100 to 190, training 3 s."""
     traces = []
     for rank in range(num_ranks):
         facts = TraceFacts(
