@@ -397,8 +397,8 @@ class ReplayConfig:
     budgets: IntList = (5, 10, 25, 50)
     """Sizes of the cache, in percent of the halo vertices of each rank."""
 
-    scorers: str = "lookahead,vip,frequency,lru,decay"
-    """Scorers to compare, with commas between."""
+    scorers: str | None = None
+    """Scorers to compare, with commas between; by default all that the traces allow."""
 
     cache_fill: Literal["empty", "degree", "random", "vip"] = "empty"
     """Rows in the cache before the first minibatch; fetching them counts."""

@@ -1,0 +1,250 @@
+"""`gnnflow-replay`: what other caches would have fetched in a run that was recorded."""
+
+import json
+import math
+import re
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from gnnflow.cli import options
+from gnnflow.config import PolicyConfig, ReplayConfig
+from gnnflow.errors import ConfigError, DataError
+from gnnflow.features.scorers import SCORERS
+from gnnflow.prefetch.budget_table import BudgetRow, budget_table
+from gnnflow.prefetch.epoch_model import EpochModel
+from gnnflow.prefetch.replay import ReplayResult, ReplaySettings, replay_trace
+from gnnflow.prefetch.replay_plot import check_plot, plot_budgets
+from gnnflow.prefetch.trace import Trace, read_traces
+
+PROG = "gnnflow-replay"
+
+_ALL_SCORERS = ("lookahead", "vip", "frequency", "lru", "decay")
+_DEFAULT_PERIOD = {"decay": 25}
+_BITS = {"bit": 1.0, "kbit": 1e3, "Mbit": 1e6, "Gbit": 1e9, "Tbit": 1e12}
+_SECONDS = {"s": 1.0, "ms": 1e-3, "us": 1e-6, "ns": 1e-9}
+
+
+def main(args: Sequence[str] | None = None) -> None:
+    """Entry point of the command."""
+    options.run(lambda: _replay(args))
+
+
+def _replay(args: Sequence[str] | None) -> None:
+    config = options.parse(ReplayConfig, prog=PROG, args=args)
+    scorers = None if config.scorers is None else _scorer_names(config.scorers)
+    conditions = None if config.predict is None else parse_conditions(config.predict)
+    if config.plot is not None:
+        check_plot(config.plot)
+    traces = read_traces(config.traces)
+    if config.minibatches is not None:
+        traces = [trace.head(config.minibatches) for trace in traces]
+    if scorers is None:
+        has_vip = all(trace.vip is not None for trace in traces)
+        scorers = [name for name in _ALL_SCORERS if name != "vip" or has_vip]
+    # Fitted first: traces without times are refused before the work.
+    model = None if conditions is None else EpochModel.fit(traces)
+    rows = budget_table(traces, config.budgets, scorers, _runner(config))
+    console = Console()
+    console.print(_table(traces, rows))
+    result: dict[str, Any] = {"rows": [row.to_json() for row in rows]}
+    if model is not None and conditions is not None:
+        predictions = _predictions(model, conditions, traces, rows)
+        console.print(_prediction_table(model, predictions))
+        result["predictions"] = predictions
+    if config.json is not None:
+        _write(config.json, result)
+    if config.plot is not None:
+        facts = traces[0].facts
+        plot_budgets(rows, config.plot, title=f"{facts.graph}, {facts.num_ranks} ranks")
+
+
+def parse_conditions(text: str) -> dict[str, Any]:
+    """Reads what `--predict` asks for, as `ranks=64,bandwidth=10Gbit,latency=50us,depth=2`.
+
+    Returns:
+        Arguments of `EpochModel.predict`.
+
+    Raises:
+        ConfigError: If a part is not of this form.
+    """
+    readers: dict[str, tuple[str, Callable[[str], float]]] = {
+        "ranks": ("num_ranks", lambda value: _whole("ranks", value, 1)),
+        "depth": ("depth", lambda value: _whole("depth", value, 0)),
+        "bandwidth": ("bytes_per_s", lambda value: _quantity("bandwidth", value, _BITS) / 8),
+        "latency": ("latency_s", lambda value: _quantity("latency", value, _SECONDS)),
+    }
+    conditions: dict[str, Any] = {}
+    for part in filter(None, (each.strip() for each in text.split(","))):
+        name, _, value = part.partition("=")
+        if name not in readers or not value:
+            raise ConfigError(
+                f"predict takes {', '.join(readers)} with '=' and a value, got '{part}'"
+                f"{options.nearest(name, list(readers))}"
+            )
+        key, read = readers[name]
+        conditions[key] = read(value)
+    return conditions
+
+
+def _whole(name: str, value: str, least: int) -> int:
+    if not value.isdecimal() or int(value) < least:
+        raise ConfigError(f"{name} of predict must be a whole number from {least} on, got {value}")
+    return int(value)
+
+
+def _quantity(name: str, value: str, units: dict[str, float]) -> float:
+    match = re.fullmatch(r"([0-9.]+(?:e[+-]?[0-9]+)?)([A-Za-z]+)", value)
+    try:
+        if match is None or match[2] not in units or not float(match[1]) > 0:
+            raise ValueError
+        return float(match[1]) * units[match[2]]
+    except ValueError:
+        raise ConfigError(
+            f"{name} of predict must be a positive number and one of {', '.join(units)}, "
+            f"got {value}"
+        ) from None
+
+
+def _scorer_names(text: str) -> list[str]:
+    names = [name.strip() for name in text.split(",") if name.strip()]
+    for name in names:
+        if name not in SCORERS:
+            raise ConfigError(
+                f"unknown scorer '{name}'{options.nearest(name, list(SCORERS))} "
+                f"(known: {', '.join(sorted(SCORERS))})"
+            )
+    return names
+
+
+def _runner(config: ReplayConfig) -> Callable[[Trace, str, int], ReplayResult]:
+    """What replays one trace as the options say."""
+
+    def run(trace: Trace, scorer: str, capacity: int) -> ReplayResult:
+        if config.period is None:
+            period = _DEFAULT_PERIOD.get(scorer, 1)
+        else:
+            period = config.period
+        settings = ReplaySettings(
+            scorer=scorer,
+            capacity=capacity,
+            fill=config.cache_fill,
+            period=period,
+            alpha=config.alpha,
+            lookahead=config.lookahead,
+        )
+        if config.policy is None:
+            return replay_trace(trace, settings)
+        from gnnflow.policies import RankInfo
+        from gnnflow.policies.registry import make_policy
+        from gnnflow.prefetch.policy_replay import replay_with_policy
+
+        policy = make_policy(PolicyConfig(policy=config.policy, period=period), RankInfo())
+        return replay_with_policy(trace, settings, policy).result
+
+    return run
+
+
+def _table(traces: Sequence[Trace], rows: Sequence[BudgetRow]) -> Table:
+    facts = traces[0].facts
+    table = Table(
+        title=f"{facts.graph}: {facts.num_ranks} ranks, {traces[0].num_minibatches} minibatches "
+        f"each, {rows[0].num_requested if rows else 0:,} remote rows without a cache",
+        title_justify="left",
+    )
+    for column in ("budget", "scorer", "hit rate", "volume", "rows moved", "MB", "over belady"):
+        table.add_column(column, justify="left" if column == "scorer" else "right")
+    budget = None
+    for row in rows:
+        table.add_row(
+            f"{row.budget_percent} %" if row.budget_percent != budget else "",
+            row.scorer,
+            f"{row.hit_rate:.3f}",
+            f"{row.relative_volume:.3f}",
+            f"{row.volume_rows:,}",
+            f"{row.volume_bytes / 1e6:,.1f}",
+            f"{row.over_belady:.3f}",
+        )
+        budget = row.budget_percent
+    return table
+
+
+def _predictions(
+    model: EpochModel,
+    conditions: dict[str, Any],
+    traces: Sequence[Trace],
+    rows: Sequence[BudgetRow],
+) -> list[dict[str, Any]]:
+    """Epoch times without a cache and with every cache of the table."""
+    row_bytes = traces[0].facts.row_bytes
+    recorded = sum(int(trace.columns["moved_bytes"].sum()) for trace in traces)
+    if recorded == 0:
+        raise DataError(
+            "no rows crossed between ranks in this run, so nothing is known of the links; record "
+            "it with --transport alltoall"
+        )
+    requested = sum(trace.num_requested for trace in traces) * row_bytes
+    # Other arrays, such as labels, are not cached and cross in any case.
+    others = max(recorded - _cached_traffic(traces), 0)
+    volumes: list[tuple[str, int, float]] = [("none", 0, requested)]
+    volumes += [(row.scorer, row.budget_percent, row.volume_bytes) for row in rows]
+    predictions = []
+    for scorer, budget, num_bytes in volumes:
+        relative = (num_bytes + others) / recorded
+        made = model.predict(**conditions, relative_volume=relative)
+        predictions.append(
+            {
+                "scorer": scorer,
+                "budget_percent": budget,
+                "epoch_s": made.epoch_s,
+                "sample_s": made.sample_s,
+                "fetch_s": made.fetch_s,
+                "train_s": made.train_s,
+                "num_steps": made.num_steps,
+                "moved_bytes": made.moved_bytes,
+            }
+        )
+    return predictions
+
+
+def _cached_traffic(traces: Sequence[Trace]) -> int:
+    """Bytes of cached rows that crossed in the recorded run."""
+    return sum(
+        int(trace.num_requested - trace.columns["num_hits"].sum() + trace.columns["num_fill"].sum())
+        * trace.facts.row_bytes
+        for trace in traces
+    )
+
+
+def _prediction_table(model: EpochModel, predictions: Sequence[dict[str, Any]]) -> Table:
+    rate = model.link.bytes_per_s
+    fitted = "no limit" if math.isinf(rate) else f"{8 * rate / 1e9:.2f} Gbit/s"
+    table = Table(
+        title=f"estimated epoch ({predictions[0]['num_steps']} steps); recorded: "
+        f"{model.measured_s:.2f} s on {model.num_ranks} ranks, rows at {fitted}, "
+        f"{1e3 * model.link.latency_s:.2f} ms a fetch, {100 * model.overlap:.0f} % overlap",
+        title_justify="left",
+    )
+    for column in ("budget", "scorer", "epoch", "sample", "fetch", "train"):
+        table.add_column(column, justify="left" if column == "scorer" else "right")
+    for each in predictions:
+        table.add_row(
+            f"{each['budget_percent']} %",
+            each["scorer"],
+            *(f"{each[name]:.2f} s" for name in ("epoch_s", "sample_s", "fetch_s", "train_s")),
+        )
+    return table
+
+
+def _write(path: Path, result: dict[str, Any]) -> None:
+    try:
+        path.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
+    except OSError as error:
+        raise ConfigError(f"the numbers cannot be written to {path}: {error}") from None
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,63 @@
+"""The picture of a replay: hit rate and volume against budget, with Belady's curve on top."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from gnnflow.errors import ConfigError, MissingExtraError
+from gnnflow.prefetch.budget_table import OPTIMUM, BudgetRow
+
+_SUFFIXES = (".png", ".svg", ".pdf")
+
+
+def check_plot(path: Path) -> None:
+    """Checks before the work that the picture can be made.
+
+    Raises:
+        ConfigError: If the file's kind is not known or its folder does not exist.
+        MissingExtraError: If matplotlib is not installed.
+    """
+    if path.suffix.lower() not in _SUFFIXES:
+        raise ConfigError(f"--plot must end in {', '.join(_SUFFIXES)}, got {path}")
+    if not path.absolute().parent.is_dir():
+        raise ConfigError(f"the folder of --plot {path} does not exist; make it first")
+    try:
+        import matplotlib  # noqa: F401
+    except ImportError:
+        raise MissingExtraError("matplotlib", "plot", "--plot") from None
+
+
+def plot_budgets(rows: Sequence[BudgetRow], path: Path, *, title: str) -> None:
+    """Draws one line for each scorer, the optimum in black and dashed above all.
+
+    Args:
+        rows: What `budget_table` returned.
+        path: Picture to write.
+        title: Shown above.
+    """
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(10, 4.5), layout="constrained")
+    FigureCanvasAgg(figure)
+    hit_rates, volumes = figure.subplots(1, 2)
+    names = list(dict.fromkeys(row.scorer for row in rows))
+    # The optimum is drawn last: where a scorer reaches it, the dashes lie on its line.
+    for name in sorted(names, key=lambda each: each == OPTIMUM):
+        own = sorted(
+            (row for row in rows if row.scorer == name), key=lambda row: row.budget_percent
+        )
+        budgets = [row.budget_percent for row in own]
+        is_best = name == OPTIMUM
+        style = {"color": "black", "linestyle": "--", "zorder": 9} if is_best else {"marker": "o"}
+        hit_rates.plot(budgets, [100 * row.hit_rate for row in own], label=name, **style)
+        volumes.plot(budgets, [100 * row.relative_volume for row in own], label=name, **style)
+    hit_rates.set_ylabel("rows found in the cache, % of those asked for")
+    volumes.set_ylabel("communication volume, % of no cache")
+    volumes.set_ylim(bottom=0)
+    hit_rates.set_ylim(0, 100)
+    for axes in (hit_rates, volumes):
+        axes.set_xlabel("budget, % of the halo vertices")
+        axes.grid(alpha=0.3)
+    volumes.legend()
+    figure.suptitle(title)
+    figure.savefig(path, dpi=150)
