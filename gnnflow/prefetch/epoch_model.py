@@ -24,9 +24,12 @@ import numpy as np
 import numpy.typing as npt
 
 from gnnflow.errors import DataError
-from gnnflow.prefetch.trace import Trace
+from gnnflow.prefetch.trace import Trace, TraceFacts
 
 FloatArray = npt.NDArray[np.float64]
+
+# Of runs that left the choice to the loader.
+_DEFAULT_DEPTH = 2
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -127,7 +130,7 @@ class EpochModel:
             all_reduce_s=float(all_reduce_s.min(axis=1).mean()),
             moved_bytes=moved_bytes,
             link=_fit_link(moved_bytes.ravel(), fetch_s.ravel()),
-            depth=int(facts.settings.get("prefetch_depth") or 0),
+            depth=_depth_of(facts),
             overlap=1.0,
             num_train_seeds=facts.num_train_seeds,
             batch_size=facts.batch_size,
@@ -171,7 +174,7 @@ class EpochModel:
         moved = self.moved_bytes[pick] * (relative_volume * growth)
         sample_s, train_s = self.sample_s[pick], self.train_s[pick]
         fetch_s = link.fetch_s(moved)
-        all_reduce_s = self._all_reduce_s(ranks, link, changed=bytes_per_s is not None)
+        all_reduce_s = self._all_reduce_s(ranks, bytes_per_s, latency_s)
         depth = self.depth if depth is None else depth
         return EpochPrediction(
             epoch_s=self._epoch_s(sample_s, fetch_s, train_s, all_reduce_s, depth, self.overlap),
@@ -190,14 +193,20 @@ class EpochModel:
         seeds_per_step = num_ranks * max(self.batch_size, 1)
         return max(1, math.ceil(self.num_train_seeds / seeds_per_step))
 
-    def _all_reduce_s(self, num_ranks: int, link: LinkModel, *, changed: bool) -> float:
-        if num_ranks == self.num_ranks and not changed:
-            return self.all_reduce_s
+    def _all_reduce_s(
+        self, num_ranks: int, bytes_per_s: float | None, latency_s: float | None
+    ) -> float:
+        """What was recorded, in as many rounds as the ranks need, and what a given link adds."""
         if num_ranks == 1:
             return 0.0
-        # A ring: every rank sends and receives each part of the gradients nearly twice.
-        volume = 2 * (num_ranks - 1) / num_ranks * self.gradient_bytes
-        return 2 * math.log2(num_ranks) * link.latency_s + volume / link.bytes_per_s
+        rounds = math.log2(num_ranks)
+        seconds = self.all_reduce_s * rounds / max(math.log2(self.num_ranks), 1)
+        if bytes_per_s is not None:
+            # A ring: every rank sends and receives each part of the gradients nearly twice.
+            seconds += 2 * (num_ranks - 1) / num_ranks * self.gradient_bytes / bytes_per_s
+        if latency_s is not None:
+            seconds += 2 * rounds * latency_s
+        return seconds
 
     @staticmethod
     def _epoch_s(
@@ -229,6 +238,13 @@ class EpochModel:
         if worst <= best:
             return 1.0
         return min(1.0, max(0.0, (worst - self.measured_s) / (worst - best)))
+
+
+def _depth_of(facts: TraceFacts) -> int:
+    depth = facts.settings.get("prefetch_depth")
+    if depth is None:
+        return _DEFAULT_DEPTH if facts.num_ranks > 1 else 0
+    return int(depth)
 
 
 def _remote_share(num_ranks: int) -> float:
