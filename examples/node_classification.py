@@ -1,6 +1,6 @@
 """Trains a PyG model of your own on a partitioned graph, in one process or on many ranks.
 
-    gnnflow-partition --dataset debian-packages --num-parts 4 parts
+    gnnflow-partition --dataset debian-packages --num-parts 4 --out parts
     mpiexec -n 4 python examples/node_classification.py parts
 
 With one part no mpiexec is needed. Compared with a program for PyG's NeighborLoader on one
