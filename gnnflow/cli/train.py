@@ -70,4 +70,5 @@ def _hand_on_terminal() -> None:
 
 
 if __name__ == "__main__":
+    sys.argv[0] = "gnnflow-train"  # what ranks that --ranks started call themselves in messages
     main()
