@@ -7,6 +7,7 @@ adjacency that lies ready.
 """
 
 import json
+import os
 import sys
 from pathlib import Path
 from time import perf_counter
@@ -55,7 +56,8 @@ def partition(graph: RawGraph, method: str, out: Path) -> dict[str, object]:
 
 
 def metis_alone(graph: RawGraph, out: Path) -> dict[str, object]:
-    """Calls METIS with the same constraints, and with all it needs in memory."""
+    """Calls METIS with the same constraints, all it needs in memory, on default settings."""
+    os.environ["GLIBC_TUNABLES"] = "glibc.malloc.hugetlb=0"
     out.mkdir()
     adjacency = build_adjacency(graph.edges, graph.num_vertices, out)
     is_train = np.zeros(graph.num_vertices, dtype=np.int32)

@@ -5,6 +5,7 @@ Supercomputing 1998; the library is METIS 5.2 of the package cmeel-metis.
 """
 
 import json
+import os
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -108,6 +109,7 @@ def _run_process(job: dict[str, Any], scratch: Path) -> dict[str, Any]:
     finished = subprocess.run(
         [sys.executable, "-I", "-S", str(_SCRIPT), json.dumps(job)],
         cwd=scratch,
+        env=os.environ | {"GLIBC_TUNABLES": _tunables(os.environ.get("GLIBC_TUNABLES", ""))},
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
@@ -124,6 +126,17 @@ def _run_process(job: dict[str, Any], scratch: Path) -> dict[str, Any]:
         raise GnnflowError(f"METIS ended with {cause} on {_size(job)} ({said[-1]}); {_REMEDY}")
     result: dict[str, Any] = json.loads(result_path.read_text(encoding="utf-8"))
     return result
+
+
+def _tunables(given: str) -> str:
+    """Adds huge pages to settings of the C library; what the user has set stays.
+
+    METIS takes and gives back hundreds of megabytes for each level of coarsening. In small pages
+    that costs up to a third of its time when coarse graphs are kept in files.
+    """
+    if "glibc.malloc.hugetlb" in given:
+        return given
+    return ":".join(filter(None, (given, "glibc.malloc.hugetlb=1")))
 
 
 def _size(job: dict[str, Any], num_entries: int | None = None) -> str:

@@ -75,6 +75,26 @@ def test_too_large_for_32_bits(tmp_path: Path) -> None:
         run_metis(small, heavy, 2, seed=0, imbalance=1.05, scratch=tmp_path)
 
 
+def test_settings_of_the_c_library_reach_metis_only(
+    ring: Adjacency, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    script = tmp_path / "tell.py"
+    script.write_text("import os; raise SystemExit(os.environ['GLIBC_TUNABLES'])")
+    monkeypatch.setattr(metis, "_SCRIPT", script)
+    for given, expected in (
+        (None, "glibc.malloc.hugetlb=1"),
+        ("glibc.malloc.perturb=1", "glibc.malloc.perturb=1:glibc.malloc.hugetlb=1"),
+        ("glibc.malloc.hugetlb=0", "glibc.malloc.hugetlb=0"),
+    ):
+        if given is None:
+            monkeypatch.delenv("GLIBC_TUNABLES", raising=False)
+        else:
+            monkeypatch.setenv("GLIBC_TUNABLES", given)
+        with pytest.raises(GnnflowError, match=rf"\({expected}\); use --method ldg"):
+            run(ring, tmp_path)
+        assert os.environ.get("GLIBC_TUNABLES") == given
+
+
 def test_return_code_is_checked(ring: Adjacency, tmp_path: Path) -> None:
     with pytest.raises(GnnflowError, match="METIS failed on 40 vertices and 80 .*input; use"):
         run(ring, tmp_path, imbalance=0.5)
