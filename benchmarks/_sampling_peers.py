@@ -1,17 +1,15 @@
 """Other samplers, each a side of `benchmarks.sampling`; DGL's runs in its own environment."""
 
 import importlib.util
-import json
-import subprocess
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from time import perf_counter
-from types import TracebackType
-from typing import NamedTuple, Self
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from benchmarks._peer_process import PeerProcess
 from benchmarks.peers import peer_python
 
 _DGL_SCRIPT = Path(__file__).with_name("_dgl_sampler.py")
@@ -40,50 +38,21 @@ def measure(sample: Sampler, minibatches: range) -> Measured:
     return Measured(perf_counter() - begin, num_edges, num_vertices)
 
 
-class DglSampler:
+class DglSampler(PeerProcess):
     """DGL's NeighborSampler in a process of DGL's environment, waiting while others run."""
 
     def __init__(self, python: Path, graph: Path, threads: int) -> None:
         """Starts DGL on a folder with `indptr.npy`, `indices.npy` and `seeds.npy`."""
-        self._process = subprocess.Popen(
-            [str(python), "-W", "ignore", str(_DGL_SCRIPT), str(graph), str(threads)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-        self.version = str(self._answer()["version"])
-
-    def __enter__(self) -> Self:
-        """Ends DGL at the end of the block."""
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        """Ends DGL."""
-        self._process.communicate()
+        super().__init__(python, _DGL_SCRIPT, graph, threads)
 
     def measure(self, fanouts: Sequence[int], minibatches: range) -> Measured:
         """Samples minibatches; fanouts as in PyG, seeds first."""
-        assert self._process.stdin is not None
-        request = {"fanouts": list(fanouts), "begin": minibatches.start, "end": minibatches.stop}
-        self._process.stdin.write(json.dumps(request) + "\n")
-        self._process.stdin.flush()
-        answer = self._answer()
+        answer = self.ask(
+            {"fanouts": list(fanouts), "begin": minibatches.start, "end": minibatches.stop}
+        )
         return Measured(
             float(answer["seconds"]), int(answer["num_edges"]), int(answer["num_vertices"])
         )
-
-    def _answer(self) -> dict[str, float | str]:
-        assert self._process.stdout is not None
-        line = self._process.stdout.readline()
-        if not line:
-            raise RuntimeError(f"DGL ended with code {self._process.wait()}")
-        answer: dict[str, float | str] = json.loads(line)
-        return answer
 
 
 def dgl_python() -> Path | str:

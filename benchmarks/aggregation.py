@@ -10,16 +10,12 @@ are made before the clock starts. Our process, in which PyG's layers run too, re
 gnnflow-train does.
 """
 
-import json
-import subprocess
 import tempfile
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
 import numpy as np
 import torch
@@ -27,6 +23,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from benchmarks._harness import Options, Report, Row, benchmark, take_turns
+from benchmarks._peer_process import PeerProcess
 from benchmarks.peers import peer_python
 from gnnflow import _kernels
 from gnnflow.loader.sparse_adjacency import sparse_adjacency
@@ -155,47 +152,17 @@ def _cut(adj_t: Tensor, num_dst: int, num_src: int) -> Tensor:
     )
 
 
-class DglSage:
+class DglSage(PeerProcess):
     """The same network of DGL's SAGEConv, in a process of DGL's environment."""
 
     def __init__(self, python: Path, folder: Path, threads: int) -> None:
         """Starts DGL on a folder with minibatches and weights."""
-        self._process = subprocess.Popen(
-            [str(python), "-W", "ignore", str(_DGL_SCRIPT), str(folder), str(threads)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-        self.version = str(self._answer()["version"])
-
-    def __enter__(self) -> Self:
-        """Ends DGL at the end of the block."""
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        """Ends DGL."""
-        self._process.communicate()
+        super().__init__(python, _DGL_SCRIPT, folder, threads)
 
     def run(self, number: int) -> tuple[float, float]:
         """Runs a minibatch; returns seconds and loss."""
-        assert self._process.stdin is not None
-        self._process.stdin.write(f"{number}\n")
-        self._process.stdin.flush()
-        answer = self._answer()
+        answer = self.ask(number)
         return float(answer["seconds"]), float(answer["loss"])
-
-    def _answer(self) -> dict[str, float | str]:
-        assert self._process.stdout is not None
-        line = self._process.stdout.readline()
-        if not line:
-            raise RuntimeError(f"DGL ended with code {self._process.wait()}")
-        answer: dict[str, float | str] = json.loads(line)
-        return answer
 
 
 def write_for_dgl(folder: Path, model: SAGE, minibatches: list[Minibatch]) -> None:
