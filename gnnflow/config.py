@@ -5,7 +5,6 @@ need the data; what needs it (fanout against layers, ranks against parts) is che
 known.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
@@ -360,19 +359,6 @@ class RuntimeConfig:
         require(self.seed >= 0, f"seed must not be negative, got {self.seed}")
 
 
-def check_layers(fanout: Sequence[int], num_layers: int) -> None:
-    """Checks that a model has as many layers as minibatches have hops.
-
-    Raises:
-        ConfigError: if they differ.
-    """
-    require(
-        len(fanout) == num_layers,
-        f"the model has {num_layers} layers but fanout {','.join(map(str, fanout))} "
-        f"has {len(fanout)} hops; give one fanout per layer",
-    )
-
-
 @dataclass(frozen=True, kw_only=True, slots=True)
 class TrainConfig:
     """Trains a graph neural network on a folder of partitions, one rank per part."""
@@ -385,64 +371,3 @@ class TrainConfig:
     optimization: tyro.conf.OmitArgPrefixes[OptimizationConfig] = OptimizationConfig()
     cache: tyro.conf.OmitArgPrefixes[CacheConfig] = CacheConfig()
     runtime: tyro.conf.OmitArgPrefixes[RuntimeConfig] = RuntimeConfig()
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class ReplayConfig:
-    """Replays the traces of a run: what other caches would have fetched, without MPI."""
-
-    traces: tyro.conf.Positional[Path]
-    """Folder of traces, as written by gnnflow-train --trace."""
-
-    budgets: IntList = (5, 10, 25, 50)
-    """Sizes of the cache, in percent of the halo vertices of each rank."""
-
-    scorers: str | None = None
-    """Scorers to compare, with commas between; by default all that the traces allow."""
-
-    cache_fill: Literal["empty", "degree", "random", "vip"] = "empty"
-    """Rows in the cache before the first minibatch; fetching them counts."""
-
-    period: int | None = None
-    """Minibatches between two replacements, 0 for none after the fill; by default 1, and 25 for
-    scorer decay."""
-
-    alpha: float = 0.05
-    """Scorer decay: share of its score that a row loses per minibatch without a use, in (0, 1)."""
-
-    lookahead: int | Literal["auto"] = "auto"
-    """Scorer lookahead: minibatches known beyond the next one, or as many as it takes (auto)."""
-
-    policy: str | None = None
-    """Name of a policy that decides when to replace, instead of the period."""
-
-    minibatches: int | None = None
-    """Replay only this many minibatches of each rank."""
-
-    predict: str | None = None
-    """Also estimate epoch times, as ranks=64,bandwidth=10Gbit,latency=50us,depth=2; what is left
-    out is as in the trace."""
-
-    json: Path | None = None
-    """File for the numbers."""
-
-    plot: Path | None = None
-    """Picture (.png, .svg, .pdf) of hit rate and volume against budget."""
-
-    def __post_init__(self) -> None:
-        """Checks ranges.
-
-        Raises:
-            ConfigError: if a value is out of range.
-        """
-        for budget in self.budgets:
-            require(0 <= budget <= 100, f"budgets must be in [0, 100] percent, got {budget}")
-        require(0 < self.alpha < 1, f"alpha must be in (0, 1), got {self.alpha}")
-        require(
-            self.period is None or self.period >= 0,
-            f"period must not be negative, got {self.period}",
-        )
-        require(
-            self.minibatches is None or self.minibatches >= 1,
-            f"minibatches must be at least 1, got {self.minibatches}",
-        )

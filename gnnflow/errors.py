@@ -4,6 +4,9 @@ Every message gives the value that was wrong, the limit it broke and the remedy.
 line prints it on one line; anything that is not a `GnnflowError` is a bug and shows a traceback.
 """
 
+import difflib
+from collections.abc import Iterable
+
 
 class GnnflowError(Exception):
     """Base of all errors that gnnflow raises on purpose."""
@@ -34,3 +37,18 @@ class MissingExtraError(GnnflowError, ImportError):
             f"{purpose} needs the package '{package}', which is not installed: "
             f'pip install "gnnflow[{extra}]"'
         )
+
+
+def did_you_mean(word: str, known: Iterable[str], *, cutoff: float = 0.6) -> str:
+    """Says which known word was probably meant, for the message about one that is not known.
+
+    Args:
+        word: what was given.
+        known: what could have been given.
+        cutoff: how alike they must be, in [0, 1].
+
+    Returns:
+        `"; did you mean 'x'?"`, or nothing if no word is near.
+    """
+    matches = difflib.get_close_matches(word, list(known), n=1, cutoff=cutoff)
+    return f"; did you mean '{matches[0]}'?" if matches else ""

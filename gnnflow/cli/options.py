@@ -6,7 +6,6 @@ their long names (`batch-size` or `batch_size`), flat; what the command line say
 
 import contextlib
 import dataclasses
-import difflib
 import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -16,7 +15,7 @@ from typing import Annotated, Any, NoReturn, TypeVar, get_args, get_origin, get_
 import tyro
 import yaml
 
-from gnnflow.errors import ConfigError, GnnflowError
+from gnnflow.errors import ConfigError, GnnflowError, did_you_mean
 
 ConfigT = TypeVar("ConfigT")
 
@@ -117,12 +116,6 @@ def run(main: Callable[[], None]) -> NoReturn:
     raise SystemExit(0)
 
 
-def nearest(word: str, known: Sequence[str]) -> str:
-    """Says which known word was probably meant, as `"; did you mean 'x'?"`, or nothing."""
-    matches = difflib.get_close_matches(word, known, n=1)
-    return f"; did you mean '{matches[0]}'?" if matches else ""
-
-
 def _shallow(config: Any) -> dict[str, Any]:
     return {field.name: getattr(config, field.name) for field in dataclasses.fields(config)}
 
@@ -173,7 +166,7 @@ def _read_yaml(config_class: type[Any], path: Path, prog: str) -> Any:
         name = str(key).replace("_", "-")
         if name not in fields:
             raise ConfigError(
-                f"{path} has an unknown option '{key}'{nearest(name, list(fields))} "
+                f"{path} has an unknown option '{key}'{did_you_mean(name, fields)} "
                 f"({prog} --help lists the options)"
             )
         words += _as_words(path, name, value, fields[name].positional)

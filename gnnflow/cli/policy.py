@@ -12,7 +12,7 @@ from rich.table import Table
 
 from gnnflow.cli import options
 from gnnflow.config import require
-from gnnflow.errors import ConfigError, DataError
+from gnnflow.errors import ConfigError, DataError, did_you_mean
 
 PROG = "gnnflow-policy"
 
@@ -113,7 +113,7 @@ def _main(words: list[str]) -> None:
         return
     if words[0] not in _COMMANDS:
         raise ConfigError(
-            f"unknown command '{words[0]}'{options.nearest(words[0], list(_COMMANDS))} "
+            f"unknown command '{words[0]}'{did_you_mean(words[0], _COMMANDS)} "
             f"(known: {', '.join(_COMMANDS)})"
         )
     _COMMANDS[words[0]][1](words[1:])

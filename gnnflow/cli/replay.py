@@ -4,20 +4,23 @@ import json
 import math
 import re
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
+import tyro
 from rich.console import Console
 from rich.table import Table
 
 from gnnflow.cli import options
-from gnnflow.config import PolicyConfig, ReplayConfig
-from gnnflow.errors import ConfigError, DataError
+from gnnflow.config import IntList, PolicyConfig, require
+from gnnflow.errors import ConfigError, DataError, did_you_mean
 from gnnflow.features.scorers import SCORERS
+from gnnflow.partition.plot import check_output
 from gnnflow.prefetch.budget_table import BudgetRow, budget_table
 from gnnflow.prefetch.epoch_model import EpochModel
 from gnnflow.prefetch.replay import ReplayResult, ReplaySettings, replay_trace
-from gnnflow.prefetch.replay_plot import check_plot, plot_budgets
+from gnnflow.prefetch.replay_plot import plot_budgets
 from gnnflow.prefetch.trace import Trace, read_traces
 
 PROG = "gnnflow-replay"
@@ -26,6 +29,67 @@ _ALL_SCORERS = ("lookahead", "vip", "frequency", "lru", "decay")
 _DEFAULT_PERIOD = {"decay": 25}
 _BITS = {"bit": 1.0, "kbit": 1e3, "Mbit": 1e6, "Gbit": 1e9, "Tbit": 1e12}
 _SECONDS = {"s": 1.0, "ms": 1e-3, "us": 1e-6, "ns": 1e-9}
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ReplayConfig:
+    """Replays the traces of a run: what other caches would have fetched, without MPI."""
+
+    traces: tyro.conf.Positional[Path]
+    """Folder of traces, as written by gnnflow-train --trace."""
+
+    budgets: IntList = (5, 10, 25, 50)
+    """Sizes of the cache, in percent of the halo vertices of each rank."""
+
+    scorers: str | None = None
+    """Scorers to compare, with commas between; by default all that the traces allow."""
+
+    cache_fill: Literal["empty", "degree", "random", "vip"] = "empty"
+    """Rows in the cache before the first minibatch; fetching them counts."""
+
+    period: int | None = None
+    """Minibatches between two replacements, 0 for none after the fill; by default 1, and 25 for
+    scorer decay."""
+
+    alpha: float = 0.05
+    """Scorer decay: share of its score that a row loses per minibatch without a use, in (0, 1)."""
+
+    lookahead: int | Literal["auto"] = "auto"
+    """Scorer lookahead: minibatches known beyond the next one, or as many as it takes (auto)."""
+
+    policy: str | None = None
+    """Name of a policy that decides when to replace, instead of the period."""
+
+    minibatches: int | None = None
+    """Replay only this many minibatches of each rank."""
+
+    predict: str | None = None
+    """Also estimate epoch times, as ranks=64,bandwidth=10Gbit,latency=50us,depth=2; what is left
+    out is as in the trace."""
+
+    json: Path | None = None
+    """File for the numbers."""
+
+    plot: Path | None = None
+    """Picture (.png, .svg, .pdf) of hit rate and volume against budget."""
+
+    def __post_init__(self) -> None:
+        """Checks ranges.
+
+        Raises:
+            ConfigError: if a value is out of range.
+        """
+        for budget in self.budgets:
+            require(0 <= budget <= 100, f"budgets must be in [0, 100] percent, got {budget}")
+        require(0 < self.alpha < 1, f"alpha must be in (0, 1), got {self.alpha}")
+        require(
+            self.period is None or self.period >= 0,
+            f"period must not be negative, got {self.period}",
+        )
+        require(
+            self.minibatches is None or self.minibatches >= 1,
+            f"minibatches must be at least 1, got {self.minibatches}",
+        )
 
 
 def main(args: Sequence[str] | None = None) -> None:
@@ -38,7 +102,7 @@ def _replay(args: Sequence[str] | None) -> None:
     scorers = None if config.scorers is None else _scorer_names(config.scorers)
     conditions = None if config.predict is None else parse_conditions(config.predict)
     if config.plot is not None:
-        check_plot(config.plot)
+        check_output(config.plot)
     traces = read_traces(config.traces)
     if config.minibatches is not None:
         traces = [trace.head(config.minibatches) for trace in traces]
@@ -83,7 +147,7 @@ def parse_conditions(text: str) -> dict[str, Any]:
         if name not in readers or not value:
             raise ConfigError(
                 f"predict takes {', '.join(readers)} with '=' and a value, got '{part}'"
-                f"{options.nearest(name, list(readers))}"
+                f"{did_you_mean(name, readers)}"
             )
         key, read = readers[name]
         conditions[key] = read(value)
@@ -114,7 +178,7 @@ def _scorer_names(text: str) -> list[str]:
     for name in names:
         if name not in SCORERS:
             raise ConfigError(
-                f"unknown scorer '{name}'{options.nearest(name, list(SCORERS))} "
+                f"unknown scorer '{name}'{did_you_mean(name, SCORERS)} "
                 f"(known: {', '.join(sorted(SCORERS))})"
             )
     return names

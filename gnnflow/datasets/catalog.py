@@ -1,6 +1,5 @@
 """Graphs by name."""
 
-import difflib
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -11,7 +10,7 @@ from gnnflow.datasets.ogb import load_ogb
 from gnnflow.datasets.pyg import CLASSES as PYG_CLASSES
 from gnnflow.datasets.pyg import load_pyg
 from gnnflow.datasets.raw_graph import RawGraph
-from gnnflow.errors import DataError
+from gnnflow.errors import DataError, did_you_mean
 
 DATASETS: dict[str, Callable[[Path], RawGraph]] = {
     "debian-packages": lambda root: load_debian_packages(),
@@ -36,7 +35,6 @@ def load(name: str, root: str | Path | None = None) -> RawGraph:
         MissingExtraError: The graph is read by an optional package that is not installed.
     """
     if name not in DATASETS:
-        nearest = difflib.get_close_matches(name, DATASETS, n=1, cutoff=0.4)
-        hint = f"did you mean '{nearest[0]}'? " if nearest else ""
-        raise DataError(f"no dataset is named '{name}'; {hint}known: {', '.join(DATASETS)}")
+        hint = did_you_mean(name, DATASETS, cutoff=0.4) or ";"
+        raise DataError(f"no dataset is named '{name}'{hint} known: {', '.join(DATASETS)}")
     return DATASETS[name](DEFAULT_ROOT if root is None else Path(root))

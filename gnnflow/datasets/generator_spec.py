@@ -1,9 +1,8 @@
 """What a generated graph is like, and the short text that says so."""
 
-import difflib
 from dataclasses import dataclass, fields
 
-from gnnflow.errors import DataError
+from gnnflow.errors import DataError, did_you_mean
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -133,7 +132,7 @@ def parse_spec(text: str) -> RmatSpec | SbmSpec:
     """
     kind, _, settings = text.partition(":")
     if kind not in KINDS:
-        raise DataError(f"no generator is named '{kind}'; {_hint(kind, list(KINDS))}")
+        raise DataError(f"no generator is named '{kind}'{_hint(kind, list(KINDS))}")
     types = {field.name: field.type for field in fields(KINDS[kind])}
     values: dict[str, float] = {}
     for setting in filter(None, settings.split(",")):
@@ -141,7 +140,7 @@ def parse_spec(text: str) -> RmatSpec | SbmSpec:
         if not equals:
             raise DataError(f"'{setting}' in '{text}' must be KEY=NUMBER, as vertices=1e6")
         if key not in types:
-            raise DataError(f"'{kind}' has no parameter '{key}'; {_hint(key, list(types))}")
+            raise DataError(f"'{kind}' has no parameter '{key}'{_hint(key, list(types))}")
         if key in values:
             raise DataError(f"'{key}' is given twice in '{text}'; leave one out")
         try:
@@ -156,5 +155,4 @@ def parse_spec(text: str) -> RmatSpec | SbmSpec:
 
 
 def _hint(name: str, known: list[str]) -> str:
-    nearest = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
-    return (f"did you mean '{nearest[0]}'? " if nearest else "") + f"known: {', '.join(known)}"
+    return f"{did_you_mean(name, known, cutoff=0.5) or ';'} known: {', '.join(known)}"

@@ -1,12 +1,11 @@
 """What the halo cache holds before the first minibatch, and how large it is."""
 
-import difflib
 import math
 
 import numpy as np
 import numpy.typing as npt
 
-from gnnflow.errors import ConfigError
+from gnnflow.errors import ConfigError, did_you_mean
 from gnnflow.features.vertex_values import VertexValues
 
 FILLS = ("empty", "degree", "random", "vip")
@@ -49,8 +48,7 @@ def fill_candidates(
                 "use degree instead"
             )
         return vip
-    near = difflib.get_close_matches(fill, FILLS, n=1)
-    hint = f"; did you mean '{near[0]}'?" if near else ""
+    hint = did_you_mean(fill, FILLS)
     raise ConfigError(f"unknown cache fill '{fill}'{hint} (known: {', '.join(FILLS)})")
 
 

@@ -1,11 +1,10 @@
 """Graph neural networks on PyG convolutions, by name."""
 
-import difflib
 from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 
 from gnnflow.config import TrainConfig
-from gnnflow.errors import ConfigError
+from gnnflow.errors import ConfigError, did_you_mean
 from gnnflow.models.aggregation import aggregate
 from gnnflow.models.gat import GAT
 from gnnflow.models.gcn import GCN
@@ -45,8 +44,7 @@ def make_model(name: str, dims: Sequence[int], dropout: float = 0.0) -> LayeredM
         ConfigError: if there is no such model or `dims` has fewer than two widths.
     """
     if name not in MODELS:
-        close = difflib.get_close_matches(name, MODELS, n=1)
-        hint = f"; did you mean '{close[0]}'?" if close else ""
+        hint = did_you_mean(name, MODELS)
         raise ConfigError(f"model must be one of {', '.join(MODELS)}, got '{name}'{hint}")
     if len(dims) < 2 or min(dims) < 1:
         raise ConfigError(f"a model needs positive input and output widths, got {list(dims)}")

@@ -1,12 +1,11 @@
 """Policies by name: those of gnnflow and those that other packages register."""
 
-import difflib
 from collections.abc import Callable
 from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
 
 from gnnflow.config import PolicyConfig
-from gnnflow.errors import ConfigError
+from gnnflow.errors import ConfigError, did_you_mean
 from gnnflow.policies.decision import PolicyError, RankInfo, ReplacementPolicy
 
 PolicyFactory = Callable[[PolicyConfig, RankInfo], ReplacementPolicy]
@@ -37,8 +36,7 @@ def check_policy_name(name: str) -> None:
     """
     known = known_policies()
     if name not in known:
-        matches = difflib.get_close_matches(name, known, n=1)
-        hint = f"; did you mean '{matches[0]}'?" if matches else ""
+        hint = did_you_mean(name, known)
         raise ConfigError(f"unknown policy '{name}', known are {', '.join(known)}{hint}")
 
 

@@ -3,27 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from gnnflow.errors import ConfigError, MissingExtraError
 from gnnflow.prefetch.budget_table import OPTIMUM, BudgetRow
-
-_SUFFIXES = (".png", ".svg", ".pdf")
-
-
-def check_plot(path: Path) -> None:
-    """Checks before the work that the picture can be made.
-
-    Raises:
-        ConfigError: If the file's kind is not known or its folder does not exist.
-        MissingExtraError: If matplotlib is not installed.
-    """
-    if path.suffix.lower() not in _SUFFIXES:
-        raise ConfigError(f"--plot must end in {', '.join(_SUFFIXES)}, got {path}")
-    if not path.absolute().parent.is_dir():
-        raise ConfigError(f"the folder of --plot {path} does not exist; make it first")
-    try:
-        import matplotlib  # noqa: F401
-    except ImportError:
-        raise MissingExtraError("matplotlib", "plot", "--plot") from None
 
 
 def plot_budgets(rows: Sequence[BudgetRow], path: Path, *, title: str) -> None:

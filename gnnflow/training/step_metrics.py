@@ -1,8 +1,6 @@
 """What each step of an epoch took and moved, on every rank."""
 
 import json
-import resource
-import sys
 from dataclasses import astuple, dataclass, fields
 from typing import TextIO
 
@@ -10,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gnnflow.comm import Context
+from gnnflow.partition.memory import peak_memory_bytes
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -150,12 +149,6 @@ class EpochRecorder:
                 )
                 sink.write(json.dumps(line) + "\n")
         sink.flush()
-
-
-def peak_memory_bytes() -> int:
-    """Largest resident memory that this process had so far."""
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if sys.platform == "darwin" else peak * 1024
 
 
 def _column(table: NDArray[np.float64], name: str) -> NDArray[np.float64]:

@@ -1,10 +1,9 @@
 """Scorers: one file each, and the dictionary that names them."""
 
-import difflib
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from gnnflow.errors import ConfigError
+from gnnflow.errors import ConfigError, did_you_mean
 from gnnflow.features.scorers.base import Scorer
 from gnnflow.features.scorers.decay import DecayScorer
 from gnnflow.features.scorers.frequency import FrequencyScorer
@@ -72,7 +71,6 @@ def make_scorer(name: str, options: ScorerOptions | None = None) -> Scorer:
         ConfigError: If the name is not known, or the options lack what the scorer needs.
     """
     if name not in SCORERS:
-        near = difflib.get_close_matches(name, SCORERS, n=1)
-        hint = f"; did you mean '{near[0]}'?" if near else ""
+        hint = did_you_mean(name, SCORERS)
         raise ConfigError(f"unknown scorer '{name}'{hint} (known: {', '.join(sorted(SCORERS))})")
     return SCORERS[name](options or ScorerOptions())
