@@ -1,0 +1,30 @@
+"""The options of every command, once: frozen dataclasses for command line, YAML files and Python.
+
+Each field's documentation string is its `--help` line. `__post_init__` checks values that do not
+need the data; what needs it (fanout against layers, ranks against parts) is checked where it is
+known.
+"""
+
+from gnnflow.config.cache import CacheConfig
+from gnnflow.config.model import ModelConfig
+from gnnflow.config.optimization import OptimizationConfig
+from gnnflow.config.partition import PartitionConfig
+from gnnflow.config.policy import PolicyConfig
+from gnnflow.config.runtime import RuntimeConfig
+from gnnflow.config.sampling import SamplingConfig
+from gnnflow.config.train import TrainConfig
+from gnnflow.config.values import IntList, parse_int_list, require
+
+__all__ = [
+    "CacheConfig",
+    "IntList",
+    "ModelConfig",
+    "OptimizationConfig",
+    "PartitionConfig",
+    "PolicyConfig",
+    "RuntimeConfig",
+    "SamplingConfig",
+    "TrainConfig",
+    "parse_int_list",
+    "require",
+]

@@ -1,0 +1,80 @@
+"""Options: the halo cache and prefetching."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from gnnflow.config.values import require
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class CacheConfig:
+    """Which remote rows are kept, and how far ahead minibatches are made."""
+
+    cache_fraction: float = 0.25
+    """Budget of a rank's halo cache as a share of its halo vertices; 0 turns the cache off."""
+
+    cache_bytes: int | None = None
+    """Budget in bytes of rows; takes the place of cache-fraction."""
+
+    cache_fill: Literal["empty", "degree", "random", "vip"] = "empty"
+    """Rows fetched into the cache before the first minibatch: none, those with most neighbours,
+    any, or those that minibatches need with the largest probability."""
+
+    scorer: Literal["lookahead", "vip", "frequency", "lru", "decay", "none"] = "lookahead"
+    """Which cached rows stay: those needed soonest (lookahead), with the largest probability (vip),
+    most often or last used, or not stale yet (decay, as in MassiveGNN); none turns the cache
+    off."""
+
+    alpha: float = 0.05
+    """Scorer decay: share of its score that a row loses per minibatch without a use, in (0, 1)."""
+
+    period: int | None = None
+    """Minibatches between two replacements, 0 for none after the fill; by default 1, and 25 for
+    scorer decay, whose replacements cost traffic."""
+
+    lookahead: int | Literal["auto"] = "auto"
+    """Scorer lookahead: minibatches known beyond the next one, or as many as it takes to choose
+    best (auto)."""
+
+    prefetch_depth: int | None = None
+    """Minibatches whose rows are fetched while one is in training; 0 makes each when it is due. By
+    default 2 with several ranks or a GPU, else 0: one process has no link to wait for, and cores
+    that sample do not train."""
+
+    exchange_every: int = 1
+    """Minibatches that are sampled together and whose remote rows share one exchange."""
+
+    trace: Path | None = None
+    """Folder to record what each minibatch asked for, for gnnflow-replay."""
+
+    @property
+    def replace_every(self) -> int:
+        """Minibatches between two replacements, 0 for none."""
+        if self.period is not None:
+            return self.period
+        return 25 if self.scorer == "decay" else 1
+
+    def __post_init__(self) -> None:
+        """Checks ranges.
+
+        Raises:
+            ConfigError: if a value is out of range.
+        """
+        require(
+            0 <= self.cache_fraction <= 1,
+            f"cache_fraction must be in [0, 1], got {self.cache_fraction}; "
+            "use cache_bytes for an absolute budget",
+        )
+        require(0 < self.alpha < 1, f"alpha must be in (0, 1), got {self.alpha}")
+        for name in ("cache_bytes", "period", "prefetch_depth"):
+            value = getattr(self, name)
+            require(value is None or value >= 0, f"{name} must not be negative, got {value}")
+        require(
+            self.lookahead == "auto" or self.lookahead >= 0,
+            f"lookahead must be 'auto' or a number of minibatches from 0 on, got {self.lookahead}",
+        )
+        require(
+            self.exchange_every >= 1,
+            f"exchange_every must be at least 1, got {self.exchange_every}",
+        )

@@ -1,0 +1,46 @@
+"""Options: how a graph is cut."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from gnnflow.config.values import require
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PartitionConfig:
+    """How a graph is cut into parts."""
+
+    num_parts: int = 4
+    """Number of parts; training needs as many ranks as there are parts."""
+
+    method: Literal["metis", "random", "ldg"] = "metis"
+    """Who cuts: METIS (least traffic), a streaming partitioner for graphs METIS cannot hold (ldg),
+    or chance."""
+
+    hosts: int = 1
+    """Machines: the graph is cut between them first, then inside each. Must divide num_parts."""
+
+    seed: int = 0
+    """Seed of the partitioner."""
+
+    halo_hops: int = 0
+    """Further hops of topology stored with each part: sampling asks nobody for these hops."""
+
+    undirected: bool = False
+    """Add the reverse of every edge and merge parallel edges, as PyG's to_undirected does."""
+
+    def __post_init__(self) -> None:
+        """Checks ranges.
+
+        Raises:
+            ConfigError: if a value is out of range.
+        """
+        require(self.num_parts >= 1, f"num_parts must be at least 1, got {self.num_parts}")
+        require(self.hosts >= 1, f"hosts must be at least 1, got {self.hosts}")
+        require(
+            self.num_parts % self.hosts == 0,
+            f"hosts must divide num_parts, got hosts {self.hosts} and num_parts {self.num_parts}; "
+            "every machine holds as many parts as the next",
+        )
+        require(self.seed >= 0, f"seed must not be negative, got {self.seed}")
+        require(self.halo_hops >= 0, f"halo_hops must not be negative, got {self.halo_hops}")

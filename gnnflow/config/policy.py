@@ -1,0 +1,76 @@
+"""Options: who decides when cached rows are replaced."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from gnnflow.config.values import require
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PolicyConfig:
+    """Who decides when rows of the halo cache are replaced."""
+
+    policy: str = "static"
+    """Name of the policy: none, static, auto, bandit, classifier, llm, or that of an installed
+    package."""
+
+    policy_mode: Literal["async", "sync"] = "async"
+    """Whether training goes on while the policy answers (async) or waits for it (sync)."""
+
+    decide_every: int = 1
+    """Minibatches between two questions to the policy."""
+
+    max_staleness: int = 16
+    """Minibatches after which an answer is too old to be followed."""
+
+    policy_timeout: float = 30.0
+    """Seconds after which an answer is given up."""
+
+    period: int = 25
+    """Policy static: minibatches between two replacements; 0 leaves the first fill as it is."""
+
+    classifier: str = "rf"
+    """Policy classifier: one that comes with gnnflow (lr, rf, mlp) or a folder of a fitted one."""
+
+    online: bool = False
+    """Policy classifier: keep learning from measured effects."""
+
+    llm_model: str = "smollm2-135m-instruct"
+    """Policy llm: a model by name, folder or GGUF file."""
+
+    llm_url: str | None = None
+    """Policy llm: ask this OpenAI-compatible server (http://HOST:PORT/v1) instead; its key comes
+    from GNNFLOW_LLM_KEY."""
+
+    llm_template: Path | None = None
+    """Policy llm: file to use instead of gnnflow's prompt template."""
+
+    llm_explain: bool = False
+    """Policy llm: write out each decision with its explanation and expected effect (slower)."""
+
+    llm_threads: int = 1
+    """Policy llm: threads of the machine's model server."""
+
+    llm_device: Literal["cpu", "cuda", "auto"] = "cpu"
+    """Policy llm: where the model runs."""
+
+    llm_dtype: Literal["float32", "bfloat16"] = "float32"
+    """Policy llm: precision of the model; answers are always compared in float32."""
+
+    def __post_init__(self) -> None:
+        """Checks ranges.
+
+        Raises:
+            ConfigError: if a value is out of range.
+        """
+        for name in ("decide_every", "llm_threads"):
+            value = getattr(self, name)
+            require(value >= 1, f"{name} must be at least 1, got {value}")
+        for name in ("max_staleness", "period"):
+            value = getattr(self, name)
+            require(value >= 0, f"{name} must not be negative, got {value}")
+        require(
+            self.policy_timeout > 0,
+            f"policy_timeout must be positive seconds, got {self.policy_timeout}",
+        )
