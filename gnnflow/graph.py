@@ -19,6 +19,7 @@ from gnnflow.partition import GraphPartition, Manifest, PartitionBook, open_part
 from gnnflow.partition.manifest import part_folder
 from gnnflow.sampling.dist_sampler import DistNeighborSampler
 from gnnflow.sampling.neighbor_service import NeighborAnswers
+from gnnflow.sampling.resident_indices import default_budget_bytes, resident_indices
 
 IdArray = npt.NDArray[np.int64]
 
@@ -40,6 +41,7 @@ class DistGraph:
         partition: GraphPartition,
         path: Path,
         wire_dtype: WireDtype = "stored",
+        topology_bytes: int | None = None,
     ) -> None:
         """Use `DistGraph.open`."""
         self.ctx = ctx
@@ -61,6 +63,11 @@ class DistGraph:
             name: np.asarray(local_ids) + low for name, local_ids in partition.splits.items()
         }
         """Sorted global ids of this rank's seeds of each split."""
+        if topology_bytes is None:
+            topology_bytes = default_budget_bytes(len(ctx.ranks_on_host))
+        self._topology_budget_bytes = topology_bytes
+        self.topology_bytes = 0
+        """Memory of this rank's neighbour lists, halo hops included; 0 where they are mapped."""
         self._scope = ""
         # This rank's part comes first: it is source 0 of every store.
         self._parts_at_hand = {ctx.rank: partition}
@@ -76,6 +83,7 @@ class DistGraph:
         *,
         verify: bool = False,
         wire_dtype: WireDtype = "stored",
+        topology_bytes: int | None = None,
     ) -> Self:
         """Opens this rank's part of a partition folder; all ranks do so together.
 
@@ -86,10 +94,12 @@ class DistGraph:
             wire_dtype: how float32 rows travel between ranks: `stored` sends them as they are,
                 `bfloat16` half the bytes, `int8` (with a scale per row) a quarter, both with less
                 precision. Rows that `serve` adds travel as they are.
+            topology_bytes: memory for this rank's neighbour lists. Where they need more they stay
+                mapped files. By default an eighth of the machine's memory, between its ranks.
 
         Raises:
-            ConfigError: if the number of ranks is not the number of parts, or there is no such
-                wire type.
+            ConfigError: if the number of ranks is not the number of parts, there is no such wire
+                type, or `topology_bytes` is negative.
             PartitionFormatError: if the folder is incomplete, damaged or of another version.
         """
         ctx.step = f"opening {path}"
@@ -101,7 +111,7 @@ class DistGraph:
                 f"--num-parts {ctx.num_ranks}"
             )
         partition = open_partition(path, ctx.rank, verify=verify)
-        graph = cls(ctx, partition, Path(path), wire_dtype)
+        graph = cls(ctx, partition, Path(path), wire_dtype, topology_bytes)
         graph._map_and_serve()
         ctx.barrier()
         return graph
@@ -265,9 +275,12 @@ class DistGraph:
             if self.ctx.transport_to(rank) == "shared" and folder.is_dir():
                 self._parts_at_hand[rank] = open_partition(self.path, rank)
         for rank, part in self._parts_at_hand.items():
-            self.topology.set_part(rank, part.indptr, part.indices, part.original_id, part.edge_id)
+            # Files of other parts are shared with the ranks that own them; a copy would not be.
+            own = rank == self.ctx.rank
+            indices = self._resident(part.indices) if own else part.indices
+            self.topology.set_part(rank, part.indptr, indices, part.original_id, part.edge_id)
         for halo in self.partition.halo_topology:
-            self.topology.add_halo(*halo)
+            self.topology.add_halo(*halo._replace(indices=self._resident(halo.indices)))
         service = self.ctx.service
         if service is not None:
             self._scope = service.new_scope()
@@ -280,6 +293,13 @@ class DistGraph:
             remote = self._remote_rows(name, rows[0][1], self.wire_dtype, self.ctx.transport)
             self._stores[name] = self._make_store(name, rows, remote)
         self._serve_rows(_IN_DEGREE, self._in_degrees)
+
+    def _resident(self, indices: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        left = self._topology_budget_bytes - self.topology_bytes
+        resident = resident_indices(indices, self.num_vertices, left)
+        if resident is not indices:
+            self.topology_bytes += resident.nbytes
+        return resident
 
     def _in_degrees(self) -> IdArray:
         """Counts the in-neighbours of the inner vertices, once."""

@@ -13,6 +13,8 @@ from gnnflow.partition.csc import Csc, indptr_of
 from gnnflow.partition.manifest import FileSpec
 from gnnflow.partition.npy_writer import NpyWriter, write_array
 
+HALO_TOPOLOGY_PREFIX = "halo_topology_"
+"""How the names of the files begin."""
 CHUNK_EDGES = 1 << 20
 """Entries of lists that are looked at together."""
 
@@ -63,10 +65,10 @@ def write_halo_topology(
         entries["edge_id"] = csc.edge_id
     files = {}
     for name, array in contents.items():
-        file = f"halo_topology_{name}.npy"
+        file = f"{HALO_TOPOLOGY_PREFIX}{name}.npy"
         files[file] = write_array(folder / file, array)
     for name, array in entries.items():
-        file = f"halo_topology_{name}.npy"
+        file = f"{HALO_TOPOLOGY_PREFIX}{name}.npy"
         with NpyWriter(folder / file, np.int64, (int(indptr[-1]),)) as writer:
             for positions in _list_chunks(csc.indptr, vertices):
                 writer.append(array[positions])

@@ -14,7 +14,11 @@ from gnnflow.datasets.row_source import RowSource
 from gnnflow.partition.assignment import Assignment
 from gnnflow.partition.book import IntArray
 from gnnflow.partition.csc import Csc
-from gnnflow.partition.halo_topology import vertices_within, write_halo_topology
+from gnnflow.partition.halo_topology import (
+    HALO_TOPOLOGY_PREFIX,
+    vertices_within,
+    write_halo_topology,
+)
 from gnnflow.partition.manifest import FileSpec, part_folder
 from gnnflow.partition.mapped_pages import release_rows
 from gnnflow.partition.npy_writer import NpyWriter, write_array
@@ -37,6 +41,15 @@ class WrittenPart:
     """int64 `[num_parts]`: halo vertices by owner."""
     edges_from: IntArray
     """int64 `[num_parts]`: edges by owner of the source."""
+
+    @property
+    def halo_topology_bytes(self) -> int:
+        """Size of the files with neighbour lists beyond the part."""
+        return sum(
+            file.size_bytes
+            for name, file in self.files.items()
+            if name.startswith(HALO_TOPOLOGY_PREFIX)
+        )
 
 
 class PartWriter:

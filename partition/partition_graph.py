@@ -149,6 +149,7 @@ def _report(
         num_seeds={name: np.array([part.num_seeds[name] for part in parts]) for name in names},
         halo_traffic=np.stack([part.halo_from for part in parts]),
         edge_traffic=np.stack([part.edges_from for part in parts]),
+        halo_topology_bytes=np.array([part.halo_topology_bytes for part in parts]),
         stage_s=stage_s,
         metis_s=cutter.metis_s,
         peak_memory_bytes=max(peak_memory_bytes(), cutter.peak_memory_bytes),

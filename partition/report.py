@@ -28,6 +28,9 @@ class PartitionReport:
     owns, the distinct rows that i may ask j for."""
     edge_traffic: IntArray
     """int64 `[num_parts, num_parts]`: `[i, j]` counts the edges from part j into part i."""
+    halo_topology_bytes: IntArray
+    """int64 `[num_parts]`: files of the neighbour lists beyond each part that halo_hops asks for,
+    0 without them."""
     stage_s: Mapping[str, float]
     """Seconds of each stage, in order."""
     metis_s: float

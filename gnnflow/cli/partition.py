@@ -215,6 +215,13 @@ def _print_report(console: Console, name: str, report: PartitionReport) -> None:
         "",
     )
     console.print(table)
+    if report.halo_topology_bytes.any():
+        largest = int(report.halo_topology_bytes.max())
+        own = int(report.num_edges.max()) * 8
+        console.print(
+            f"Neighbour lists beyond the parts: up to {largest / 2**20:,.1f} MiB for a part, "
+            f"beside {own / 2**20:,.1f} MiB of its own; hops that they cover need no exchange"
+        )
     stages = ", ".join(f"{name} {seconds:.1f}" for name, seconds in report.stage_s.items())
     console.print(
         f"Edge cut {report.edge_cut:.4f} ({report.num_cut_edges:,} of "

@@ -21,6 +21,10 @@ class RuntimeConfig:
     wire_dtype: Literal["stored", "bfloat16", "int8"] = "stored"
     """How float32 rows travel between ranks: as stored, or in half or a quarter of the bytes."""
 
+    topology_bytes: int | None = None
+    """Memory for a rank's neighbour lists, beyond which they stay mapped files; by default an
+    eighth of the machine's memory, between its ranks."""
+
     comm_timeout: float = 300.0
     """Seconds after which a missing answer ends the job with the rank that owes it."""
 
@@ -57,5 +61,9 @@ class RuntimeConfig:
         require(
             self.threads is None or self.threads >= 1,
             f"threads must be at least 1, got {self.threads}",
+        )
+        require(
+            self.topology_bytes is None or self.topology_bytes >= 0,
+            f"topology_bytes must not be negative, got {self.topology_bytes}",
         )
         require(self.seed >= 0, f"seed must not be negative, got {self.seed}")

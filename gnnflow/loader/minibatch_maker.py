@@ -1,5 +1,6 @@
 """From the seeds of a step to a minibatch: sample, fetch, assemble."""
 
+import dataclasses
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -44,6 +45,13 @@ class MinibatchCost:
     """Bytes of these rows."""
     num_requests: int = 0
     """Messages that asked for them."""
+    sample_exchanges: int = 0
+    """Hops of which other ranks drew a part. Minibatches that are sampled together share them; they
+    count with the first one, as do the next two."""
+    sample_requests: int = 0
+    """Messages that asked other ranks for neighbours."""
+    sample_bytes: int = 0
+    """Bytes of their answers."""
 
 
 @dataclass(kw_only=True, slots=True)
@@ -135,12 +143,13 @@ class MinibatchMaker:
     def sample(self, batches: Sequence[SeedBatch]) -> list[SampledMinibatch]:
         """Samples the neighbourhoods of several minibatches, with one exchange per hop for all."""
         start_s = time.perf_counter()
+        before = dataclasses.replace(self._sampler.counts)
         subgraphs = self._sampler.sample_many(
             [MinibatchSeeds(batch.seeds, batch.epoch, batch.minibatch) for batch in batches],
             self._options.fanout,
         )
         sample_s = (time.perf_counter() - start_s) / max(len(batches), 1)
-        return [
+        sampled = [
             SampledMinibatch(
                 seeds=batch,
                 subgraph=subgraph,
@@ -148,6 +157,12 @@ class MinibatchMaker:
             )
             for batch, subgraph in zip(batches, subgraphs, strict=True)
         ]
+        if sampled:
+            cost, counts = sampled[0].cost, self._sampler.counts
+            cost.sample_exchanges = counts.exchanges - before.exchanges
+            cost.sample_requests = counts.requests - before.requests
+            cost.sample_bytes = counts.bytes_remote - before.bytes_remote
+        return sampled
 
     def wants_more(self) -> bool:
         """Tells whether a further minibatch has to be announced before the next one is planned."""

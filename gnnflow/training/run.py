@@ -7,6 +7,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from rich.console import Console
 from torch import nn
@@ -41,7 +42,11 @@ def train(config: TrainConfig, ctx: Context) -> RunSummary:
     keep_freed_memory()
     device = choose_device(config.runtime.device, ctx)
     graph = DistGraph.open(
-        config.parts, ctx, verify=config.runtime.verify, wire_dtype=config.runtime.wire_dtype
+        config.parts,
+        ctx,
+        verify=config.runtime.verify,
+        wire_dtype=config.runtime.wire_dtype,
+        topology_bytes=config.runtime.topology_bytes,
     )
     start_s = time.perf_counter()
     task = task_of(graph.manifest)
@@ -93,6 +98,8 @@ def train(config: TrainConfig, ctx: Context) -> RunSummary:
         epochs=epochs,
         epoch_scores=scores,
         total_time_s=time.perf_counter() - start_s,
+        topology_bytes=int(np.max(ctx.allgather_array(graph.topology_bytes))),
+        halo_hops=graph.manifest.halo_hops,
         config=_plain(dataclasses.asdict(config)),
     )
     if ctx.rank == 0:

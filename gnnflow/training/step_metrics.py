@@ -48,6 +48,12 @@ class StepMetrics:
     """Rows among the fetched that were fetched only to fill the halo cache."""
     rows_asked: int = 0
     """Rows of features among `rows_remote`: what the halo cache was asked for."""
+    sample_exchanges: int = 0
+    """Hops of which other ranks drew a part; minibatches that are sampled together share them."""
+    sample_requests: int = 0
+    """Messages that asked other ranks for neighbours."""
+    sample_bytes: int = 0
+    """Bytes of their answers."""
 
 
 _NAMES = tuple(field.name for field in fields(StepMetrics))
@@ -79,6 +85,12 @@ class EpochMetrics:
     """Largest resident memory that a rank had so far."""
     fill_rows: int = 0
     """Rows among those that crossed that were fetched only to fill the halo cache."""
+    sample_exchanges: int = 0
+    """Hops of minibatches of which other ranks drew a part."""
+    sample_requests: int = 0
+    """Messages that asked other ranks for neighbours."""
+    sample_bytes: int = 0
+    """Bytes of their answers; they do not count in `volume_bytes`, which is rows."""
 
 
 class EpochRecorder:
@@ -133,6 +145,9 @@ class EpochRecorder:
             volume_bytes=int(_column(table, "bytes_fetched").sum()),
             rows_without_cache=remote,
             fill_rows=int(_column(table, "rows_filled").sum()),
+            sample_exchanges=int(_column(table, "sample_exchanges").sum()),
+            sample_requests=int(_column(table, "sample_requests").sum()),
+            sample_bytes=int(_column(table, "sample_bytes").sum()),
             peak_memory_bytes=int(peak),
             **times,
         )

@@ -34,6 +34,11 @@ class RunSummary:
     """Seconds from the opened graph to the last evaluation."""
     config: Mapping[str, Any]
     """The options of the run."""
+    topology_bytes: int = 0
+    """Largest memory of a rank's neighbour lists, those of `halo_hops` included; 0 where they stay
+    mapped files."""
+    halo_hops: int = 0
+    """Hops beyond the parts whose neighbour lists every rank holds."""
 
     @property
     def epoch_time_s(self) -> float:
@@ -54,6 +59,16 @@ class RunSummary:
     def rows_without_cache(self) -> int:
         """Rows that would have crossed without a halo cache."""
         return sum(epoch.rows_without_cache for epoch in self.epochs)
+
+    @property
+    def sample_exchanges(self) -> int:
+        """Hops of minibatches, of all ranks and epochs, that had to ask other ranks."""
+        return sum(epoch.sample_exchanges for epoch in self.epochs)
+
+    @property
+    def sample_bytes(self) -> int:
+        """Bytes of neighbours that other ranks drew."""
+        return sum(epoch.sample_bytes for epoch in self.epochs)
 
     @property
     def hit_rate(self) -> float | None:
@@ -83,6 +98,10 @@ class RunSummary:
             "volume_rows": self.volume_rows,
             "volume_bytes": self.volume_bytes,
             "rows_without_cache": self.rows_without_cache,
+            "sample_exchanges": self.sample_exchanges,
+            "sample_bytes": self.sample_bytes,
+            "halo_hops": self.halo_hops,
+            "topology_bytes": self.topology_bytes,
             "peak_memory_bytes": self.peak_memory_bytes,
             "epochs": [
                 dataclasses.asdict(epoch) | _accuracies(scores)
@@ -114,6 +133,12 @@ class RunSummary:
         table.add_row("Hit rate", "-" if self.hit_rate is None else f"{self.hit_rate:.3f}")
         table.add_row("Rows fetched per epoch", f"{self.volume_rows // num_epochs:,}")
         table.add_row("Bytes fetched per epoch", human_bytes(self.volume_bytes / num_epochs))
+        table.add_row("Sampling exchanges per epoch", f"{self.sample_exchanges // num_epochs:,}")
+        table.add_row("Bytes of neighbours per epoch", human_bytes(self.sample_bytes / num_epochs))
+        table.add_row(
+            f"Neighbour lists of a rank, {self.halo_hops} halo hops",
+            human_bytes(self.topology_bytes) if self.topology_bytes else "mapped",
+        )
         table.add_row("Peak memory of a rank", human_bytes(self.peak_memory_bytes))
         return table
 

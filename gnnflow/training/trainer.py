@@ -115,6 +115,9 @@ class Trainer:
             bytes_fetched=cost.bytes_fetched,
             rows_filled=cost.rows_filled,
             rows_asked=len(cost.remote_ids),
+            sample_exchanges=cost.sample_exchanges,
+            sample_requests=cost.sample_requests,
+            sample_bytes=cost.sample_bytes,
         )
 
     def _loss(self, batch: Data) -> Tensor:

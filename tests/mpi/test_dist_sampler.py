@@ -61,7 +61,12 @@ def test_a_minibatch_does_not_depend_on_the_partitioning(
     halo_hops: int,
 ) -> None:
     raw = power_law()
-    graph = DistGraph.open(parts(raw, num_ranks, method=method, halo_hops=halo_hops), ctx)
+    folder = parts(raw, num_ranks, method=method, halo_hops=halo_hops)
+    # Neighbour lists once from mapped files, once from memory.
+    topology_bytes = 0 if threads == 1 else None
+    graph = DistGraph.open(folder, ctx, topology_bytes=topology_bytes)
+    held = [graph.partition.indices, *(halo.indices for halo in graph.partition.halo_topology)]
+    assert graph.topology_bytes == (0 if threads == 1 else 4 * sum(map(len, held)))
     original_seeds = np.random.default_rng(5).permutation(raw.num_vertices)[:40]
     seeds = to_global(graph, original_seeds)
     for replace in (False, True):

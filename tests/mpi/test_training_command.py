@@ -50,10 +50,15 @@ def test_the_command_starts_its_ranks(folder, tmp_path):
     hits = summary["rows_without_cache"] - summary["volume_rows"]
     assert hits == round(summary["hit_rate"] * summary["rows_without_cache"]) > 0
     assert summary["volume_bytes"] == summary["volume_rows"] * 7 * 4
+    assert summary["halo_hops"] == 0 and summary["topology_bytes"] > 0
+    # Each minibatch asks for its second hop; the seeds of the first are the rank's own.
+    assert summary["sample_bytes"] > 0
     lines = (tmp_path / "here" / "metrics.jsonl").read_text().splitlines()
     steps = [json.loads(line) for line in lines]
     assert {step["rank"] for step in steps} == {0, 1}
     assert sum(step["rows_fetched"] for step in steps) == summary["volume_rows"]
+    assert sum(step["sample_exchanges"] for step in steps) == summary["sample_exchanges"]
+    assert all(step["sample_exchanges"] == (step["num_seeds"] > 0) for step in steps)
     assert sum(step["num_seeds"] for step in steps) == 2 * len(power_law().splits["train"])
 
 
