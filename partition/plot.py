@@ -7,6 +7,7 @@ import numpy as np
 
 from gnnflow.errors import ConfigError, MissingExtraError
 from gnnflow.partition.report import PartitionReport
+from gnnflow.units import short_number
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -113,7 +114,13 @@ def _draw_matrix(axes: "Axes", traffic: Any, title: str, unit: str) -> None:
                 value = float(between[row, column])
                 color = "white" if value > 0.6 * largest else "black"
                 axes.text(
-                    column, row, _short(value), ha="center", va="center", fontsize=8, color=color
+                    column,
+                    row,
+                    short_number(value),
+                    ha="center",
+                    va="center",
+                    fontsize=8,
+                    color=color,
                 )
     axes.set_xticks(*_part_ticks(num_parts))
     axes.set_yticks(*_part_ticks(num_parts))
@@ -127,10 +134,3 @@ def _part_ticks(num_parts: int) -> tuple[list[int], list[str]]:
     step = -(-num_parts // 16)
     ticks = list(range(0, num_parts, step))
     return ticks, [str(tick) for tick in ticks]
-
-
-def _short(value: float) -> str:
-    for limit, suffix in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
-        if value >= limit:
-            return f"{value / limit:.3g}{suffix}"
-    return f"{value:.0f}"

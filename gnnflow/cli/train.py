@@ -5,9 +5,11 @@ import shutil
 import sys
 
 from gnnflow.cli import options
+from gnnflow.cli.logs import set_up_logging
 from gnnflow.comm import detect_launch, init, launch
-from gnnflow.config import TrainConfig
+from gnnflow.config import RecordsConfig, TrainConfig
 from gnnflow.errors import ConfigError
+from gnnflow.optional import check_package
 from gnnflow.partition import read_manifest
 
 
@@ -27,10 +29,12 @@ def _train() -> None:
         )
     num_ranks = (runtime.ranks or 1) if launched is None else launched.num_ranks
     _check_parts(config, num_ranks)
+    _check_extras(config.records)
     _let_waiting_threads_sleep()
     if launched is None and num_ranks > 1:
         _hand_on_terminal()
         launch(num_ranks, [sys.executable, "-m", "gnnflow.cli.train", *sys.argv[1:]])
+    set_up_logging(config.records.log_level, 0 if launched is None else launched.rank)
     with init(
         transport=runtime.transport, comm_timeout_s=runtime.comm_timeout, threads=runtime.threads
     ) as ctx:
@@ -48,6 +52,14 @@ def _check_parts(config: TrainConfig, num_ranks: int) -> None:
             f"{config.parts} has {num_parts} parts but the job has {num_ranks} ranks; "
             f"use --ranks {num_parts}, or partition the graph again with --num-parts {num_ranks}"
         )
+
+
+def _check_extras(config: RecordsConfig) -> None:
+    """Finds a missing package before any rank starts."""
+    if config.tensorboard:
+        check_package("tensorboard", extra="tensorboard", purpose="--tensorboard")
+    if config.wandb is not None:
+        check_package("wandb", extra="wandb", purpose="--wandb")
 
 
 def _let_waiting_threads_sleep() -> None:

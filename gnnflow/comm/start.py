@@ -1,9 +1,13 @@
 """Opens the context that fits how the program was started."""
 
+import logging
+
 from gnnflow.comm.context import DEFAULT_TIMEOUT_S, TRANSPORTS, Context, Transport
 from gnnflow.comm.environment import detect_launch
 from gnnflow.comm.local import LocalContext
 from gnnflow.errors import CommError, ConfigError
+
+_LOGGER = logging.getLogger(__name__)
 
 
 def init(
@@ -39,11 +43,17 @@ def init(
         return LocalContext(transport=transport, comm_timeout_s=comm_timeout_s, threads=threads)
     try:
         from gnnflow.comm.mpi_context import MpiContext
+        from gnnflow.comm.mpi_library import library_name
     except (ImportError, RuntimeError) as error:
         raise CommError(
             f"{launched.launcher} started {launched.num_ranks} ranks, but MPI cannot be loaded "
             f'({error}); install one with pip install "gnnflow[mpich]"'
         ) from error
-    return MpiContext(
+    context = MpiContext(
         launched=launched, transport=transport, comm_timeout_s=comm_timeout_s, threads=threads
     )
+    _LOGGER.info(
+        "%s, %d ranks, %d of them on this machine",
+        *(library_name(), context.num_ranks, len(context.ranks_on_host)),
+    )
+    return context

@@ -10,6 +10,7 @@ from gnnflow.config.model import ModelConfig
 from gnnflow.config.optimization import OptimizationConfig
 from gnnflow.config.partition import PartitionConfig
 from gnnflow.config.policy import PolicyConfig
+from gnnflow.config.records import RecordsConfig
 from gnnflow.config.runtime import RuntimeConfig
 from gnnflow.config.sampling import SamplingConfig
 from gnnflow.config.train import TrainConfig
@@ -22,6 +23,7 @@ __all__ = [
     "OptimizationConfig",
     "PartitionConfig",
     "PolicyConfig",
+    "RecordsConfig",
     "RuntimeConfig",
     "SamplingConfig",
     "TrainConfig",

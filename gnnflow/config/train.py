@@ -8,6 +8,7 @@ import tyro
 from gnnflow.config.cache import CacheConfig
 from gnnflow.config.model import ModelConfig
 from gnnflow.config.optimization import OptimizationConfig
+from gnnflow.config.records import RecordsConfig
 from gnnflow.config.runtime import RuntimeConfig
 from gnnflow.config.sampling import SamplingConfig
 
@@ -24,3 +25,4 @@ class TrainConfig:
     optimization: tyro.conf.OmitArgPrefixes[OptimizationConfig] = OptimizationConfig()
     cache: tyro.conf.OmitArgPrefixes[CacheConfig] = CacheConfig()
     runtime: tyro.conf.OmitArgPrefixes[RuntimeConfig] = RuntimeConfig()
+    records: tyro.conf.OmitArgPrefixes[RecordsConfig] = RecordsConfig()

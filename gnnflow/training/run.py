@@ -1,7 +1,9 @@
 """A whole run: from options to a trained model, its scores and its records."""
 
 import dataclasses
+import logging
 import time
+from collections.abc import Sequence
 from contextlib import ExitStack
 from datetime import datetime
 from pathlib import Path
@@ -24,10 +26,14 @@ from gnnflow.training.in_degree import IN_DEGREE, ensure_in_degree
 from gnnflow.training.memory import keep_freed_memory
 from gnnflow.training.progress import TrainingProgress
 from gnnflow.training.run_trace import RunTrace
-from gnnflow.training.step_metrics import EpochMetrics, EpochRecorder
+from gnnflow.training.step_metrics import EpochMetrics, EpochRecorder, StepMetrics
 from gnnflow.training.summary import RunSummary, Scores
 from gnnflow.training.tasks import MultiLabelTask, Task, task_of
+from gnnflow.training.trackers import Trackers
 from gnnflow.training.trainer import Trainer, attach_layers
+from gnnflow.training.watcher import Watcher
+
+_LOGGER = logging.getLogger(__name__)
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
@@ -57,6 +63,7 @@ def train(config: TrainConfig, ctx: Context) -> RunSummary:
     torch.manual_seed(config.runtime.seed + 1 + ctx.rank)
     loader = _make_loader(config, graph, layered, device)
     folder = _make_run_folder(config.runtime.out, ctx)
+    _log_start(graph, loader, device)
     trace = None
     if config.cache.trace is not None:
         trace = RunTrace(
@@ -86,9 +93,10 @@ def train(config: TrainConfig, ctx: Context) -> RunSummary:
             dtype=DTYPES[config.runtime.dtype],
             trace=trace,
         )
-        epochs, scores = _run_epochs(config, trainer, model, graph, len(loader))
+        watchers = _open_watchers(config, folder, len(loader), stack) if ctx.rank == 0 else []
+        epochs, scores = _run_epochs(config, trainer, model, graph, watchers)
     if trace is not None:
-        trace.save()
+        _LOGGER.info("trace written to %s", trace.save())
     summary = RunSummary(
         graph=graph.manifest.name,
         model=config.model.model,
@@ -156,27 +164,58 @@ def _cache_config(config: CacheConfig, device: torch.device) -> CacheConfig:
     return config
 
 
+def _log_start(graph: DistGraph, loader: DistNeighborLoader, device: torch.device) -> None:
+    ctx, setup = graph.ctx, loader.cache_setup
+    _LOGGER.info(
+        "part %d of %s: %d vertices, %d steps an epoch, transport %s, %d threads, %s",
+        *(graph.part_id, graph.manifest.name, graph.partition.num_vertices, len(loader)),
+        *(ctx.transport, ctx.threads, device),
+    )
+    if setup is not None:
+        _LOGGER.info(
+            "halo cache of %d rows for %d halo vertices, %d filled at the start",
+            *(setup.capacity, len(setup.halo.vertices), setup.rows.num_fill_at_start),
+        )
+
+
+def _open_watchers(
+    config: TrainConfig, folder: Path, num_steps: int, stack: ExitStack
+) -> list[Watcher]:
+    """Opens what follows the run on rank 0."""
+    options = _plain(dataclasses.asdict(config))
+    num_epochs = config.optimization.epochs
+    return [
+        stack.enter_context(Trackers(config.records, folder, num_steps, options)),
+        stack.enter_context(
+            TrainingProgress(Console(), num_epochs=num_epochs, num_steps=num_steps)
+        ),
+    ]
+
+
 def _run_epochs(
-    config: TrainConfig, trainer: Trainer, model: nn.Module, graph: DistGraph, num_steps: int
+    config: TrainConfig,
+    trainer: Trainer,
+    model: nn.Module,
+    graph: DistGraph,
+    watchers: Sequence[Watcher],
 ) -> tuple[list[EpochMetrics], list[Scores]]:
     """Trains and evaluates; returns the metrics and scores of every epoch."""
     num_epochs, every = config.optimization.epochs, config.optimization.eval_every
     epochs: list[EpochMetrics] = []
     scores: list[Scores] = []
-    with ExitStack() as stack:
-        progress = None
-        if graph.ctx.rank == 0:
-            progress = TrainingProgress(Console(), num_epochs=num_epochs, num_steps=num_steps)
-            stack.enter_context(progress)
-        for epoch in range(num_epochs):
-            if progress is not None:
-                progress.start_epoch(epoch)
-            on_step = None if progress is None else progress.show_step
-            epochs.append(trainer.train_epoch(epoch, on_step))
-            due = epoch == num_epochs - 1 or (every and (epoch + 1) % every == 0)
-            scores.append(evaluate(model, graph, SPLITS) if due else {})
-            if progress is not None:
-                progress.show_epoch(epochs[-1], scores[-1])
+
+    def on_step(metrics: StepMetrics) -> None:
+        for watcher in watchers:
+            watcher.show_step(metrics)
+
+    for epoch in range(num_epochs):
+        for watcher in watchers:
+            watcher.start_epoch(epoch)
+        epochs.append(trainer.train_epoch(epoch, on_step if watchers else None))
+        due = epoch == num_epochs - 1 or (every and (epoch + 1) % every == 0)
+        scores.append(evaluate(model, graph, SPLITS) if due else {})
+        for watcher in watchers:
+            watcher.show_epoch(epochs[-1], scores[-1])
     return epochs, scores
 
 

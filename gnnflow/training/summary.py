@@ -12,6 +12,7 @@ from typing import Any
 from rich.table import Table
 
 from gnnflow.training.step_metrics import EpochMetrics
+from gnnflow.units import human_bytes
 
 Scores = Mapping[str, float | None]
 
@@ -141,15 +142,6 @@ class RunSummary:
         )
         table.add_row("Peak memory of a rank", human_bytes(self.peak_memory_bytes))
         return table
-
-
-def human_bytes(number: float) -> str:
-    """A number of bytes in the unit that suits it, as `61.2 MB`."""
-    for unit in ("B", "kB", "MB", "GB"):
-        if number < 1000:
-            return f"{number:.0f} {unit}" if unit == "B" else f"{number:.1f} {unit}"
-        number /= 1000
-    return f"{number:.1f} TB"
 
 
 def _accuracies(scores: Scores) -> dict[str, float | None]:

@@ -1,6 +1,7 @@
 """gnnflow-train in one process: what it writes, what it refuses, what it does not load."""
 
 import json
+import re
 import subprocess
 import sys
 
@@ -145,6 +146,28 @@ def test_out_is_named_after_the_time(run, parts, tmp_path):
     assert run(parts / "one")[0] == 0
     [folder] = (tmp_path / "runs").iterdir()
     assert (folder / "summary.json").exists()
+
+
+def test_logs_name_the_rank(run, parts, tmp_path):
+    code, out, err = run(parts / "one", "--out", "here", "--log-level", "info", "--trace", "t")
+    assert code == 0 and "epoch 1/2" in out
+    assert re.search(r"^\d\d:\d\d:\d\d INFO rank 0 gnnflow\.training\.run: part 0 of clusters", err)
+    assert "trace written to t" in err
+    assert run(parts / "one", "--out", "there")[2] == ""
+
+
+def test_tensorboard(run, parts, tmp_path):
+    assert run(parts / "one", "--out", "here", "--tensorboard")[0] == 0
+    assert list((tmp_path / "here" / "tensorboard").glob("events.*"))
+
+
+@pytest.mark.parametrize("words", [["--tensorboard"], ["--wandb", "project"]])
+def test_a_missing_extra_is_told_before_the_run(run, parts, tmp_path, monkeypatch, words):
+    name = words[0].removeprefix("--")
+    monkeypatch.setitem(sys.modules, name, None)
+    code, _, err = run(parts / "one", *words)
+    assert code == 1 and err.endswith(f'pip install "gnnflow[{name}]"\n')
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_options_from_a_file(run, parts, tmp_path):

@@ -7,6 +7,7 @@ pytest.importorskip("sklearn")
 
 from made_up import make_observation  # noqa: E402
 
+from gnnflow import optional  # noqa: E402
 from gnnflow.config import PolicyConfig  # noqa: E402
 from gnnflow.errors import ConfigError, DataError, MissingExtraError  # noqa: E402
 from gnnflow.policies import (  # noqa: E402
@@ -17,7 +18,6 @@ from gnnflow.policies import (  # noqa: E402
     RankInfo,
     features,
     make_policy,
-    optional,
 )
 from gnnflow.policies.classifier.kinds import KINDS, make_classifier  # noqa: E402
 from gnnflow.policies.classifier.policy import ClassifierPolicy  # noqa: E402

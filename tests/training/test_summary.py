@@ -1,7 +1,9 @@
 """Summaries, progress, tasks: what a run shows and how it is counted."""
 
 import io
+import itertools
 import json
+import re
 
 import numpy as np
 import pytest
@@ -10,8 +12,9 @@ from rich.console import Console
 
 from gnnflow.training.progress import TrainingProgress
 from gnnflow.training.step_metrics import EpochMetrics, StepMetrics
-from gnnflow.training.summary import RunSummary, human_bytes
+from gnnflow.training.summary import RunSummary
 from gnnflow.training.tasks import MultiLabelTask, SingleLabelTask, score
+from gnnflow.units import human_bytes, short_number
 
 
 def epoch_metrics(epoch=0, **values):
@@ -92,15 +95,39 @@ def test_human_bytes(number, text):
     assert human_bytes(number) == text
 
 
+@pytest.mark.parametrize(
+    ("number", "text"), [(0, "0"), (84_123, "84.1k"), (2.5e6, "2.5M"), (3e9, "3G")]
+)
+def test_short_number(number, text):
+    assert short_number(number) == text
+
+
+def step_metrics(step, **values):
+    common = dict.fromkeys(StepMetrics.__dataclass_fields__, 0) | {"step": step, "weight": 1.0}
+    return StepMetrics(**(common | values))
+
+
 def show(console):
-    step = StepMetrics(
-        **{name: 0.5 for name in StepMetrics.__dataclass_fields__} | {"step": 0, "num_seeds": 3}
-    )
-    with TrainingProgress(console, num_epochs=10, num_steps=2) as progress:
+    steps = [
+        step_metrics(
+            step,
+            num_seeds=3,
+            loss=0.5,
+            num_vertices=20_000,
+            wait_s=0.5,
+            rows_asked=100,
+            rows_cached=step * 50,
+        )
+        for step in range(2)
+    ]
+    ticks = itertools.count()
+    with TrainingProgress(
+        console, num_epochs=10, num_steps=2, clock=lambda: 2.0 * next(ticks)
+    ) as progress:
         for epoch in range(2):
             progress.start_epoch(epoch)
-            progress.show_step(step)
-            progress.show_step(step)
+            for step in steps:
+                progress.show_step(step)
             progress.show_epoch(epoch_metrics(epoch), {"val": 0.5, "test": None})
     return console.file.getvalue()
 
@@ -111,10 +138,26 @@ def test_a_pipe_gets_a_line_per_epoch():
     assert text.splitlines() == [f"epoch  1/10  {line}", f"epoch  2/10  {line}"]
 
 
-def test_a_terminal_gets_a_bar_too():
+def test_a_terminal_gets_a_live_line_too():
     text = show(Console(file=io.StringIO(), width=120, force_terminal=True))
-    assert "epoch 2/10" in text and "epoch  2/10" in text
-    assert "2/2" in text and "loss 0.500" in text
+    assert "epoch 2/10 2/2" in text and "epoch  2/10" in text
+    assert "loss 0.500  hits 25%  wait 25%  10k rows/s" in text
+    assert "ETA" in text
+
+
+def test_the_live_line_fits_a_terminal():
+    for line in show(Console(file=io.StringIO(), width=80, force_terminal=True)).splitlines():
+        plain = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", line).split("\r")
+        assert all(len(part) <= 80 or "rows fetched" in part for part in plain)
+
+
+def test_steps_without_seeds_or_remote_rows():
+    console = Console(file=io.StringIO(), width=120, force_terminal=True)
+    with TrainingProgress(console, num_epochs=1, num_steps=1) as progress:
+        progress.start_epoch(0)
+        progress.show_step(step_metrics(0))
+        progress.show_epoch(epoch_metrics(hit_rate=None), {})
+    assert "hit" not in console.file.getvalue() and "loss 1.5000" in console.file.getvalue()
 
 
 def test_accuracy():

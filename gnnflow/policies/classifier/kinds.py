@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gnnflow.errors import ConfigError
+from gnnflow.optional import require_package
 from gnnflow.policies.decision import PolicyError
-from gnnflow.policies.optional import require_package
 
 Matrix = NDArray[np.float64]
 

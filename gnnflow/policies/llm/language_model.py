@@ -8,9 +8,9 @@ from typing import Any, Self
 
 import torch
 
+from gnnflow.optional import require_package
 from gnnflow.policies.decision import PolicyError
 from gnnflow.policies.llm.model_files import locate_model
-from gnnflow.policies.optional import require_package
 
 _PLACEHOLDER = "@@QUESTION@@"
 _NAMES = {"system": "", "user": "Situation: ", "assistant": "Answer: "}

@@ -8,8 +8,8 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+from gnnflow.optional import require_package
 from gnnflow.policies.decision import PolicyError
-from gnnflow.policies.optional import require_package
 
 SMALL_MODEL = "smollm2-135m-instruct"
 """The model that `gnnflow-policy get-model` brings."""

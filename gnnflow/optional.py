@@ -1,6 +1,7 @@
-"""Packages that only some policies need, imported when those are used."""
+"""Packages of an extra, imported when something asks for them."""
 
 from importlib import import_module
+from importlib.util import find_spec
 from typing import Any
 
 from gnnflow.errors import MissingExtraError
@@ -25,3 +26,13 @@ def require_package(module: str, *, extra: str, purpose: str, package: str | Non
         if error.name is None or error.name.partition(".")[0] != root:
             raise  # the package is there but damaged
         raise MissingExtraError(package or root, extra, purpose) from None
+
+
+def check_package(package: str, *, extra: str, purpose: str) -> None:
+    """Checks that an optional package is there, without importing it.
+
+    Raises:
+        MissingExtraError: if it is not installed.
+    """
+    if find_spec(package) is None:
+        raise MissingExtraError(package, extra, purpose)

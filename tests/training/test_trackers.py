@@ -1,0 +1,66 @@
+"""TensorBoard and Weights & Biases, as they are, told of two epochs."""
+
+import sys
+
+import pytest
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+from gnnflow.config import RecordsConfig
+from gnnflow.errors import MissingExtraError
+from gnnflow.training.step_metrics import EpochMetrics, StepMetrics
+from gnnflow.training.trackers import Trackers
+
+
+def tell(trackers):
+    for epoch in range(2):
+        trackers.start_epoch(epoch)
+        for step in range(3):
+            values = dict.fromkeys(StepMetrics.__dataclass_fields__, 0) | {
+                "step": step,
+                "loss": 10.0 * epoch + step,
+                "num_seeds": step,
+                "rows_asked": 4 * step,
+                "rows_cached": step,
+            }
+            trackers.show_step(StepMetrics(**values))
+        values = dict.fromkeys(EpochMetrics.__dataclass_fields__, 1) | {"epoch": epoch}
+        trackers.show_epoch(
+            EpochMetrics(**(values | {"hit_rate": None})), {"val": 0.5 + epoch / 4, "test": None}
+        )
+
+
+def test_tensorboard(tmp_path):
+    with Trackers(RecordsConfig(tensorboard=True), tmp_path, 3, {}) as trackers:
+        tell(trackers)
+    events = EventAccumulator(str(tmp_path / "tensorboard"))
+    events.Reload()
+
+    def points(name):
+        return [(point.step, point.value) for point in events.Scalars(name)]
+
+    assert points("step/loss") == [(1, 1.0), (2, 2.0), (4, 11.0), (5, 12.0)]
+    assert points("step/hit_rate") == [(1, 0.25), (2, 0.25), (4, 0.25), (5, 0.25)]
+    assert points("score/val") == [(2, 0.5), (5, 0.75)]
+    assert "epoch/hit_rate" not in events.Tags()["scalars"]
+
+
+def test_wandb(tmp_path, monkeypatch):
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    monkeypatch.setenv("WANDB_SILENT", "true")
+    config = RecordsConfig(wandb="project")
+    with Trackers(config, tmp_path, 3, {"lr": 0.1}) as trackers:
+        tell(trackers)
+    [folder] = (tmp_path / "wandb").glob("offline-run-*")
+    [log] = folder.glob("*.wandb")
+    assert b"score/val" in log.read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("name", "options"), [("tensorboard", {"tensorboard": True}), ("wandb", {"wandb": "project"})]
+)
+def test_a_missing_package_is_named(tmp_path, monkeypatch, name, options):
+    for module in [each for each in sys.modules if each.partition(".")[0] == name]:
+        monkeypatch.delitem(sys.modules, module)
+    monkeypatch.setitem(sys.modules, name, None)
+    with pytest.raises(MissingExtraError, match=rf'pip install "gnnflow\[{name}\]"'):
+        Trackers(RecordsConfig(**options), tmp_path, 3, {})
