@@ -34,8 +34,12 @@ class Topology:
         indices: _Indices,
         original_id: _Ids | None = None,
         edge_id: _Ids | None = None,
+        first_edge: int = -1,
     ) -> None:
-        """Sets one part; without `original_id` its global ids are the original ids."""
+        """Sets one part; without `original_id` its global ids are the original ids.
+
+        Without `edge_id` its edges are numbered from `first_edge` on, if that is not negative.
+        """
 
     def set_halo(
         self,

@@ -1,6 +1,6 @@
 """The graph as one rank sees it: its own part, and the way to all others."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any, Self
@@ -9,12 +9,13 @@ import numpy as np
 import numpy.typing as npt
 
 from gnnflow import _kernels
-from gnnflow.comm import Context, Transport
+from gnnflow.comm import Context
+from gnnflow.edges import GraphEdges
 from gnnflow.errors import ConfigError, DataError
 from gnnflow.features import DistFeatureStore
-from gnnflow.features.remote_rows import MessageRows, RemoteRows, WindowRows
-from gnnflow.features.row_service import RowAnswers
-from gnnflow.features.wire import Wire, WireDtype
+from gnnflow.features.original_id_table import OriginalIdTable
+from gnnflow.features.row_exchange import RowExchange
+from gnnflow.features.wire import WireDtype
 from gnnflow.partition import GraphPartition, Manifest, PartitionBook, open_partition, read_manifest
 from gnnflow.partition.manifest import part_folder
 from gnnflow.sampling.dist_sampler import DistNeighborSampler
@@ -26,7 +27,7 @@ IdArray = npt.NDArray[np.int64]
 _ORIGINAL_ID = "original_id"
 _IN_DEGREE = "in_degree"
 _NEIGHBORS = "neighbors"
-_ROWS = "rows/"
+_NEIGHBORS_AND_EDGES = "neighbors and edges"
 
 
 class DistGraph:
@@ -68,12 +69,16 @@ class DistGraph:
         self._topology_budget_bytes = topology_bytes
         self.topology_bytes = 0
         """Memory of this rank's neighbour lists, halo hops included; 0 where they are mapped."""
-        self._scope = ""
+        self._scope = "" if ctx.service is None else ctx.service.new_scope()
+        self._rows = RowExchange(ctx, self._scope)
+        self.edges = GraphEdges(partition, self._rows)
+        """Attributes of the edges, by global edge id."""
         # This rank's part comes first: it is source 0 of every store.
         self._parts_at_hand = {ctx.rank: partition}
         self._own_in_degrees: IdArray | None = None
         self._stores: dict[str, DistFeatureStore] = {}
         self._served: set[str] = set()
+        self._original_id_table: OriginalIdTable | None = None
 
     @classmethod
     def open(
@@ -176,6 +181,24 @@ class DistGraph:
         """Returns the ids that vertices have in the input, int64 `[num_ids]`."""
         return self._stores[_ORIGINAL_ID].fetch(global_ids)
 
+    def to_global(self, original_ids: IdArray) -> IdArray:
+        """Returns the global ids of ids of the input, int64 of the same shape.
+
+        All ranks make the first call together, with any ids; it builds a table.
+
+        Raises:
+            DataError: if an id is not of the graph.
+        """
+        if self._original_id_table is None:
+            self._original_id_table = OriginalIdTable(
+                self.ctx,
+                self._rows,
+                self.partition.original_id,
+                self.book.offsets,
+                self._stores[_ORIGINAL_ID],
+            )
+        return self._original_id_table.to_global(original_ids)
+
     def num_seeds(self, split: str) -> tuple[int, ...]:
         """Returns how many seeds of a split each rank owns.
 
@@ -191,6 +214,7 @@ class DistGraph:
         num_threads: int | None = None,
         replace: bool = False,
         with_edge_ids: bool = False,
+        global_edge_ids: bool = False,
     ) -> DistNeighborSampler:
         """Makes a sampler over the whole graph, for one thread at a time.
 
@@ -198,22 +222,28 @@ class DistGraph:
             seed: first number of the key from which every draw follows.
             num_threads: threads of the kernel; those of the context by default.
             replace: whether a neighbour may be drawn several times.
-            with_edge_ids: whether to return the input edge numbers.
+            with_edge_ids: whether to return edge ids, by default the input edge numbers.
+            global_edge_ids: return global edge ids instead, as `edges` takes them.
 
         Raises:
             DataError: if edge ids are asked for and the partition has none.
         """
-        if with_edge_ids and self.partition.edge_id is None:
-            raise DataError(f"{self.path} holds no edge ids: its graph has no edge attributes")
+        if (with_edge_ids or global_edge_ids) and self.partition.edge_id is None:
+            raise DataError(
+                f"{self.path} holds no edge ids: its graph has no edge attributes; partition it "
+                "with --edge-features FILE"
+            )
+        if global_edge_ids:
+            self.edges.number_halo()
         return DistNeighborSampler(
-            self.topology,
+            self.edges.topology if global_edge_ids else self.topology,
             all_parts_here=len(self._parts_at_hand) == self.num_parts,
             seed=seed,
             num_threads=self.ctx.threads if num_threads is None else num_threads,
             replace=replace,
-            with_edge_ids=with_edge_ids,
+            with_edge_ids=with_edge_ids or global_edge_ids,
             service=self.ctx.service,
-            service_name=self._scope + _NEIGHBORS,
+            service_name=self._scope + (_NEIGHBORS_AND_EDGES if global_edge_ids else _NEIGHBORS),
         )
 
     def serve(self, name: str, rows: npt.NDArray[Any]) -> DistFeatureStore:
@@ -248,9 +278,8 @@ class DistGraph:
                     f"'{name}' differs between ranks: {about[0][1:]} on rank 0, "
                     f"{[dtype, row_shape]} on rank {rank}; rows need one shape and dtype"
                 )
-        self._serve_rows(name, lambda: rows)
-        remote = self._remote_rows(name, rows)
-        self._stores[name] = self._make_store(name, [(self.ctx.rank, rows)], remote)
+        self._rows.serve(name, lambda: rows)
+        self._stores[name] = self._rows.store(name, self.book.offsets, [(self.ctx.rank, rows)])
         self._served.add(name)
         return self._stores[name]
 
@@ -263,8 +292,7 @@ class DistGraph:
         if name not in self._served:
             raise DataError(f"'{name}' is not served; served are: {sorted(self._served)}")
         self.ctx.barrier()
-        if self.ctx.service is not None:
-            self.ctx.service.withdraw(self._scope + _ROWS + name)
+        self._rows.withdraw(name)
         self._served.remove(name)
         del self._stores[name]
 
@@ -274,25 +302,48 @@ class DistGraph:
             folder = self.path / part_folder(rank)
             if self.ctx.transport_to(rank) == "shared" and folder.is_dir():
                 self._parts_at_hand[rank] = open_partition(self.path, rank)
+        indices: dict[int, npt.NDArray[Any]] = {}
         for rank, part in self._parts_at_hand.items():
             # Files of other parts are shared with the ranks that own them; a copy would not be.
             own = rank == self.ctx.rank
-            indices = self._resident(part.indices) if own else part.indices
-            self.topology.set_part(rank, part.indptr, indices, part.original_id, part.edge_id)
-        for halo in self.partition.halo_topology:
-            self.topology.add_halo(*halo._replace(indices=self._resident(halo.indices)))
-        service = self.ctx.service
-        if service is not None:
-            self._scope = service.new_scope()
-            id_dtype = np.int32 if self.num_vertices < 1 << 31 else np.int64
-            answers = NeighborAnswers(self.topology, self.ctx.threads, id_dtype)
-            service.serve_arrays(self._scope + _NEIGHBORS, answers)
+            indices[rank] = self._resident(part.indices) if own else part.indices
+            self.topology.set_part(
+                rank, part.indptr, indices[rank], part.original_id, part.edge_id
+            )
+        halo = [
+            block._replace(indices=self._resident(block.indices))
+            for block in self.partition.halo_topology
+        ]
+        for block in halo:
+            self.topology.add_halo(*block)
+        self._serve_neighbors(_NEIGHBORS, self.topology)
         for name in (*self.array_names, _ORIGINAL_ID):
             rows = [(rank, _rows_of(part, name)) for rank, part in self._parts_at_hand.items()]
-            self._serve_rows(name, partial(_rows_of, self.partition, name))
-            remote = self._remote_rows(name, rows[0][1], self.wire_dtype, self.ctx.transport)
-            self._stores[name] = self._make_store(name, rows, remote)
-        self._serve_rows(_IN_DEGREE, self._in_degrees)
+            self._rows.serve(name, partial(_rows_of, self.partition, name))
+            self._stores[name] = self._rows.store(
+                name,
+                self.book.offsets,
+                rows,
+                wire_dtype=self.wire_dtype,
+                transport=self.ctx.transport,
+            )
+        self._rows.serve(_IN_DEGREE, self._in_degrees)
+        if self.partition.edge_attr is not None:
+            self._serve_neighbors(_NEIGHBORS_AND_EDGES, self.edges.topology)
+            self.edges.open(
+                self._parts_at_hand,
+                indices,
+                halo,
+                wire_dtype=self.wire_dtype,
+                transport=self.ctx.transport,
+            )
+
+    def _serve_neighbors(self, name: str, topology: _kernels.Topology) -> None:
+        service = self.ctx.service
+        if service is not None:
+            id_dtype = np.int32 if self.num_vertices < 1 << 31 else np.int64
+            answers = NeighborAnswers(topology, self.ctx.threads, id_dtype)
+            service.serve_arrays(self._scope + name, answers)
 
     def _resident(self, indices: npt.NDArray[Any]) -> npt.NDArray[Any]:
         left = self._topology_budget_bytes - self.topology_bytes
@@ -310,47 +361,8 @@ class DistGraph:
     def _make_in_degree_store(self) -> DistFeatureStore:
         parts = self._parts_at_hand.items()
         rows = [(rank, np.diff(part.indptr)) for rank, part in parts if rank != self.ctx.rank]
-        remote = self._remote_rows(_IN_DEGREE, self._in_degrees())
-        return self._make_store(_IN_DEGREE, [(self.ctx.rank, self._in_degrees()), *rows], remote)
-
-    def _serve_rows(self, name: str, rows: Callable[[], npt.NDArray[Any]]) -> None:
-        service = self.ctx.service
-        if service is not None:
-            answers = RowAnswers(rows, service.pool, self.ctx.threads)
-            service.serve_parts(self._scope + _ROWS + name, answers)
-
-    def _remote_rows(
-        self,
-        name: str,
-        own_rows: npt.NDArray[Any],
-        wire_dtype: WireDtype = "stored",
-        transport: Transport = "alltoall",
-    ) -> RemoteRows | None:
-        """Makes the way to rows of other ranks; a window, on all ranks together, for `rma`."""
-        service = self.ctx.service
-        if service is None:
-            return None
-        wire = Wire.choose(wire_dtype, own_rows.dtype, own_rows.shape[1:])
-        service_name = self._scope + _ROWS + name
-        if transport == "rma" and 0 not in own_rows.shape[1:]:
-            return WindowRows(service, service_name, own_rows, wire)
-        largest_part = int(np.diff(self.book.offsets).max())
-        index_dtype = np.int32 if largest_part < 1 << 31 else np.int64
-        return MessageRows(service, service_name, wire, index_dtype)
-
-    def _make_store(
-        self,
-        name: str,
-        rows: Sequence[tuple[int, npt.NDArray[Any]]],
-        remote: RemoteRows | None,
-    ) -> DistFeatureStore:
-        return DistFeatureStore(
-            name,
-            offsets=self.book.offsets,
-            sources=rows,
-            num_threads=self.ctx.threads,
-            remote=remote,
-        )
+        own_rows = (self.ctx.rank, self._in_degrees())
+        return self._rows.store(_IN_DEGREE, self.book.offsets, [own_rows, *rows])
 
 
 def _rows_of(part: GraphPartition, name: str) -> npt.NDArray[Any]:

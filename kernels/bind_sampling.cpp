@@ -182,9 +182,10 @@ void change(PyTopology& topology, const Change& body) {
 }
 
 void set_part(PyTopology& self, int64_t part, const py::array& indptr, const py::array& indices,
-              const std::optional<py::array>& original_id,
-              const std::optional<py::array>& edge_id) {
-  const Adjacency adjacency = borrow_adjacency(indptr, indices, original_id, edge_id);
+              const std::optional<py::array>& original_id, const std::optional<py::array>& edge_id,
+              int64_t first_edge) {
+  Adjacency adjacency = borrow_adjacency(indptr, indices, original_id, edge_id);
+  adjacency.first_edge = first_edge;
   change(self, [&](Topology& topology) { topology.set_part(part, adjacency); });
   self.parts[part] = py::make_tuple(indptr, indices, original_id, edge_id);
 }
@@ -251,7 +252,8 @@ void bind_sampling(py::module_& module) {
       .def_property_readonly("num_vertices",
                              [](const PyTopology& t) { return t.core->num_vertices(); })
       .def("set_part", &set_part, py::arg("part"), py::arg("indptr"), py::arg("indices"),
-           py::arg("original_id") = py::none(), py::arg("edge_id") = py::none())
+           py::arg("original_id") = py::none(), py::arg("edge_id") = py::none(),
+           py::arg("first_edge") = -1)
       .def("set_halo", &set_halo, py::arg("vertex_ids"), py::arg("indptr"), py::arg("indices"),
            py::arg("original_id"), py::arg("edge_id") = py::none())
       .def("add_halo", &add_halo, py::arg("vertex_ids"), py::arg("indptr"), py::arg("indices"),

@@ -246,7 +246,11 @@ void draw_rows(const Topology& topology, const DrawRule& rule, const Answers& an
       }
       neighbors += count;
       if (edge_ids == nullptr) continue;
-      for (int64_t k = 0; k < count; ++k) edge_ids[k] = adjacency.edge_id[positions[k]];
+      if (adjacency.edge_id != nullptr) {
+        for (int64_t k = 0; k < count; ++k) edge_ids[k] = adjacency.edge_id[positions[k]];
+      } else {
+        for (int64_t k = 0; k < count; ++k) edge_ids[k] = adjacency.first_edge + positions[k];
+      }
       edge_ids += count;
     }
   }

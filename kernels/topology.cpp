@@ -87,7 +87,7 @@ void Topology::add_halo(const int64_t* vertex_ids, const Adjacency& adjacency) {
 
 bool Topology::has_edge_ids() const {
   return std::all_of(adjacencies_.begin(), adjacencies_.end(), [](const Adjacency& adjacency) {
-    return adjacency.edge_id != nullptr || adjacency.num_edges == 0;
+    return adjacency.edge_id != nullptr || adjacency.first_edge >= 0 || adjacency.num_edges == 0;
   });
 }
 

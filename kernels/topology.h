@@ -12,7 +12,8 @@ struct Adjacency {
   const void* indices = nullptr;         // int32_t or int64_t global ids
   bool wide = true;                      // indices are int64_t
   const int64_t* original_id = nullptr;  // null: the global id is the original id
-  const int64_t* edge_id = nullptr;      // null: not stored
+  const int64_t* edge_id = nullptr;      // null: edges are numbered from first_edge on, if that is
+  int64_t first_edge = -1;               // not negative, in the order of the indices
   int64_t num_vertices = 0;
   int64_t num_edges = 0;
 };
@@ -45,7 +46,7 @@ class Topology {
   void clear_halo();
   // The adjacency of vertices of other parts; vertex_ids are sorted.
   void add_halo(const int64_t* vertex_ids, const Adjacency& adjacency);
-  // Whether every adjacency that is set has edge ids.
+  // Whether every adjacency that is set has edge ids or numbers its edges.
   bool has_edge_ids() const;
 
  private:

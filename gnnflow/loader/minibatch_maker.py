@@ -83,6 +83,8 @@ class MinibatchOptions:
     """Per-vertex arrays fetched for the seeds alone."""
     with_edge_ids: bool = False
     """Whether to hand over `e_id`, the edges' numbers in the input."""
+    with_edge_attr: bool = False
+    """Whether to hand over `edge_attr`, the attributes of the edges."""
     with_adj_t: bool = False
     """Whether to hand over `adj_t`, the edges as a sparse CSR tensor."""
     transform: Transform | None = field(default=None)
@@ -127,8 +129,15 @@ class MinibatchMaker:
         """
         self._options = options
         self._sampler = graph.sampler(
-            seed=options.seed, replace=options.replace, with_edge_ids=options.with_edge_ids
+            seed=options.seed,
+            replace=options.replace,
+            with_edge_ids=options.with_edge_ids,
+            global_edge_ids=options.with_edge_attr,
         )
+        # Rows of edges are asked for by global id, from which their numbers in the input follow.
+        self._edge_stores = [graph.edges.store("edge_attr")] if options.with_edge_attr else []
+        if options.with_edge_attr and options.with_edge_ids:
+            self._edge_stores.append(graph.edges.store("edge_id"))
         stores = [graph.store(name) for name in options.arrays]
         if features is None and stores:
             features = CachedRows(stores[0])
@@ -196,6 +205,8 @@ class MinibatchMaker:
         for sampled in planned:
             wanted = [(store, sampled.subgraph.vertices) for store in self._stores]
             wanted += [(store, sampled.seeds.seeds) for store in self._seed_stores]
+            if sampled.subgraph.edge_ids is not None:
+                wanted += [(store, sampled.subgraph.edge_ids) for store in self._edge_stores]
             # All questions are on their way before the first answer is waited for.
             sampled.fetches = [(store, store.fetch_async(ids)) for store, ids in wanted]
         share_s = (time.perf_counter() - start_s) / max(len(planned), 1)
@@ -229,12 +240,13 @@ class MinibatchMaker:
             minibatch=seeds.minibatch,
             loss_weight=seeds.weight,
             cost=cost,
-            **rows,
+            **{name: tensor for name, tensor in rows.items() if name != "edge_id"},
         )
         if self._options.with_adj_t:
             batch.adj_t = sparse_adjacency(subgraph)
-        if subgraph.edge_ids is not None:
-            batch.e_id = torch.from_numpy(subgraph.edge_ids)
+        if self._options.with_edge_ids and subgraph.edge_ids is not None:
+            numbers = rows.get("edge_id")
+            batch.e_id = torch.from_numpy(subgraph.edge_ids) if numbers is None else numbers
         return batch if self._options.transform is None else self._options.transform(batch)
 
     def abandon(self, asked: SampledMinibatch) -> None:

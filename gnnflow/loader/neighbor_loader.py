@@ -44,7 +44,7 @@ class DistNeighborLoader:
     - `loss_weight`: this rank's share of the seeds that all ranks have in this step,
     - `minibatch`: job-wide number of the minibatch,
     - `cost`: seconds, rows and bytes that it took,
-    - on request `adj_t` and `e_id`.
+    - on request `adj_t`, `e_id` and `edge_attr`, the latter two in the order of `edge_index`.
 
     Every pass is an epoch with an order and samples of its own; `set_epoch` chooses which.
 
@@ -65,6 +65,7 @@ class DistNeighborLoader:
         replace: bool = False,
         arrays: Sequence[str] = ("x",),
         edge_ids: bool = False,
+        edge_attr: bool = False,
         adj_t: bool = False,
         transform: Transform | None = None,
         cache: CacheConfig | None = None,
@@ -83,6 +84,7 @@ class DistNeighborLoader:
             replace: whether a neighbour may be drawn several times.
             arrays: per-vertex arrays fetched for all vertices.
             edge_ids: hand over `e_id` `[num_edges]`, the edges' numbers in the input.
+            edge_attr: hand over `edge_attr` `[num_edges, ...]`, the attributes of the edges.
             adj_t: hand over `adj_t`, the edges as a sparse CSR tensor.
             transform: called with every batch before it is yielded.
             cache: options of halo cache and prefetching; None makes each batch when it is asked for
@@ -130,6 +132,7 @@ class DistNeighborLoader:
                 arrays=tuple(arrays),
                 seed_arrays=_seed_arrays(graph, arrays),
                 with_edge_ids=edge_ids,
+                with_edge_attr=edge_attr,
                 with_adj_t=adj_t,
                 transform=transform,
             ),

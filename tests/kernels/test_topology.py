@@ -100,3 +100,13 @@ def test_a_part_can_be_set_again():
     topology.set_part(0, np.array([0, 0, 0, 1]), np.array([2], dtype=np.int32))
     sample = _kernels.NeighborSampler(topology).sample(np.arange(3), [-1], 0, 0, 0)
     assert sample.indptr.tolist() == [0, 0, 0, 1]
+
+
+def test_edges_without_ids_are_numbered():
+    topology = _kernels.Topology(np.array([0, 3, 5]))
+    topology.set_part(0, INDPTR, INDICES, first_edge=100)
+    topology.set_part(1, np.array([0, 0, 2]), np.array([4, 0]), first_edge=103)
+    sample = _kernels.NeighborSampler(topology).sample(
+        np.array([2, 4]), [-1, -1], 0, 0, 0, False, True
+    )
+    assert sample.edge_ids.tolist() == [102, 103, 104, 100, 101]

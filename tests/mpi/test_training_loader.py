@@ -7,6 +7,7 @@ from small_graphs import power_law
 from torch_geometric.data import Data
 
 import gnnflow
+from gnnflow.config import CacheConfig
 from gnnflow.errors import ConfigError, DataError
 from gnnflow.loader import DistNeighborLoader, SeedSchedule
 
@@ -165,3 +166,40 @@ def test_to_another_device(graph):
 def test_bad_options(graph, options, error, message):
     with pytest.raises(error, match=message):
         DistNeighborLoader(graph, **options)
+
+
+@pytest.mark.parametrize("transport", ["auto", "alltoall", "rma"])
+@pytest.mark.parametrize("halo_hops", [0, 1])
+def test_edge_attributes(ctx, parts, transport, halo_hops):
+    """Rows of edges come from the owner of the destination, multi-edges and self loops too."""
+    raw = power_law()
+    options = {"halo_hops": 1} if halo_hops else {}
+    graph = gnnflow.DistGraph.open(parts(raw, ctx.num_ranks, **options), ctx)
+    assert graph.edges.array_names == ("edge_attr", "edge_id") and graph.edges.num_features == 1
+    ends = np.asarray(raw.edges)
+    expected = raw.edge_attr
+    for options in ({}, {"edge_ids": True}, {"replace": True, "cache": CacheConfig()}):
+        loader = DistNeighborLoader(graph, "train", [5, 4], 16, edge_attr=True, **options)
+        plain = DistNeighborLoader(
+            graph, "train", [5, 4], 16, edge_ids=True, replace="replace" in options
+        )
+        for batch, same in zip(loader, plain, strict=True):
+            assert torch.equal(batch.edge_index, same.edge_index)
+            assert batch.edge_attr.dtype == torch.float32
+            assert torch.equal(batch.edge_attr, torch.from_numpy(expected[same.e_id.numpy()]))
+            original = graph.to_original(batch.n_id.numpy())
+            # The attribute of the test graph is the number of the edge.
+            numbers = batch.edge_attr.long().numpy()
+            assert np.array_equal(original[batch.edge_index.numpy()], ends[:, numbers])
+            if "edge_ids" in options:
+                assert torch.equal(batch.e_id, same.e_id)
+            else:
+                assert "e_id" not in batch
+
+
+def test_original_ids_and_back(graph):
+    ids = np.random.default_rng(graph.ctx.rank).permutation(graph.num_vertices)
+    assert np.array_equal(graph.to_global(graph.to_original(ids)), ids)
+    assert graph.to_global(ids[:6].reshape(2, 3)).shape == (2, 3)
+    with pytest.raises(DataError, match=r"original ids must be in \[0, 600\), got 600 to 600"):
+        graph.to_global(np.array([600]))

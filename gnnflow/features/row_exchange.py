@@ -1,0 +1,86 @@
+"""Rows that ranks hand each other by id: how they are served and how stores reach them."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from gnnflow.comm import Context, Transport
+from gnnflow.features.dist_feature_store import DistFeatureStore
+from gnnflow.features.feature_store import IdArray
+from gnnflow.features.remote_rows import MessageRows, RemoteRows, WindowRows
+from gnnflow.features.row_service import RowAnswers
+from gnnflow.features.wire import Wire, WireDtype
+
+_INT32_ROWS = 1 << 31
+
+
+class RowExchange:
+    """Serves rows of this rank under names and makes stores over the rows of all ranks."""
+
+    def __init__(self, ctx: Context, scope: str) -> None:
+        """Takes the job and what goes before the names of this graph's rows."""
+        self._ctx = ctx
+        self._scope = f"{scope}rows/"
+
+    def serve(self, name: str, rows: Callable[[], npt.NDArray[Any]]) -> None:
+        """Answers other ranks' questions for rows.
+
+        Args:
+            name: what they ask for.
+            rows: returns this rank's rows, `[num_rows, ...]`, contiguous.
+        """
+        service = self._ctx.service
+        if service is not None:
+            answers = RowAnswers(rows, service.pool, self._ctx.threads)
+            service.serve_parts(self._scope + name, answers)
+
+    def withdraw(self, name: str) -> None:
+        """Ends what `serve` began."""
+        if self._ctx.service is not None:
+            self._ctx.service.withdraw(self._scope + name)
+
+    def store(
+        self,
+        name: str,
+        offsets: IdArray,
+        sources: Sequence[tuple[int, npt.NDArray[Any]]],
+        *,
+        wire_dtype: WireDtype = "stored",
+        transport: Transport = "alltoall",
+    ) -> DistFeatureStore:
+        """Makes a store over rows that all ranks serve; for `rma` all ranks do so together.
+
+        Args:
+            name: what the rows are served as.
+            offsets: int64 `[num_ranks + 1]`: first id of each rank's rows.
+            sources: rank and rows of every rank whose rows can be read directly, this one first.
+            wire_dtype: how float32 rows travel.
+            transport: whether rows are read one-sided (`rma`) or asked for.
+        """
+        own_rows = sources[0][1]
+        return DistFeatureStore(
+            name,
+            offsets=offsets,
+            sources=sources,
+            num_threads=self._ctx.threads,
+            remote=self._remote(name, offsets, own_rows, wire_dtype, transport),
+        )
+
+    def _remote(
+        self,
+        name: str,
+        offsets: IdArray,
+        own_rows: npt.NDArray[Any],
+        wire_dtype: WireDtype,
+        transport: Transport,
+    ) -> RemoteRows | None:
+        service = self._ctx.service
+        if service is None:
+            return None
+        wire = Wire.choose(wire_dtype, own_rows.dtype, own_rows.shape[1:])
+        fits = int(np.diff(offsets).max()) < _INT32_ROWS
+        if transport == "rma" and fits and 0 not in own_rows.shape[1:]:
+            return WindowRows(service, self._scope + name, own_rows, wire)
+        return MessageRows(service, self._scope + name, wire, np.int32 if fits else np.int64)
