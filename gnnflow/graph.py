@@ -307,9 +307,7 @@ class DistGraph:
             # Files of other parts are shared with the ranks that own them; a copy would not be.
             own = rank == self.ctx.rank
             indices[rank] = self._resident(part.indices) if own else part.indices
-            self.topology.set_part(
-                rank, part.indptr, indices[rank], part.original_id, part.edge_id
-            )
+            self.topology.set_part(rank, part.indptr, indices[rank], part.original_id, part.edge_id)
         halo = [
             block._replace(indices=self._resident(block.indices))
             for block in self.partition.halo_topology

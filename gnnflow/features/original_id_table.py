@@ -58,8 +58,7 @@ class OriginalIdTable:
         ids = np.asarray(original_ids, dtype=np.int64)
         if ids.size and (ids.min() < 0 or ids.max() >= self._num_vertices):
             raise DataError(
-                f"original ids must be in [0, {self._num_vertices}), "
-                f"got {ids.min()} to {ids.max()}"
+                f"original ids must be in [0, {self._num_vertices}), got {ids.min()} to {ids.max()}"
             )
         return self._store.fetch(ids.reshape(-1)).reshape(ids.shape)
 
