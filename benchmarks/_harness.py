@@ -89,7 +89,8 @@ class Report:
         """Prints the table and writes the file."""
         table = Table(title=self._title, title_justify="left")
         for column in ("name", "ours", "theirs", "unit", "against", "ratio"):
-            table.add_column(column, justify="left" if column in ("name", "against") else "right")
+            is_text = column in ("name", "against")
+            table.add_column(column, justify="left" if is_text else "right", overflow="fold")
         for row in self._rows:
             table.add_row(
                 row.name,

@@ -12,7 +12,11 @@ from numpy.typing import NDArray
 from benchmarks._peer_process import PeerProcess
 from benchmarks.peers import peer_python
 
-_DGL_SCRIPT = Path(__file__).with_name("_dgl_sampler.py")
+SAMPLER_SCRIPTS = {
+    "dgl": Path(__file__).with_name("_dgl_sampler.py"),
+    "graphbolt": Path(__file__).with_name("_graphbolt_sampler.py"),
+}
+"""What runs in a peer's environment, by the peer's name."""
 
 
 class Measured(NamedTuple):
@@ -38,12 +42,12 @@ def measure(sample: Sampler, minibatches: range) -> Measured:
     return Measured(perf_counter() - begin, num_edges, num_vertices)
 
 
-class DglSampler(PeerProcess):
-    """DGL's NeighborSampler in a process of DGL's environment, waiting while others run."""
+class PeerSampler(PeerProcess):
+    """A peer's sampler in a process of the peer's environment, waiting while others run."""
 
-    def __init__(self, python: Path, graph: Path, threads: int) -> None:
-        """Starts DGL on a folder with `indptr.npy`, `indices.npy` and `seeds.npy`."""
-        super().__init__(python, _DGL_SCRIPT, graph, threads)
+    def __init__(self, peer: str, python: Path, graph: Path, threads: int) -> None:
+        """Starts the peer on a folder with `indptr.npy`, `indices.npy` and `seeds.npy`."""
+        super().__init__(python, SAMPLER_SCRIPTS[peer], graph, threads)
 
     def measure(self, fanouts: Sequence[int], minibatches: range) -> Measured:
         """Samples minibatches; fanouts as in PyG, seeds first."""
@@ -55,10 +59,10 @@ class DglSampler(PeerProcess):
         )
 
 
-def dgl_python() -> Path | str:
-    """Returns the interpreter of DGL's environment, or why there is none."""
-    python = peer_python("dgl")
-    return python or "it is not installed; `python -m benchmarks.peers dgl` does that"
+def python_or_reason(peer: str) -> Path | str:
+    """Returns the interpreter of a peer's environment, or why there is none."""
+    python = peer_python(peer)
+    return python or f"it is not installed; `python -m benchmarks.peers {peer}` does that"
 
 
 def torch_sparse_sampler(

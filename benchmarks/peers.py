@@ -32,8 +32,23 @@ PEERS = {
     "dgl": Peer(
         requirements=("torch==2.13.0", "dgl==1.1.3", "packaging"),
         check="import dgl.distributed, dgl.dataloading, dgl.nn.pytorch",
-        note="DGL 1.1.3, the last release that runs with the torch used here; 2.1.0 needs torch "
-        "2.2.1 and gigabytes of CUDA packages",
+        note="DGL 1.1.3, the last release that runs with the torch used here",
+    ),
+    "graphbolt": Peer(
+        requirements=(
+            "torch==2.2.1",
+            "dgl==2.1.0",
+            "torchdata==0.7.1",
+            "numpy==1.26.4",
+            "packaging",
+            "pandas",
+            "pydantic",
+            "pyyaml",
+            "setuptools<81",
+        ),
+        check="import dgl.graphbolt",
+        note="GraphBolt of DGL 2.1.0, the last release on the index; 4.5 GB with the CUDA packages "
+        "of the torch that it was built for",
     ),
 }
 # Not on offer, with the reason, so that nobody has to find out twice.

@@ -12,6 +12,7 @@ import tempfile
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -19,12 +20,13 @@ from numpy.typing import NDArray
 
 from benchmarks._harness import Options, Report, Row, benchmark, take_turns
 from benchmarks._sampling_peers import (
-    DglSampler,
+    SAMPLER_SCRIPTS,
     Measured,
+    PeerSampler,
     Sampler,
-    dgl_python,
     measure,
     numpy_sampler,
+    python_or_reason,
     torch_sparse_sampler,
 )
 from gnnflow import _kernels
@@ -35,8 +37,9 @@ NUM_EDGES = 20_000_000
 NUM_COMMUNITIES = 250
 BATCH_SIZE = 1024
 NUM_MINIBATCHES = 64
-FANOUTS = ([15, 10, 5], [25, 10])
+FANOUTS = ([15, 10, 5], [25, 10], [10, 25])
 OURS = "gnnflow"
+TITLES = {"dgl": "DGL", "graphbolt": "GraphBolt"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,14 +127,18 @@ class Side:
 
 
 def compare(
-    graph: Graph, fanouts: list[int], dgl: DglSampler | None, options: Options, report: Report
+    graph: Graph,
+    fanouts: list[int],
+    peers: dict[str, PeerSampler],
+    options: Options,
+    report: Report,
 ) -> None:
     """Adds the rows of one choice of fanouts."""
     per_round = 4 if options.quick else 8
     ours = our_sampler(graph, fanouts, options.threads)
     fast: dict[str, Side] = {}
-    if dgl is not None:
-        fast[f"DGL {dgl.version}"] = Side(lambda numbers: dgl.measure(fanouts, numbers), per_round)
+    for title, peer in peers.items():
+        fast[title] = Side(partial(peer.measure, fanouts), per_round)
     sparse = torch_sparse_sampler(graph.indptr, graph.indices, graph.minibatch, fanouts)
     if isinstance(sparse, str):
         report.absent("torch-sparse", sparse)
@@ -172,18 +179,19 @@ def main() -> None:
     with benchmark("benchmarks.sampling", __doc__ or "", title) as (options, report):
         graph = make_graph()
         with ExitStack() as stack:
-            dgl = None
-            python = dgl_python()
-            if isinstance(python, str):
-                report.absent("DGL", python)
-            else:
-                folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-                for name in ("indptr", "indices", "seeds"):
-                    np.save(folder / f"{name}.npy", getattr(graph, name))
-                dgl = stack.enter_context(DglSampler(python, folder, options.threads))
-            report.absent("GraphBolt", "it needs torch 2.2.1 and 4.5 GB of CUDA packages beside it")
+            folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+            for name in ("indptr", "indices", "seeds"):
+                np.save(folder / f"{name}.npy", getattr(graph, name))
+            peers: dict[str, PeerSampler] = {}
+            for name in SAMPLER_SCRIPTS:
+                python = python_or_reason(name)
+                if isinstance(python, str):
+                    report.absent(TITLES[name], python)
+                    continue
+                peer = PeerSampler(name, python, folder, options.threads)
+                peers[f"{TITLES[name]} {peer.version}"] = stack.enter_context(peer)
             for fanouts in FANOUTS:
-                compare(graph, fanouts, dgl, options, report)
+                compare(graph, fanouts, peers, options, report)
 
 
 if __name__ == "__main__":

@@ -404,6 +404,9 @@ def ldg_pass(
     parts hold of each constraint. Both are updated. Returns how many vertices changed their part.
     """
 
+def metis_lines(indptr: _Ids, neighbors: _Indices, weights: _Ids, first: int, last: int) -> bytes:
+    """Returns vertices `first` to `last - 1` in METIS's text format: weight, then neighbours."""
+
 def rebalance_pass(
     indptr: _Ids,
     neighbors: _Indices,

@@ -11,6 +11,7 @@ from gnnflow.partition.adjacency import Adjacency, build_adjacency, induce
 from gnnflow.partition.ldg import cut_with_ldg, rebalance
 from gnnflow.partition.memory import own_memory_bytes
 from gnnflow.partition.metis import run_metis
+from gnnflow.partition.mtkahypar import cut_with_mtkahypar
 from gnnflow.partition.progress import Progress
 from gnnflow.partition.random_cut import cut_randomly
 
@@ -34,7 +35,7 @@ class Cutter:
         self.metis_s = 0.0
         """Seconds inside METIS so far."""
         self.peak_memory_bytes = 0
-        """Largest memory of METIS's process and this one together so far."""
+        """Largest memory of a partitioner's process and this one together so far."""
 
     def cut(
         self, edges: npt.NDArray[Any], in_degree: npt.NDArray[np.int64], is_train: npt.NDArray[Any]
@@ -104,6 +105,18 @@ class Cutter:
                 imbalance=imbalance,
                 progress=self._progress,
             )
+        elif self._config.method == "mtkahypar":
+            part, peak_memory_bytes = cut_with_mtkahypar(
+                adjacency,
+                weights,
+                num_parts,
+                seed=seed,
+                imbalance=imbalance,
+                scratch=self._scratch,
+                num_threads=self._num_threads,
+                progress=self._progress,
+            )
+            self._note_memory(peak_memory_bytes)
         else:
             part = self._run_metis(adjacency, weights, num_parts, imbalance)
         return rebalance(adjacency, weights, part, num_parts, seed=seed, imbalance=imbalance)
@@ -125,9 +138,11 @@ class Cutter:
             scratch=self._scratch,
         )
         self.metis_s += run.metis_s
-        both_bytes = own_memory_bytes() + run.peak_memory_bytes
-        self.peak_memory_bytes = max(self.peak_memory_bytes, both_bytes)
+        self._note_memory(run.peak_memory_bytes)
         return run.part
+
+    def _note_memory(self, solver_bytes: int) -> None:
+        self.peak_memory_bytes = max(self.peak_memory_bytes, own_memory_bytes() + solver_bytes)
 
 
 def fill_empty_parts(part: Parts, num_parts: int, in_degree: npt.NDArray[np.int64]) -> None:

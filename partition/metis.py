@@ -4,27 +4,24 @@ Source: Karypis and Kumar, "Multilevel algorithms for multi-constraint graph par
 Supercomputing 1998; the library is METIS 5.2 of the package cmeel-metis.
 """
 
-import json
 import os
-import subprocess
 import sys
 from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from gnnflow.errors import DataError, GnnflowError
 from gnnflow.partition.adjacency import Adjacency
+from gnnflow.partition.solver_process import REMEDY, run_solver, size_words
 
 _INT32_MAX = int(np.iinfo(np.int32).max)
 _OK = 1
 _RETURN_CODES = {-2: "it refused its input", -3: "not enough memory", -4: "an internal error"}
 _SCRIPT = Path(__file__).with_name("metis_process.py").absolute()
-_REMEDY = "use --method ldg, which needs less memory"
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,37 +92,19 @@ def run_metis(
         "imbalance": imbalance,
         "on_disk": int(on_disk),
     }
-    result = _run_process(job, scratch)
+    result = run_solver(
+        "METIS",
+        _SCRIPT,
+        job,
+        scratch,
+        flags=("-I", "-S"),
+        environment={"GLIBC_TUNABLES": _tunables(os.environ.get("GLIBC_TUNABLES", ""))},
+    )
     if result["code"] != _OK:
         reason = _RETURN_CODES.get(result["code"], f"return code {result['code']}")
-        raise GnnflowError(f"METIS failed on {_size(job, num_entries)}: {reason}; {_REMEDY}")
+        raise GnnflowError(f"METIS failed on {size_words(job, num_entries)}: {reason}; {REMEDY}")
     part = np.fromfile(scratch / "part", dtype=np.int32)
     return MetisRun(part, result["metis_s"], result["peak_memory_bytes"])
-
-
-def _run_process(job: dict[str, Any], scratch: Path) -> dict[str, Any]:
-    result_path = scratch / "result.json"
-    result_path.unlink(missing_ok=True)
-    finished = subprocess.run(
-        [sys.executable, "-I", "-S", str(_SCRIPT), json.dumps(job)],
-        cwd=scratch,
-        env=os.environ | {"GLIBC_TUNABLES": _tunables(os.environ.get("GLIBC_TUNABLES", ""))},
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        errors="replace",
-        check=False,
-    )
-    if finished.returncode or not result_path.exists():
-        said = (
-            finished.stderr.strip() or finished.stdout.strip() or "it said nothing"
-        ).splitlines()
-        cause = f"exit code {finished.returncode}"
-        if finished.returncode < 0:
-            cause = f"signal {-finished.returncode}, as when memory runs out"
-        raise GnnflowError(f"METIS ended with {cause} on {_size(job)} ({said[-1]}); {_REMEDY}")
-    result: dict[str, Any] = json.loads(result_path.read_text(encoding="utf-8"))
-    return result
 
 
 def _tunables(given: str) -> str:
@@ -137,11 +116,6 @@ def _tunables(given: str) -> str:
     if "glibc.malloc.hugetlb" in given:
         return given
     return ":".join(filter(None, (given, "glibc.malloc.hugetlb=1")))
-
-
-def _size(job: dict[str, Any], num_entries: int | None = None) -> str:
-    entries = "" if num_entries is None else f" and {num_entries} adjacency entries"
-    return f"{job['num_vertices']} vertices{entries} in {job['num_parts']} parts"
 
 
 @cache

@@ -11,7 +11,7 @@ from gnnflow.config import PartitionConfig
 from gnnflow.datasets import ArrayRows, RawGraph
 from gnnflow.partition import GraphPartition, open_partition, partition_graph
 
-METHODS = ("metis", "random", "ldg")
+METHODS = ("metis", "random", "ldg", "mtkahypar")
 
 
 def make_graph(

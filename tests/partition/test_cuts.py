@@ -50,7 +50,7 @@ def cut(graph: RawGraph, tmp_path: Path, **options: object) -> PartitionReport:
     return partition_graph(graph, tmp_path / name, PartitionConfig(**options))
 
 
-@pytest.mark.parametrize("method", ["metis", "ldg"])
+@pytest.mark.parametrize("method", ["metis", "ldg", "mtkahypar"])
 @pytest.mark.parametrize("hosts", [1, 2])
 def test_balanced_on_three_counts_and_better_than_chance(
     tmp_path: Path, method: str, hosts: int
@@ -78,7 +78,7 @@ def test_random_is_a_deal(is_train: list[bool], num_parts: int, seed: int) -> No
         assert np.ptp(np.bincount(part[chosen], minlength=num_parts)) <= 1
 
 
-@pytest.mark.parametrize("method", ["metis", "ldg"])
+@pytest.mark.parametrize("method", ["metis", "ldg", "mtkahypar"])
 def test_finds_the_one_edge_between_two_clusters(tmp_path: Path, method: str) -> None:
     report = cut(two_clusters(12), tmp_path, method=method, num_parts=2)
     assert report.num_cut_edges == 1
@@ -96,7 +96,7 @@ def test_another_seed_gives_another_cut(tmp_path: Path, method: str) -> None:
     assert cuts[0] == cuts[1] != cuts[2]
 
 
-@pytest.mark.parametrize("method", ["metis", "ldg"])
+@pytest.mark.parametrize("method", ["metis", "ldg", "mtkahypar"])
 def test_hosts_come_first(tmp_path: Path, method: str) -> None:
     """Two far-apart halves of two near clusters each: a host gets a half, not two quarters."""
     generator = np.random.default_rng(0)

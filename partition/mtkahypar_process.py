@@ -1,0 +1,36 @@
+"""Runs Mt-KaHyPar on the `graph` of the current folder; `mtkahypar.py` starts it."""
+
+import ctypes
+import json
+import resource
+import signal
+import sys
+from pathlib import Path
+
+import mtkahypar
+import numpy as np
+
+_PR_SET_PDEATHSIG = 1
+
+
+def main() -> None:
+    """Cuts the graph into `part` and leaves `result.json`."""
+    job = json.loads(sys.argv[1])
+    if sys.platform == "linux":
+        # If the partitioner is killed, this must not go on for nobody.
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    library = mtkahypar.initialize(job["num_threads"])
+    mtkahypar.set_seed(job["seed"])
+    # The only preset whose result depends on the seed alone, not on how threads come along.
+    context = library.context_from_preset(mtkahypar.PresetType.DETERMINISTIC)
+    context.set_partitioning_parameters(job["num_parts"], job["epsilon"], mtkahypar.Objective.CUT)
+    context.logging = False
+    graph = library.graph_from_file("graph", context, mtkahypar.FileFormat.METIS)
+    part = graph.partition(context).get_partition()
+    np.array(part, dtype=np.int32).tofile("part")
+    result = {"peak_memory_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024}
+    Path("result.json").write_text(json.dumps(result), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
