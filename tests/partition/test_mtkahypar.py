@@ -72,11 +72,6 @@ def test_threads_do_not_change_the_cut(tmp_path):
     assert cuts[0].tolist() == cuts[1].tolist() == cuts[2].tolist()
 
 
-def test_constraints_count_alike():
-    weights = np.array([[1, 0, 1], [1, 10, 0], [1, 20, 1]], dtype=np.int32)
-    assert mtkahypar._summed(weights).tolist() == [250, 200, 450]
-
-
 def test_a_missing_package_is_named(tmp_path, monkeypatch):
     monkeypatch.setattr(mtkahypar, "find_spec", lambda name: None)
     with pytest.raises(GnnflowError, match=r"pip install 'gnnflow\[mtkahypar\]'"):
