@@ -9,6 +9,7 @@ import numpy.typing as npt
 
 from gnnflow.errors import PartitionFormatError
 from gnnflow.partition.book import IntArray, PartitionBook
+from gnnflow.partition.held_out_edges import HELD_OUT
 from gnnflow.partition.manifest import Manifest, part_folder
 from gnnflow.partition.reader import PartReader, read_manifest
 
@@ -56,6 +57,9 @@ class GraphPartition:
     """int64 `[num_edges]`: position of each edge in the input, if the edges have attributes."""
     edge_attr: npt.NDArray[Any] | None
     """`[num_edges, ...]`: attributes of the edges, if they have any."""
+    held_out_edges: dict[str, IntArray]
+    """`val` and `test`, if edges were kept out of the topology: int64 `[2, n]`, global ids of the
+    sources and of the destinations, which this part owns, in input order."""
     arrays: dict[str, npt.NDArray[Any]]
     """Rows of the inner vertices: `x`, `y` and any further ones, as the files hold them."""
     splits: dict[str, IntArray]
@@ -108,6 +112,11 @@ def open_partition(root: Path | str, part_id: int, *, verify: bool = False) -> G
         halo_degree=reader.open("halo_degree", "int64"),
         edge_id=reader.open("edge_id", "int64") if reader.has("edge_id") else None,
         edge_attr=reader.open("edge_attr") if reader.has("edge_attr") else None,
+        held_out_edges={
+            name: reader.open(f"{name}_edges", "int64")
+            for name in HELD_OUT
+            if reader.has(f"{name}_edges")
+        },
         arrays={name: reader.open(name, spec.npy_dtype) for name, spec in manifest.arrays.items()},
         splits={name: reader.open(name, "int64") for name in manifest.splits},
         halo_topology=_open_halo_topology(reader) if manifest.halo_hops else [],
@@ -163,6 +172,10 @@ def _check_sizes(partition: GraphPartition) -> None:
         if edge_array is not None:
             expected = f"expected {part.num_edges} rows, found {len(edge_array)}"
             _require(len(edge_array) == part.num_edges, partition, name, expected)
+    for name, edges in partition.held_out_edges.items():
+        fits = edges.ndim == 2 and len(edges) == 2
+        expected = f"expected shape [2, n], found {list(edges.shape)}"
+        _require(fits, partition, f"{name}_edges", expected)
     for topology in partition.halo_topology:
         sizes_fit = len(topology.indptr) == len(topology.vertex_ids) + 1
         _require(sizes_fit, partition, "halo_topology_indptr", "its size does not match")

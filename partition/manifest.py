@@ -23,7 +23,7 @@ _SHA256 = re.compile(r"[0-9a-f]{64}")
 RESERVED_NAMES = frozenset(
     ("indptr", "indices", "original_id", "edge_id", "edge_attr", "halo", "halo_owner")
     + ("halo_degree", "halo_topology_vertices", "halo_topology_indptr", "halo_topology_indices")
-    + ("halo_topology_original_id", "halo_topology_edge_id")
+    + ("halo_topology_original_id", "halo_topology_edge_id", "val_edges", "test_edges")
 )
 
 

@@ -20,12 +20,13 @@ from gnnflow.partition.halo_topology import (
     write_halo_topology,
 )
 from gnnflow.partition.manifest import FileSpec, part_folder
-from gnnflow.partition.mapped_pages import release_rows
+from gnnflow.partition.mapped_pages import release_pages, release_rows
 from gnnflow.partition.npy_writer import NpyWriter, write_array
 from gnnflow.partition.progress import Progress
 
 _CHUNK_BYTES = 1 << 24
 _CHUNK_EDGES = 1 << 20
+_TAKEN_BYTES = 1 << 27
 
 
 @dataclass(slots=True)
@@ -133,6 +134,27 @@ class PartWriter:
             edges_from=self._count_owners(indices),
         )
 
+    def write_held_out_edges(
+        self, part_id: int, held_out: Mapping[str, npt.NDArray[Any]]
+    ) -> dict[str, FileSpec]:
+        """Writes the edges kept out of the topology whose destination a part owns.
+
+        Args:
+            part_id: The part.
+            held_out: `[2, n]` original ids of each split of edges.
+
+        Returns:
+            The entries of the files.
+        """
+        assignment = self._assignment
+        files = {}
+        for name, edges in held_out.items():
+            own = edges[:, assignment.part[edges[1]] == part_id]
+            global_ids = assignment.global_id[own].astype(np.int64)
+            file = f"{name}_edges.npy"
+            files[file] = write_array(self._root / part_folder(part_id) / file, global_ids)
+        return files
+
     def write_rows(self, name: str, source: RowSource, progress: Progress) -> list[FileSpec]:
         """Streams a per-vertex array into the parts, reading it once from front to back.
 
@@ -194,9 +216,14 @@ def _write_as_int64(path: Path, ids: npt.NDArray[Any]) -> FileSpec:
 
 
 def _write_taken(path: Path, array: npt.NDArray[Any], rows: IntArray) -> FileSpec:
-    """Writes `array[rows]`."""
-    step = max(1, _CHUNK_BYTES // max(1, array.nbytes // max(1, len(array))))
+    """Writes `array[rows]`, a piece at a time, reading each piece from front to back."""
+    step = max(1, _TAKEN_BYTES // max(1, array.nbytes // max(1, len(array))))
     with NpyWriter(path, array.dtype, (len(rows), *array.shape[1:])) as writer:
         for start in range(0, len(rows), step):
-            writer.append(array[rows[start : start + step]])
+            wanted = rows[start : start + step]
+            order = np.argsort(wanted, kind="stable")
+            taken = np.empty((len(wanted), *array.shape[1:]), dtype=array.dtype)
+            taken[order] = array[wanted[order]]
+            release_pages(array)
+            writer.append(taken)
         return writer.finish()

@@ -16,6 +16,7 @@ from gnnflow.errors import ConfigError
 from gnnflow.partition.assignment import Assignment
 from gnnflow.partition.csc import build_csc, count_in_degrees
 from gnnflow.partition.cut import Cutter
+from gnnflow.partition.held_out_edges import EDGES_LEFT_FILE, EdgeSplit, hold_out_edges
 from gnnflow.partition.manifest import (
     MANIFEST_FILE,
     ArraySpec,
@@ -89,16 +90,30 @@ def partition_graph(
     with staged_folder(out, overwrite=overwrite) as staging:
         scratch = staging / "scratch"
         scratch.mkdir()
-        edges, input_edge_id = graph.edges, None
+        keep_edge_ids = graph.edge_attr is not None
+        split = EdgeSplit(graph.edges, None, {})
+        if config.val_edges or config.test_edges:
+            with watch.stage("split edges"):
+                split = hold_out_edges(
+                    graph.edges,
+                    (config.val_edges, config.test_edges),
+                    config.edge_split_seed,
+                    staging,
+                    keep_edge_ids=keep_edge_ids,
+                    progress=progress,
+                )
+        edges, input_edge_id = split.edges, split.input_edge_id
         if config.undirected:
             with watch.stage("add reverse edges"):
-                edges, input_edge_id = make_undirected(
+                edges, edge_id = make_undirected(
                     edges,
                     graph.num_vertices,
-                    keep_edge_ids=graph.edge_attr is not None,
+                    keep_edge_ids=keep_edge_ids,
                     num_threads=num_threads,
                     progress=progress,
                 )
+                if edge_id is not None:
+                    input_edge_id = edge_id if input_edge_id is None else input_edge_id[edge_id]
         cutter = Cutter(config, scratch, num_threads, progress)
         with watch.stage("cut"):
             in_degree = count_in_degrees(edges, graph.num_vertices, progress)
@@ -112,22 +127,25 @@ def partition_graph(
                 edges,
                 in_degree,
                 assignment.global_id,
-                keep_edge_ids=graph.edge_attr is not None,
+                keep_edge_ids=keep_edge_ids,
                 progress=progress,
             )
             if csc.edge_id is not None and input_edge_id is not None:
                 csc = replace(csc, edge_id=input_edge_id[csc.edge_id])
+        (staging / EDGES_LEFT_FILE).unlink(missing_ok=True)
         writer = PartWriter(staging, assignment, csc, config.halo_hops)
         with watch.stage("write topology"):
             parts = []
             for part_id in range(config.num_parts):
-                parts.append(writer.write_topology(part_id, graph.splits, graph.edge_attr))
+                written = writer.write_topology(part_id, graph.splits, graph.edge_attr)
+                written.files |= writer.write_held_out_edges(part_id, split.held_out)
+                parts.append(written)
                 progress("writing topology", part_id + 1, config.num_parts)
         with watch.stage("write arrays"):
             for name, source in graph.arrays.items():
                 files = writer.write_rows(name, source, progress)
-                for written, file in zip(parts, files, strict=True):
-                    written.files[f"{name}.npy"] = file
+                for part_written, file in zip(parts, files, strict=True):
+                    part_written.files[f"{name}.npy"] = file
         report = _report(parts, config, watch.stage_s, cutter)
         manifest = _manifest(graph, config, assignment, parts, report)
         (staging / MANIFEST_FILE).write_text(manifest.to_json(), encoding="utf-8")

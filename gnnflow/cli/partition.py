@@ -56,6 +56,9 @@ class SourceConfig:
     split: Path | None = None
     """File of masks or index arrays named train, val and test, to go with edges."""
 
+    edge_features: Path | None = None
+    """File of edge features, one row per edge in the order of edges."""
+
     generate: str | None = None
     """Make a graph, as rmat:vertices=1e6,edges=1e7 or sbm:vertices=1e6,edges=1e7."""
 
@@ -75,9 +78,10 @@ class SourceConfig:
         if len(named) > 1:
             given = " and ".join(f"--{name}" for name in named)
             raise ConfigError(f"give one source of the graph, got {given}; leave out all but one")
-        for name in ("features", "labels", "split"):
+        for name in ("features", "labels", "split", "edge_features"):
             if getattr(self, name) is not None and self.edges is None:
-                raise ConfigError(f"--{name} goes with --edges, which is missing")
+                option = name.replace("_", "-")
+                raise ConfigError(f"--{option} goes with --edges, which is missing")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -165,7 +169,11 @@ def _open_graph(source: SourceConfig) -> datasets.RawGraph:
         return datasets.load(source.dataset, root=source.data_root)
     assert source.edges is not None
     return datasets.from_files(
-        source.edges, features=source.features, labels=source.labels, split=source.split
+        source.edges,
+        features=source.features,
+        labels=source.labels,
+        split=source.split,
+        edge_features=source.edge_features,
     )
 
 

@@ -10,8 +10,9 @@ from gnnflow.config.values import require
 class ModelConfig:
     """Which network is trained."""
 
-    model: Literal["sage", "gat", "gcn", "gin"] = "sage"
-    """Kind of layer: GraphSAGE (mean), GAT (attention), GCN or GIN; one for each hop of fanout."""
+    model: Literal["sage", "gat", "gcn", "gin", "gine"] = "sage"
+    """Kind of layer: GraphSAGE (mean), GAT (attention), GCN, GIN, or GINE, which uses attributes of
+    edges; one for each hop of fanout."""
 
     hidden: int = 256
     """Width of the hidden layers."""

@@ -29,6 +29,15 @@ class PartitionConfig:
     undirected: bool = False
     """Add the reverse of every edge and merge parallel edges, as PyG's to_undirected does."""
 
+    val_edges: float = 0.0
+    """Share of edges kept out of the graph to validate link prediction on, in [0, 1)."""
+
+    test_edges: float = 0.0
+    """Share of edges kept out of the graph to test link prediction on, in [0, 1)."""
+
+    edge_split_seed: int = 0
+    """Which edges those are: a hash of this number and their two vertices decides."""
+
     def __post_init__(self) -> None:
         """Checks ranges.
 
@@ -43,4 +52,16 @@ class PartitionConfig:
             "every machine holds as many parts as the next",
         )
         require(self.seed >= 0, f"seed must not be negative, got {self.seed}")
+        for name in ("val_edges", "test_edges"):
+            share = getattr(self, name)
+            require(0 <= share < 1, f"{name} must be a share in [0, 1), got {share}")
+        require(
+            self.val_edges + self.test_edges < 1,
+            f"val_edges and test_edges must leave edges to learn from, got {self.val_edges} and "
+            f"{self.test_edges}",
+        )
+        require(
+            self.edge_split_seed >= 0,
+            f"edge_split_seed must not be negative, got {self.edge_split_seed}",
+        )
         require(self.halo_hops >= 0, f"halo_hops must not be negative, got {self.halo_hops}")

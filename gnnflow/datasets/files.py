@@ -24,6 +24,7 @@ def from_files(
     features: str | Path | None = None,
     labels: str | Path | None = None,
     split: str | Path | None = None,
+    edge_features: str | Path | None = None,
     num_vertices: int | None = None,
     num_classes: int | None = None,
     name: str | None = None,
@@ -42,6 +43,8 @@ def from_files(
         labels: Classes from 0 (`-1` or NaN: no label), numbers, or `[num_vertices, num_classes]`
             of 0 and 1.
         split: Masks or index arrays named train, val and test, or a column `split` with names.
+        edge_features: `[num_edges, ...]`, one row for each edge in the order of `edges`. A .npy
+            file stays on disk unless it is float64, which is read as float32.
         num_vertices: Number of vertices, where files do not tell it.
         num_classes: Number of classes, where it is larger than the largest label says.
         name: Name of the graph, by default that of the edges file.
@@ -73,7 +76,7 @@ def from_files(
                 kind,
             )
         arrays["x"] = structure.FEATURES[kind](edge_array, num_vertices, seed)
-    files = [edges, features or "degree", labels, split]
+    files = [edges, features or "degree", labels, split, edge_features]
     graph = RawGraph(
         name=name or Path(edges).stem,
         source="files " + ", ".join(Path(file).name for file in files if file is not None),
@@ -82,6 +85,7 @@ def from_files(
         arrays=arrays,
         splits={} if split is None else read_splits(Path(split), num_vertices),
         num_classes=found_classes if num_classes is None else num_classes,
+        edge_attr=None if edge_features is None else _edge_attributes(Path(edge_features)),
     )
     graph.validate()
     return graph
@@ -140,6 +144,13 @@ def _feature_rows(file: Path) -> ArrayRows:
             "they must be [num_vertices, num_features]"
         )
     return float_rows(x)
+
+
+def _edge_attributes(file: Path) -> NDArray[Any]:
+    attributes = open_array(file, "edge features", ("edge_attr", "edge_features"))
+    if attributes.dtype.kind not in "biuf":
+        raise DataError(f"edge features in {file} must be numbers, got {attributes.dtype}")
+    return attributes.astype(np.float32) if attributes.dtype == np.float64 else attributes
 
 
 def classes_of(labels: NDArray[Any], file: str | Path) -> tuple[NDArray[Any], int]:

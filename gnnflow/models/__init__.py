@@ -9,14 +9,17 @@ from gnnflow.models.aggregation import aggregate
 from gnnflow.models.gat import GAT
 from gnnflow.models.gcn import GCN
 from gnnflow.models.gin import GIN
+from gnnflow.models.gine import GINE
 from gnnflow.models.layer_adjacency import LayerAdjacency, layer_adjacencies
 from gnnflow.models.layered_model import LayeredModel
 from gnnflow.models.sage import SAGE
 
 __all__ = [
+    "EDGE_MODELS",
     "GAT",
     "GCN",
     "GIN",
+    "GINE",
     "MODELS",
     "SAGE",
     "LayerAdjacency",
@@ -30,29 +33,47 @@ __all__ = [
 MODELS: Mapping[str, Callable[[Sequence[int], float], LayeredModel]] = MappingProxyType(
     {"gat": GAT, "gcn": GCN, "gin": GIN, "sage": SAGE}
 )
+EDGE_MODELS: Mapping[str, Callable[[Sequence[int], float, int], LayeredModel]] = MappingProxyType(
+    {"gine": GINE}
+)
+"""Models that use the attributes of edges."""
 
 
-def make_model(name: str, dims: Sequence[int], dropout: float = 0.0) -> LayeredModel:
+def make_model(
+    name: str, dims: Sequence[int], dropout: float = 0.0, num_edge_features: int = 0
+) -> LayeredModel:
     """Makes a model by name.
 
     Args:
-        name: one of `MODELS`.
+        name: one of `MODELS` or `EDGE_MODELS`.
         dims: width of the features, of each hidden layer and of the output.
         dropout: share of hidden activations dropped while training, in [0, 1).
+        num_edge_features: numbers in the attributes of an edge, 0 if edges have none.
 
     Raises:
-        ConfigError: if there is no such model or `dims` has fewer than two widths.
+        ConfigError: if there is no such model, `dims` has fewer than two widths, or the model needs
+            attributes of edges and there are none.
     """
-    if name not in MODELS:
-        hint = did_you_mean(name, MODELS)
-        raise ConfigError(f"model must be one of {', '.join(MODELS)}, got '{name}'{hint}")
+    known = sorted([*MODELS, *EDGE_MODELS])
+    if name not in known:
+        hint = did_you_mean(name, known)
+        raise ConfigError(f"model must be one of {', '.join(known)}, got '{name}'{hint}")
     if len(dims) < 2 or min(dims) < 1:
         raise ConfigError(f"a model needs positive input and output widths, got {list(dims)}")
-    return MODELS[name](dims, dropout)
+    if name in MODELS:
+        return MODELS[name](dims, dropout)
+    if num_edge_features < 1:
+        raise ConfigError(
+            f"model '{name}' uses attributes of edges and the graph has none; partition it with "
+            f"--edge-features FILE or choose one of {', '.join(MODELS)}"
+        )
+    return EDGE_MODELS[name](dims, dropout, num_edge_features)
 
 
-def build_model(config: TrainConfig, num_features: int, num_classes: int) -> LayeredModel:
+def build_model(
+    config: TrainConfig, num_features: int, num_classes: int, num_edge_features: int = 0
+) -> LayeredModel:
     """Makes the model that a training configuration describes, one layer per hop of its fanout."""
     hidden = [config.model.hidden] * (len(config.sampling.fanout) - 1)
     dims = [num_features, *hidden, num_classes]
-    return make_model(config.model.model, dims, config.model.dropout)
+    return make_model(config.model.model, dims, config.model.dropout, num_edge_features)

@@ -45,6 +45,7 @@ class GAT(LayeredModel):
         x: tuple[Tensor, Tensor],
         edge_index: Tensor | LayerAdjacency,
         in_degree: Tensor | None,
+        edge_attr: Tensor | None = None,
     ) -> Tensor:
         """Computes attention over the in-neighbours and the vertex itself."""
         if isinstance(edge_index, LayerAdjacency):

@@ -42,6 +42,7 @@ class GCN(LayeredModel):
         x: tuple[Tensor, Tensor],
         edge_index: Tensor | LayerAdjacency,
         in_degree: Tensor | None,
+        edge_attr: Tensor | None = None,
     ) -> Tensor:
         """Computes `lin(weighted sum of sources and destination) + bias`."""
         conv: Any = self.convs[index]

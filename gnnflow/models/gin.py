@@ -11,6 +11,16 @@ from gnnflow.models.layer_adjacency import LayerAdjacency
 from gnnflow.models.layered_model import LayeredModel
 
 
+def isomorphism_mlp(dim_in: int, dim_hidden: int, dim_out: int) -> nn.Sequential:
+    """The two matrices that a sum over neighbours goes through."""
+    return nn.Sequential(
+        nn.Linear(dim_in, dim_hidden),
+        nn.LayerNorm(dim_hidden),
+        nn.ReLU(),
+        nn.Linear(dim_hidden, dim_out),
+    )
+
+
 class GIN(LayeredModel):
     """GIN: each layer sends the sum of a vertex's row and its in-neighbours' through two matrices.
 
@@ -30,18 +40,7 @@ class GIN(LayeredModel):
         hidden = [*dims[1:-1], dims[-2] if len(dims) > 2 else dims[0]]
         widths = zip(dims[:-1], hidden, dims[1:], strict=True)
         super().__init__(
-            [
-                GINConv(
-                    nn.Sequential(
-                        nn.Linear(dim_in, dim_hidden),
-                        nn.LayerNorm(dim_hidden),
-                        nn.ReLU(),
-                        nn.Linear(dim_hidden, dim_out),
-                    ),
-                    train_eps=True,
-                )
-                for dim_in, dim_hidden, dim_out in widths
-            ],
+            [GINConv(isomorphism_mlp(*of_layer), train_eps=True) for of_layer in widths],
             dropout,
         )
 
@@ -51,6 +50,7 @@ class GIN(LayeredModel):
         x: tuple[Tensor, Tensor],
         edge_index: Tensor | LayerAdjacency,
         in_degree: Tensor | None,
+        edge_attr: Tensor | None = None,
     ) -> Tensor:
         """Computes `mlp((1 + eps) destination + sum of sources)`."""
         conv: Any = self.convs[index]

@@ -26,6 +26,9 @@ class LayeredModel(nn.Module):
     uses_in_degree = False
     """Whether `forward` and `layer` want the vertices' in-degrees in the whole graph."""
 
+    uses_edge_attr = False
+    """Whether `forward` and `layer` want the attributes of the edges."""
+
     aggregates = True
     """Whether layers take sums or means that gnnflow's kernels compute."""
 
@@ -47,6 +50,7 @@ class LayeredModel(nn.Module):
         num_sampled_nodes_per_hop: Sequence[int] | None = None,
         num_sampled_edges_per_hop: Sequence[int] | None = None,
         in_degree: Tensor | None = None,
+        edge_attr: Tensor | None = None,
     ) -> Tensor:
         """Computes all layers.
 
@@ -60,6 +64,8 @@ class LayeredModel(nn.Module):
             num_sampled_edges_per_hop: `num_sampled_edges` of the minibatch.
             in_degree: `[num_vertices]` in-degrees in the whole graph, self loops left out, for
                 models that use them.
+            edge_attr: `[num_edges, ...]` attributes in the order of `edge_index`, for models that
+                use them.
 
         Returns:
             `[num_seeds, dim]` where the layers are trimmed, else `[num_vertices, dim]`.
@@ -88,7 +94,11 @@ class LayeredModel(nn.Module):
             if isinstance(adjacency, LayerAdjacency):
                 count = adjacency.num_dst
             degree = None if in_degree is None else in_degree[: len(x)]
-            x = self.layer(index, (x, x[:count]), adjacency, degree)
+            attributes = None
+            if edge_attr is not None:
+                # The edges of the first hops come first.
+                attributes = edge_attr[: _num_edges(adjacency)]
+            x = self.layer(index, (x, x[:count]), adjacency, degree, attributes)
         return x
 
     def layer(
@@ -97,6 +107,7 @@ class LayeredModel(nn.Module):
         x: tuple[Tensor, Tensor],
         edge_index: Tensor | LayerAdjacency,
         in_degree: Tensor | None = None,
+        edge_attr: Tensor | None = None,
     ) -> Tensor:
         """Computes one layer, its activation and dropout included.
 
@@ -106,11 +117,12 @@ class LayeredModel(nn.Module):
                 first `num_dst` sources are the destinations.
             edge_index: `[2, num_edges]` positions of source and destination, or the adjacency.
             in_degree: `[num_src]` in-degrees in the whole graph, for models that use them.
+            edge_attr: `[num_edges, ...]` attributes of the edges, for models that use them.
 
         Returns:
             `[num_dst, dim]`.
         """
-        out = self.convolve(index, x, edge_index, in_degree)
+        out = self.convolve(index, x, edge_index, in_degree, edge_attr)
         if index == self.num_layers - 1:
             return out
         activated: Tensor = self.dropout(self.activate(out))
@@ -123,12 +135,17 @@ class LayeredModel(nn.Module):
         x: tuple[Tensor, Tensor],
         edge_index: Tensor | LayerAdjacency,
         in_degree: Tensor | None,
+        edge_attr: Tensor | None = None,
     ) -> Tensor:
         """Computes the convolution of one layer; arguments and result as for `layer`."""
 
     def activate(self, x: Tensor) -> Tensor:
         """The activation after each hidden layer; may overwrite its argument."""
         return x.relu_()
+
+
+def _num_edges(adjacency: Tensor | LayerAdjacency) -> int:
+    return adjacency.shape[1] if isinstance(adjacency, Tensor) else len(adjacency.src)
 
 
 def _as_edge_index(edge_index: Tensor) -> Tensor:

@@ -33,6 +33,7 @@ class SAGE(LayeredModel):
         x: tuple[Tensor, Tensor],
         edge_index: Tensor | LayerAdjacency,
         in_degree: Tensor | None,
+        edge_attr: Tensor | None = None,
     ) -> Tensor:
         """Computes `lin_l(mean of sources) + lin_r(destination)`."""
         conv: Any = self.convs[index]

@@ -31,7 +31,8 @@ def evaluate(
 
     A model with `num_layers` and `layer` (see `LayerwiseModel`) is computed layer by layer, each
     vertex once. Any other model is called as `model(x, edge_index)` on minibatches that hold all
-    neighbours of `num_hops` hops: as exact, but slow and large on graphs with hubs.
+    neighbours of `num_hops` hops: as exact, but slow and large on graphs with hubs. A model with
+    `uses_edge_attr = True` gets the attributes of the edges as a further argument `edge_attr`.
 
     Args:
         model: the model, wrapped or not.
@@ -92,14 +93,19 @@ def _minibatch_outputs(
     model: nn.Module, graph: DistGraph, local_ids: NDArray[np.int64], num_hops: int
 ) -> Iterator[tuple[NDArray[np.int64], Tensor]]:
     device = next(model.parameters()).device
+    uses_edge_attr = bool(getattr(model, "uses_edge_attr", False))
     loader = DistNeighborLoader(
         graph,
         local_ids + graph.partition.first_id,
         fanout=[-1] * num_hops,
         batch_size=_SEEDS_AT_ONCE,
         shuffle=False,
+        edge_attr=uses_edge_attr,
     )
     for batch in loader:
+        options = {}
+        if uses_edge_attr:
+            options["edge_attr"] = batch.edge_attr.to(device, torch.float32)
         with torch.no_grad():
-            out = model(batch.x.to(device, torch.float32), batch.edge_index.to(device))
+            out = model(batch.x.to(device, torch.float32), batch.edge_index.to(device), **options)
         yield local_ids[batch.input_id.numpy()], out[: batch.batch_size]

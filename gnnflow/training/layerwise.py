@@ -30,7 +30,11 @@ _Ids = NDArray[np.int64]
 
 @runtime_checkable
 class LayerwiseModel(Protocol):
-    """A model that can compute one layer for any set of destination vertices."""
+    """A model that can compute one layer for any set of destination vertices.
+
+    If it has `uses_edge_attr = True`, `layer` also gets `edge_attr=` `[num_edges, ...]`, the
+    attributes of the edges in the order of `edge_index`.
+    """
 
     @property
     def num_layers(self) -> int:
@@ -58,6 +62,7 @@ class _Chunk:
     subgraph: SampledSubgraph
     rows: Callable[[], Tensor]
     in_degree: Callable[[], Tensor] | None
+    edge_attr: Callable[[], Tensor] | None
 
 
 class LayerwiseInference:
@@ -88,7 +93,12 @@ class LayerwiseInference:
         self._chunk_bytes = chunk_bytes
         self._hidden_bytes = hidden_bytes
         self._device = _device_of(model)
-        self._sampler = LocalNeighborSampler(graph.topology, num_threads=graph.ctx.threads)
+        self._uses_edge_attr = _uses_edge_attr(model)
+        self._sampler = LocalNeighborSampler(
+            graph.edges.topology if self._uses_edge_attr else graph.topology,
+            num_threads=graph.ctx.threads,
+            with_edge_ids=self._uses_edge_attr,
+        )
 
     def outputs(self, local_ids: _Ids) -> Iterator[tuple[_Ids, Tensor]]:
         """Yields the outputs of some inner vertices; every rank must exhaust it.
@@ -159,7 +169,11 @@ class LayerwiseInference:
         in_degree = None
         if _uses_in_degree(self._model):
             in_degree = self._ask(self._graph.store(IN_DEGREE), subgraph.vertices)
-        return _Chunk(local_ids, subgraph, self._ask(store, subgraph.vertices), in_degree)
+        edge_attr = None
+        if self._uses_edge_attr and subgraph.edge_ids is not None:
+            edge_attr = self._ask(self._graph.edges.store("edge_attr"), subgraph.edge_ids)
+        rows = self._ask(store, subgraph.vertices)
+        return _Chunk(local_ids, subgraph, rows, in_degree, edge_attr)
 
     def _ask(self, store: DistFeatureStore, global_ids: _Ids) -> Callable[[], Tensor]:
         """Begins to fetch rows; the result waits for them."""
@@ -171,10 +185,14 @@ class LayerwiseInference:
     def _compute(self, index: int, chunk: _Chunk) -> Tensor:
         x = chunk.rows().to(self._device, torch.float32)
         pair = (x, x[: len(chunk.local_ids)])
+        edge_attr = None
+        if chunk.edge_attr is not None:
+            edge_attr = chunk.edge_attr().to(self._device, torch.float32)
         with torch.no_grad():
             if not isinstance(self._model, LayeredModel):
                 edge_index = torch.from_numpy(chunk.subgraph.edge_index()).to(self._device)
-                return self._model.layer(index, pair, edge_index)
+                options = {} if edge_attr is None else {"edge_attr": edge_attr}
+                return self._model.layer(index, pair, edge_index, **options)
             degree = None
             if chunk.in_degree is not None:
                 degree = chunk.in_degree().to(self._device)
@@ -183,12 +201,16 @@ class LayerwiseInference:
                 torch.from_numpy(chunk.subgraph.src),
                 chunk.subgraph.num_vertices,
             )
-            return self._model.layer(index, pair, adjacency.to(self._device), degree)
+            return self._model.layer(index, pair, adjacency.to(self._device), degree, edge_attr)
 
 
 def _device_of(model: object) -> torch.device:
     assert isinstance(model, nn.Module)
     return next(model.parameters()).device
+
+
+def _uses_edge_attr(model: object) -> bool:
+    return bool(getattr(model, "uses_edge_attr", False))
 
 
 def _uses_in_degree(model: LayeredModel | LayerwiseModel) -> bool:

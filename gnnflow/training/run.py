@@ -57,7 +57,9 @@ def train(config: TrainConfig, ctx: Context) -> RunSummary:
     start_s = time.perf_counter()
     task = task_of(graph.manifest)
     torch.manual_seed(config.runtime.seed)
-    layered = build_model(config, graph.num_features, task.num_outputs).to(device)
+    layered = build_model(
+        config, graph.num_features, task.num_outputs, graph.edges.num_features
+    ).to(device)
     model = wrap(layered, ctx)
     # The weights are the same everywhere, dropout is not.
     torch.manual_seed(config.runtime.seed + 1 + ctx.rank)
@@ -148,6 +150,7 @@ def _make_loader(
         config.sampling.batch_size,
         seed=config.runtime.seed,
         arrays=arrays,
+        edge_attr=model.uses_edge_attr,
         transform=attach_layers if on_kernels else None,
         cache=_cache_config(config.cache, device),
         num_epochs=config.optimization.epochs,

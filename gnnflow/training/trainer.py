@@ -51,6 +51,7 @@ class Trainer:
         assert isinstance(inner, LayeredModel)
         self._model = model
         self._uses_in_degree = inner.uses_in_degree
+        self._uses_edge_attr = inner.uses_edge_attr
         self._loader = loader
         self._optimizer = optimizer
         self._task = task
@@ -123,6 +124,7 @@ class Trainer:
     def _loss(self, batch: Data) -> Tensor:
         device = self._device
         in_degree = batch[IN_DEGREE].to(device) if self._uses_in_degree else None
+        edge_attr = batch.edge_attr.to(device, torch.float32) if self._uses_edge_attr else None
         edges = batch.layers if "layers" in batch else batch.edge_index.to(device)
         with torch.autocast(device.type, torch.bfloat16, enabled=self._dtype != torch.float32):
             logits: Tensor = self._model(
@@ -131,6 +133,7 @@ class Trainer:
                 batch.num_sampled_nodes,
                 batch.num_sampled_edges,
                 in_degree,
+                edge_attr,
             )
         if not batch.batch_size:
             # The mean over no seeds is NaN; this takes the same way through the model with zeros.

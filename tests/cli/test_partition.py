@@ -75,6 +75,48 @@ def test_every_option_reaches_the_partitioner(run: Run, tmp_path: Path) -> None:
     assert manifest.arrays["x"].row_shape == (6,)
 
 
+@pytest.mark.parametrize("suffix", ["npy", "npz", "csv", "parquet"])
+def test_edge_features(run: Run, suffix: str) -> None:
+    np.save("edges.npy", np.array([[0, 1, 2, 2, 1], [1, 1, 0, 0, 2]]))
+    rows = np.arange(10.0).reshape(5, 2)
+    if suffix == "npy":
+        np.save("e.npy", rows)
+    elif suffix == "npz":
+        np.savez("e.npz", edge_attr=rows)
+    elif suffix == "csv":
+        np.savetxt("e.csv", rows, delimiter=",")
+    else:
+        arrow = pytest.importorskip("pyarrow")
+        parquet = pytest.importorskip("pyarrow.parquet")
+        parquet.write_table(arrow.table({"a": rows[:, 0], "b": rows[:, 1]}), "e.parquet")
+    words = ["--edges", "edges.npy", "--edge-features", f"e.{suffix}", "--num-parts", "2"]
+    assert run(*words, "--method", "random")[0] == 0
+    for number in range(2):
+        part = open_partition("parts", number, verify=True)
+        assert part.edge_attr is not None and part.edge_id is not None
+        assert part.edge_attr.dtype == np.float32
+        assert np.array_equal(part.edge_attr, rows[part.edge_id])
+    np.save("short.npy", rows[:4])
+    words = ["--edges", "edges.npy", "--edge-features", "short.npy", "--out", "other"]
+    assert "the graph has 5 edges, edge_attr has shape [4, 2]" in run(*words)[2]
+    assert (
+        "--edge-features goes with --edges"
+        in run("--edge-features", "e.npy", "--generate", MADE)[2]
+    )
+
+
+def test_held_out_edges(run: Run) -> None:
+    words = ["--generate", MADE, "--num-parts", "2", "--out", "parts"]
+    assert (
+        run(*words, "--val-edges", "0.1", "--test-edges", "0.2", "--edge-split-seed", "3")[0] == 0
+    )
+    held = [open_partition("parts", part, verify=True).held_out_edges for part in range(2)]
+    num_val = sum(edges["val"].shape[1] for edges in held)
+    num_test = sum(edges["test"].shape[1] for edges in held)
+    assert 0 < num_val < num_test
+    assert read_manifest("parts").num_edges == 2000 - num_val - num_test
+
+
 def test_embedded_graph(run: Run) -> None:
     code, out, _ = run("--dataset", "debian-packages", "--method", "random", "--num-parts", "2")
     assert code == 0

@@ -254,15 +254,43 @@ def test_gat_heads_divide_the_width():
 @pytest.mark.parametrize(
     ("name", "dims", "message"),
     [
-        ("sgae", [3, 2], "must be one of gat, gcn, gin, sage, got 'sgae'; did you mean 'sage'"),
+        (
+            "sgae",
+            [3, 2],
+            "must be one of gat, gcn, gin, gine, sage, got 'sgae'; did you mean 'sage'",
+        ),
         ("transformer", [3, 2], "got 'transformer'$"),
         ("sage", [3], r"positive input and output widths, got \[3\]"),
         ("sage", [3, 0], r"got \[3, 0\]"),
+        ("gine", [3, 2], "'gine' uses attributes of edges and the graph has none"),
     ],
 )
 def test_bad_models(name, dims, message):
     with pytest.raises(ConfigError, match=message):
         make_model(name, dims)
+
+
+@pytest.mark.parametrize("fanout", [[-1, -1], [3, 2], [1, 1]])
+def test_gine_on_samples(graph, x, fanout):
+    """Trimmed, untrimmed and on adjacencies, with attributes of one number or several."""
+    torch.manual_seed(0)
+    sample = graph.sample([3, 7, 40, 59, 0], fanout)
+    rows, num_edges = x[sample.vertices], sample.edge_index.shape[1]
+    per_hop = (sample.num_sampled_nodes, sample.num_sampled_edges)
+    layers = layer_adjacencies(sample.edge_index, sample.num_sampled_nodes)
+    for edge_attr in (torch.randn(num_edges), torch.randn(num_edges, 3)):
+        model = make_model("gine", DIMS, num_edge_features=edge_attr[:1].numel())
+        expected = rows
+        for index, conv in enumerate(model.convs):
+            expected = conv(expected, sample.edge_index, edge_attr.reshape(num_edges, -1))
+            expected = expected if index else expected.relu()
+        whole = model(rows, sample.edge_index, edge_attr=edge_attr)
+        assert_close(whole, expected)
+        trimmed = model(rows, sample.edge_index, *per_hop, edge_attr=edge_attr)
+        assert_close(trimmed, whole[:5])
+        assert_close(model(rows, layers, edge_attr=edge_attr), whole[:5])
+        with pytest.raises(TypeError, match="GINE needs edge_attr"):
+            model(rows, sample.edge_index)
 
 
 def test_unsorted_edges():
