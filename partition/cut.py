@@ -7,6 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from gnnflow.config import PartitionConfig
+from gnnflow.errors import DataError
 from gnnflow.partition.adjacency import Adjacency, build_adjacency, induce
 from gnnflow.partition.ldg import cut_with_ldg, rebalance
 from gnnflow.partition.memory import own_memory_bytes
@@ -25,10 +26,16 @@ class Cutter:
     """Cuts one graph; afterwards tells what METIS cost."""
 
     def __init__(
-        self, config: PartitionConfig, scratch: Path, num_threads: int, progress: Progress
+        self,
+        config: PartitionConfig,
+        num_parts: int,
+        scratch: Path,
+        num_threads: int,
+        progress: Progress,
     ) -> None:
-        """Takes the options and a folder for files that are not kept."""
+        """Takes the options, settled for the graph, and a folder for files that are not kept."""
         self._config = config
+        self._num_parts = num_parts
         self._scratch = scratch
         self._num_threads = num_threads
         self._progress = progress
@@ -38,7 +45,11 @@ class Cutter:
         """Largest memory of a partitioner's process and this one together so far."""
 
     def cut(
-        self, edges: npt.NDArray[Any], in_degree: npt.NDArray[np.int64], is_train: npt.NDArray[Any]
+        self,
+        edges: npt.NDArray[Any],
+        in_degree: npt.NDArray[np.int64],
+        is_train: npt.NDArray[Any],
+        kept: Parts | None = None,
     ) -> Parts:
         """Returns the part of each vertex, none of them empty.
 
@@ -46,13 +57,20 @@ class Cutter:
             edges: `[2, num_edges]`.
             in_degree: int64 `[num_vertices]`.
             is_train: bool `[num_vertices]`.
+            kept: int32 `[num_vertices]`: the parts that the graph came in, for method `keep`.
+
+        Raises:
+            DataError: If a part that is to be kept owns no vertex.
         """
-        config = self._config
+        config, num_parts = self._config, self._num_parts
         num_vertices = len(in_degree)
-        if config.num_parts == 1:
+        if config.method == "keep":
+            assert kept is not None
+            return _checked(kept, num_parts)
+        if num_parts == 1:
             return np.zeros(num_vertices, dtype=np.int32)
         if config.method == "random":
-            return cut_randomly(is_train, config.num_parts, config.seed)
+            return cut_randomly(is_train, num_parts, config.seed)
         adjacency = build_adjacency(
             edges,
             num_vertices,
@@ -66,14 +84,14 @@ class Cutter:
         for number, column in enumerate(constraints):
             weights[:, number] = column
         part = self._cut_levels(adjacency, weights)
-        fill_empty_parts(part, config.num_parts, in_degree)
+        fill_empty_parts(part, num_parts, in_degree)
         return part
 
     def _cut_levels(self, adjacency: Adjacency, weights: npt.NDArray[np.int32]) -> Parts:
         hosts = self._config.hosts
-        parts_per_host = self._config.num_parts // hosts
+        parts_per_host = self._num_parts // hosts
         if hosts == 1 or parts_per_host == 1:
-            return self._cut_once(adjacency, weights, self._config.num_parts, IMBALANCE)
+            return self._cut_once(adjacency, weights, self._num_parts, IMBALANCE)
         # What both levels leave multiplies.
         imbalance = IMBALANCE**0.5
         host = self._cut_once(adjacency, weights, hosts, imbalance)
@@ -143,6 +161,16 @@ class Cutter:
 
     def _note_memory(self, solver_bytes: int) -> None:
         self.peak_memory_bytes = max(self.peak_memory_bytes, own_memory_bytes() + solver_bytes)
+
+
+def _checked(kept: Parts, num_parts: int) -> Parts:
+    empty = np.flatnonzero(np.bincount(kept, minlength=num_parts) == 0)
+    if len(empty):
+        raise DataError(
+            f"part {empty[0]} of the graph owns no vertex and cannot be kept; "
+            "cut the graph anew with --method metis"
+        )
+    return kept
 
 
 def fill_empty_parts(part: Parts, num_parts: int, in_degree: npt.NDArray[np.int64]) -> None:

@@ -7,6 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from gnnflow.datasets.row_source import ArrayRows, RowSource
+from gnnflow.datasets.segments import SegmentedRows
 
 
 def release_pages(array: npt.NDArray[Any]) -> None:
@@ -29,3 +30,6 @@ def release_rows(source: RowSource) -> None:
     """Does the same for the array behind a row source, if there is one."""
     if isinstance(source, ArrayRows):
         release_pages(source.array)
+    elif isinstance(source, SegmentedRows):
+        for array in source.segments:
+            release_pages(array)

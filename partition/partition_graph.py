@@ -74,10 +74,13 @@ def partition_graph(
     """
     out = Path(out)
     check_output(out, overwrite=overwrite)
-    if config.num_parts > graph.num_vertices:
+    config = config.settled(graph.num_parts)
+    num_parts = config.num_parts
+    assert num_parts is not None
+    if num_parts > graph.num_vertices:
         raise ConfigError(
             f"num_parts must be at most the number of vertices, {graph.num_vertices}, "
-            f"got {config.num_parts}"
+            f"got {num_parts}"
         )
     check_array_names(tuple(graph.arrays) + tuple(graph.splits))
     watch = _Stopwatch()
@@ -114,15 +117,15 @@ def partition_graph(
                 )
                 if edge_id is not None:
                     input_edge_id = edge_id if input_edge_id is None else input_edge_id[edge_id]
-        cutter = Cutter(config, scratch, num_threads, progress)
+        cutter = Cutter(config, num_parts, scratch, num_threads, progress)
         with watch.stage("cut"):
             in_degree = count_in_degrees(edges, graph.num_vertices, progress)
             is_train = np.zeros(graph.num_vertices, dtype=np.bool_)
             is_train[graph.splits.get("train", [])] = True
-            part = cutter.cut(edges, in_degree, is_train)
+            part = cutter.cut(edges, in_degree, is_train, graph.part)
         shutil.rmtree(scratch)
         with watch.stage("sort edges"):
-            assignment = Assignment.from_parts(part, config.num_parts)
+            assignment = Assignment.from_parts(part, num_parts)
             csc = build_csc(
                 edges,
                 in_degree,
@@ -136,11 +139,11 @@ def partition_graph(
         writer = PartWriter(staging, assignment, csc, config.halo_hops)
         with watch.stage("write topology"):
             parts = []
-            for part_id in range(config.num_parts):
+            for part_id in range(num_parts):
                 written = writer.write_topology(part_id, graph.splits, graph.edge_attr)
                 written.files |= writer.write_held_out_edges(part_id, split.held_out)
                 parts.append(written)
-                progress("writing topology", part_id + 1, config.num_parts)
+                progress("writing topology", part_id + 1, num_parts)
         with watch.stage("write arrays"):
             for name, source in graph.arrays.items():
                 files = writer.write_rows(name, source, progress)

@@ -20,68 +20,15 @@ from rich.progress import (
 )
 from rich.table import Table
 
-from gnnflow import datasets
 from gnnflow.cli import options
+from gnnflow.cli.graph_source import SourceConfig
 from gnnflow.config import PartitionConfig
-from gnnflow.errors import ConfigError, GnnflowError
+from gnnflow.errors import GnnflowError
 from gnnflow.partition import PartitionReport, open_partition, partition_graph, plot
 from gnnflow.partition.output_folder import check_output
 from gnnflow.partition.progress import Progress as ProgressCallback
 
 PROG = "gnnflow-partition"
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class SourceConfig:
-    """Where the graph comes from: one of dataset, edges and generate."""
-
-    dataset: str | None = None
-    """Name of a dataset: debian-packages comes with gnnflow; ogbn-arxiv, ogbn-products,
-    ogbn-papers100M, reddit and yelp are read from data-root or downloaded."""
-
-    data_root: Path | None = None
-    """Folder where datasets are looked for and downloaded to."""
-
-    edges: Path | None = None
-    """File of edges (.npy, .npz, .csv, .parquet): [2, num_edges] or two columns, source and
-    destination."""
-
-    features: str | None = None
-    """File of vertex features, one row per vertex, to go with edges; or degree or learned, made
-    from the edges."""
-
-    labels: Path | None = None
-    """File of vertex labels, to go with edges."""
-
-    split: Path | None = None
-    """File of masks or index arrays named train, val and test, to go with edges."""
-
-    edge_features: Path | None = None
-    """File of edge features, one row per edge in the order of edges."""
-
-    generate: str | None = None
-    """Make a graph, as rmat:vertices=1e6,edges=1e7 or sbm:vertices=1e6,edges=1e7."""
-
-    def check(self) -> None:
-        """Checks that exactly one source is given.
-
-        Raises:
-            ConfigError: if none or several are given, or a file has no edges to go with.
-        """
-        sources = ("dataset", "edges", "generate")
-        named = [name for name in sources if getattr(self, name) is not None]
-        if not named:
-            raise ConfigError(
-                "no graph to cut; give --dataset NAME, --edges FILE or --generate SPEC "
-                f"({PROG} --help tells more)"
-            )
-        if len(named) > 1:
-            given = " and ".join(f"--{name}" for name in named)
-            raise ConfigError(f"give one source of the graph, got {given}; leave out all but one")
-        for name in ("features", "labels", "split", "edge_features"):
-            if getattr(self, name) is not None and self.edges is None:
-                option = name.replace("_", "-")
-                raise ConfigError(f"--{option} goes with --edges, which is missing")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -111,7 +58,7 @@ def main() -> None:
 
 def _main() -> None:
     config = options.parse(PartitionCommandConfig, prog=PROG)
-    config.source.check()
+    config.source.check(PROG)
     check_output(config.out, overwrite=config.overwrite)
     if config.plot is not None:
         plot.check_output(config.plot)
@@ -141,19 +88,14 @@ def _partition(
     """Does the work; returns the graph's name and the figures."""
     progress("reading the graph", 0, 0)
     with ExitStack() as stack:
-        if config.source.generate is None:
-            graph = _open_graph(config.source)
-        else:
+        workdir = None
+        if config.source.needs_workdir:
             # Edges that are made go to a file, on the disk that has to hold the result as well.
             out = config.out.absolute()
             out.parent.mkdir(parents=True, exist_ok=True)
             folder = tempfile.TemporaryDirectory(prefix=f".{out.name}.edges-", dir=out.parent)
-            graph = datasets.generate(
-                config.source.generate,
-                seed=config.partition.seed,
-                workdir=stack.enter_context(folder),
-                progress=progress,
-            )
+            workdir = Path(stack.enter_context(folder))
+        graph = config.source.open(workdir, config.partition.seed, progress)
         report = partition_graph(
             graph, config.out, config.partition, progress, overwrite=config.overwrite
         )
@@ -162,19 +104,6 @@ def _partition(
             progress("verifying", part_id, report.num_parts)
             open_partition(config.out, part_id, verify=True)
     return graph.name, report
-
-
-def _open_graph(source: SourceConfig) -> datasets.RawGraph:
-    if source.dataset is not None:
-        return datasets.load(source.dataset, root=source.data_root)
-    assert source.edges is not None
-    return datasets.from_files(
-        source.edges,
-        features=source.features,
-        labels=source.labels,
-        split=source.split,
-        edge_features=source.edge_features,
-    )
 
 
 @contextmanager

@@ -1,21 +1,27 @@
 """Options: how a graph is cut."""
 
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import dataclass, replace
+from typing import Literal, Self
 
 from gnnflow.config.values import require
+
+DEFAULT_PARTS = 4
+"""Number of parts of a graph that comes whole."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class PartitionConfig:
     """How a graph is cut into parts."""
 
-    num_parts: int = 4
-    """Number of parts; training needs as many ranks as there are parts."""
+    num_parts: int | None = None
+    """Number of parts; training needs as many ranks as there are parts. By default as many as the
+    graph comes in, or 4."""
 
-    method: Literal["metis", "random", "ldg", "mtkahypar"] = "metis"
-    """Who cuts: METIS, a streaming partitioner for graphs METIS cannot hold (ldg), chance, or
-    Mt-KaHyPar on several threads (an extra; slower, fewer cut edges on power-law graphs)."""
+    method: Literal["auto", "metis", "ldg", "random", "mtkahypar", "keep"] = "auto"
+    """Who cuts: METIS, a streaming partitioner for graphs METIS cannot hold (ldg), chance,
+    Mt-KaHyPar on several threads (an extra; slower, fewer cut edges on power-law graphs), or nobody
+    (keep) where the graph comes in parts. auto keeps parts whose number is right, else takes
+    METIS."""
 
     hosts: int = 1
     """Machines: the graph is cut between them first, then inside each. Must divide num_parts."""
@@ -44,10 +50,13 @@ class PartitionConfig:
         Raises:
             ConfigError: if a value is out of range.
         """
-        require(self.num_parts >= 1, f"num_parts must be at least 1, got {self.num_parts}")
+        require(
+            self.num_parts is None or self.num_parts >= 1,
+            f"num_parts must be at least 1, got {self.num_parts}",
+        )
         require(self.hosts >= 1, f"hosts must be at least 1, got {self.hosts}")
         require(
-            self.num_parts % self.hosts == 0,
+            self.num_parts is None or self.num_parts % self.hosts == 0,
             f"hosts must divide num_parts, got hosts {self.hosts} and num_parts {self.num_parts}; "
             "every machine holds as many parts as the next",
         )
@@ -65,3 +74,28 @@ class PartitionConfig:
             f"edge_split_seed must not be negative, got {self.edge_split_seed}",
         )
         require(self.halo_hops >= 0, f"halo_hops must not be negative, got {self.halo_hops}")
+
+    def settled(self, graph_parts: int | None) -> Self:
+        """Fills in what depends on the graph: the number of parts, and the method.
+
+        Args:
+            graph_parts: Number of parts that the graph comes in, None if it comes whole.
+
+        Raises:
+            ConfigError: if parts are to be kept and there are none, or another number of them.
+        """
+        num_parts = self.num_parts or graph_parts or DEFAULT_PARTS
+        method = self.method
+        if method == "auto":
+            method = "keep" if num_parts == graph_parts else "metis"
+        if method == "keep":
+            require(
+                graph_parts is not None,
+                "method is keep, but the graph comes whole, not in parts; use --method metis",
+            )
+            require(
+                num_parts == graph_parts,
+                f"method is keep and the graph comes in {graph_parts} parts, but num_parts is "
+                f"{num_parts}; leave out --num-parts, or cut anew with --method metis",
+            )
+        return replace(self, num_parts=num_parts, method=method)

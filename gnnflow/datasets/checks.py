@@ -153,3 +153,19 @@ def check_splits(
                     f"split '{name}' holds vertex {unlabelled[0]}, which has no label "
                     f"({len(unlabelled)} such vertices); leave them out of the split"
                 )
+
+
+def check_part(part: NDArray[Any], num_vertices: int) -> None:
+    """Checks that every vertex has a part.
+
+    Raises:
+        DataError: Wrong shape, wrong type, or a negative number.
+    """
+    if part.shape != (num_vertices,) or part.dtype != np.int32:
+        raise DataError(
+            f"part must be int32 [{num_vertices}], one for each vertex, got {part.dtype} "
+            f"{list(part.shape)}"
+        )
+    if part.min(initial=0) < 0:
+        vertex = int(part.argmin())
+        raise DataError(f"vertex {vertex} is in part {part[vertex]}; parts are numbered from 0")

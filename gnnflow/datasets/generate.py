@@ -34,11 +34,8 @@ def generate(
         kind, (make, communities) = "rmat", edge_makers.rmat(parsed, seed)
     else:
         kind, (make, communities) = "sbm", edge_makers.sbm(parsed, seed)
-    if workdir is None:
-        edges = edge_writer.edges_in_memory(make, parsed.edges, progress)
-    else:
-        file = Path(workdir) / f"{kind}-edges.npy"
-        edges = edge_writer.edges_in_file(file, make, parsed.edges, progress)
+    file = None if workdir is None else Path(workdir) / f"{kind}-edges.npy"
+    edges = edge_writer.make_edges(make, parsed.edges, file, progress)
     settings = ",".join(f"{field.name}={getattr(parsed, field.name):g}" for field in fields(parsed))
     return RawGraph(
         name=kind,

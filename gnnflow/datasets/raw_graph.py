@@ -45,6 +45,14 @@ class RawGraph:
     edge_attr: NDArray[Any] | None = None
     """`[num_edges, ...]`, in the order of `edges`."""
 
+    part: NDArray[Any] | None = None
+    """int32 `[num_vertices]`: the part that owns each vertex, where the graph came in parts."""
+
+    @property
+    def num_parts(self) -> int | None:
+        """Number of parts that the graph came in, None if it came whole."""
+        return None if self.part is None else int(self.part.max(initial=0)) + 1
+
     @property
     def num_edges(self) -> int:
         """Number of directed edges."""
@@ -95,3 +103,5 @@ class RawGraph:
                     f"edge_attr has shape {list(self.edge_attr.shape)}"
                 )
             checks.check_finite("edge_attr", self.edge_attr)
+        if self.part is not None:
+            checks.check_part(self.part, self.num_vertices)

@@ -127,9 +127,9 @@ def test_embedded_graph(run: Run) -> None:
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        ([], "no graph to cut; give --dataset NAME, --edges FILE or --generate SPEC"),
+        ([], "no graph to cut; give --dataset NAME, --edges FILE, --generate SPEC"),
         (["--dataset", "x", "--generate", MADE], "got --dataset and --generate; leave out"),
-        (["--generate", MADE, "--labels", "y.npy"], "--labels goes with --edges, which is"),
+        (["--generate", MADE, "--labels", "y.npy"], "--labels goes with --edges or --from-dgl or"),
         (["--dataset", "debian"], "did you mean 'debian-packages'"),
         (["--edges", "missing.npy"], "missing.npy"),
         (["--generate", MADE, "--num-parts", "301"], "at most the number of vertices, 300"),
@@ -157,7 +157,7 @@ def test_errors_are_one_line_and_leave_nothing(
 
 
 @pytest.mark.parametrize(
-    "words", [["--num-parts", "0"], ["--hosts", "3"], ["--method", "guess"], ["--what"]]
+    "words", [["--num-parts", "0"], ["--hosts", "0"], ["--method", "guess"], ["--what"]]
 )
 def test_usage_errors(run: Run, tmp_path: Path, words: list[str]) -> None:
     code, _, err = run("--generate", MADE, *words)

@@ -1,0 +1,130 @@
+"""Options that name the graph of a command, and the graph that they name."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from gnnflow import datasets
+from gnnflow.errors import ConfigError
+from gnnflow.partition.progress import Progress
+
+_SOURCES = ("dataset", "edges", "generate", "from_dgl", "from_pyg")
+_GOES_WITH = {
+    "features": ("edges", "from_dgl"),
+    "labels": ("edges", "from_dgl", "from_pyg"),
+    "split": ("edges", "from_pyg"),
+    "edge_features": ("edges",),
+}
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SourceConfig:
+    """Where the graph comes from: one of dataset, edges, generate, from-dgl and from-pyg."""
+
+    dataset: str | None = None
+    """Name of a dataset: debian-packages comes with gnnflow; ogbn-arxiv, ogbn-products,
+    ogbn-papers100M, reddit and yelp are read from data-root or downloaded."""
+
+    data_root: Path | None = None
+    """Folder where datasets are looked for and downloaded to."""
+
+    edges: Path | None = None
+    """File of edges (.npy, .npz, .csv, .parquet): [2, num_edges] or two columns, source and
+    destination."""
+
+    features: str | None = None
+    """File of vertex features, one row per vertex, to go with edges; or degree or learned, made
+    from the edges. With from-dgl the name of an array."""
+
+    labels: str | None = None
+    """File of vertex labels, to go with edges or from-pyg. With from-dgl the name of an array."""
+
+    split: Path | None = None
+    """File of masks or index arrays named train, val and test, to go with edges or from-pyg."""
+
+    edge_features: Path | None = None
+    """File of edge features, one row per edge in the order of edges."""
+
+    generate: str | None = None
+    """Make a graph, as rmat:vertices=1e6,edges=1e7 or sbm:vertices=1e6,edges=1e7."""
+
+    from_dgl: Path | None = None
+    """Description (.json) of a partition folder of DistDGL, whose parts are kept if their number
+    is right."""
+
+    from_pyg: Path | None = None
+    """Partition folder of torch_geometric.distributed (with META.json), likewise."""
+
+    def check(self, prog: str) -> None:
+        """Checks that exactly one source is given.
+
+        Args:
+            prog: Name of the command, for messages.
+
+        Raises:
+            ConfigError: if none or several are given, or an option has no source to go with.
+        """
+        named = [name for name in _SOURCES if getattr(self, name) is not None]
+        if not named:
+            raise ConfigError(
+                "no graph to cut; give --dataset NAME, --edges FILE, --generate SPEC, --from-dgl "
+                f"FILE or --from-pyg DIR ({prog} --help tells more)"
+            )
+        if len(named) > 1:
+            given = " and ".join(_option(name) for name in named)
+            raise ConfigError(f"give one source of the graph, got {given}; leave out all but one")
+        for name, sources in _GOES_WITH.items():
+            if getattr(self, name) is not None and named[0] not in sources:
+                needed = " or ".join(_option(source) for source in sources)
+                raise ConfigError(
+                    f"{_option(name)} goes with {needed}, which is missing; leave out "
+                    f"{_option(name)}"
+                )
+
+    @property
+    def needs_workdir(self) -> bool:
+        """Whether edges are written to a file first, instead of being mapped or held."""
+        return not (self.dataset or self.edges)
+
+    def open(self, workdir: Path | None, seed: int, progress: Progress) -> datasets.RawGraph:
+        """Opens the graph.
+
+        Args:
+            workdir: Folder for files of edges.
+            seed: Seed of a generated graph.
+            progress: Told how far reading or generating is.
+
+        Raises:
+            DataError: if the graph cannot be used.
+        """
+        if self.dataset is not None:
+            return datasets.load(self.dataset, root=self.data_root)
+        if self.generate is not None:
+            return datasets.generate(self.generate, seed, workdir, progress)
+        if self.from_dgl is not None:
+            return datasets.from_distdgl(
+                self.from_dgl,
+                features=self.features,
+                labels=self.labels,
+                workdir=workdir,
+                progress=progress,
+            )
+        if self.from_pyg is not None:
+            return datasets.from_pyg_partition(
+                self.from_pyg,
+                labels=self.labels,
+                split=self.split,
+                workdir=workdir,
+                progress=progress,
+            )
+        assert self.edges is not None
+        return datasets.from_files(
+            self.edges,
+            features=self.features,
+            labels=self.labels,
+            split=self.split,
+            edge_features=self.edge_features,
+        )
+
+
+def _option(name: str) -> str:
+    return f"--{name.replace('_', '-')}"

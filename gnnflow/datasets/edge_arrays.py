@@ -1,0 +1,98 @@
+"""The one array of the edges that a raw graph has, from all that another framework keeps."""
+
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gnnflow.datasets.array_sink import ArraySink
+from gnnflow.datasets.segments import Segment, SegmentedRows, common_rows
+from gnnflow.errors import DataError
+
+logger = logging.getLogger(__name__)
+
+EDGE_ARRAY_NAMES = ("edge_attr", "feat", "feats", "w", "weight", "edge_weight")
+"""Names under which users of other frameworks keep attributes of edges."""
+
+
+def choose_edge_array(
+    segments: Sequence[Segment],
+    type_numbers: Sequence[int],
+    folder: Path | None,
+    *,
+    num_types: int,
+) -> NDArray[Any] | None:
+    """Returns the attributes of the edges: one of the usual names, or the only array there is.
+
+    Edges of several types get the number of their type: alone where they have no attributes,
+    else as a last column.
+
+    Args:
+        segments: All edges, in the order of their ids.
+        type_numbers: The type of each segment.
+        folder: Where to put the array if it is to be a file.
+        num_types: Number of types.
+
+    Returns:
+        `[num_edges, ...]`, or None if there is nothing to tell edges apart.
+
+    Raises:
+        DataError: An array has not one row per edge.
+    """
+    names = list(dict.fromkeys(name for segment in segments for name in segment.arrays))
+    usual = [name for name in EDGE_ARRAY_NAMES if name in names]
+    rows = None
+    if usual or len(names) == 1:
+        chosen = (usual or names)[0]
+        rows = common_rows(segments, chosen)
+        names.remove(chosen)
+    if names:
+        logger.warning(
+            "leaving out the edge arrays %s: a graph has one; put what is needed into 'edge_attr'",
+            ", ".join(names),
+        )
+    if rows is None:
+        if num_types == 1:
+            return None
+        numbers = np.array(type_numbers, dtype=np.int64)
+        return np.repeat(numbers, [segment.num_rows for segment in segments])
+    for segment, array in zip(segments, rows.segments, strict=True):
+        if len(array) != segment.num_rows:
+            raise DataError(
+                f"an edge array of {segment.where} has {len(array)} rows, the edges are "
+                f"{segment.num_rows}; the file belongs to another partition"
+            )
+    if num_types > 1:
+        return _with_types(segments, rows, type_numbers, folder)
+    row_size = int(np.prod(rows.shape[1:], dtype=np.int64))
+    with ArraySink(rows.shape, rows.dtype, _file(folder)) as sink:
+        done = 0
+        for array in rows.segments:
+            sink.write(done * row_size, array)
+            done += len(array)
+        return sink.array()
+
+
+def _with_types(
+    segments: Sequence[Segment],
+    rows: SegmentedRows,
+    type_numbers: Sequence[int],
+    folder: Path | None,
+) -> NDArray[Any]:
+    width = int(np.prod(rows.shape[1:], dtype=np.int64)) + 1
+    dtype = np.result_type(rows.dtype, np.float32)
+    with ArraySink((rows.shape[0], width), dtype, _file(folder)) as sink:
+        done = 0
+        for segment, array, number in zip(segments, rows.segments, type_numbers, strict=True):
+            columns = array.reshape(segment.num_rows, -1)
+            kinds = np.full((segment.num_rows, 1), number, dtype=dtype)
+            sink.write(done * width, np.hstack([columns, kinds], dtype=dtype))
+            done += segment.num_rows
+        return sink.array()
+
+
+def _file(folder: Path | None) -> Path | None:
+    return None if folder is None else folder / "edge-attr.npy"
