@@ -6,20 +6,25 @@ their long names (`batch-size` or `batch_size`), flat; what the command line say
 
 import contextlib
 import dataclasses
+import io
 import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Annotated, Any, NoReturn, TypeVar, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, NoReturn, TypeVar
 
 import tyro
 import yaml
 
+from gnnflow.cli.help_page import entries, help_page
+from gnnflow.cli.usage import usage_message
 from gnnflow.errors import ConfigError, GnnflowError, did_you_mean
 
 ConfigT = TypeVar("ConfigT")
 
 _USAGE_ERROR = 2
+_COMPLETION = "--print-completion"
+_SHELLS = ("bash", "zsh", "fish")
 _RANK_VARIABLES = ("PMI_RANK", "PMIX_RANK", "OMPI_COMM_WORLD_RANK", "SLURM_PROCID")
 
 
@@ -32,14 +37,6 @@ class FileOptions:
 
     print_config: bool = False
     """Print all options as YAML, as they would be used, and stop."""
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class _Field:
-    """One option: where it sits in the nested config and what type it has."""
-
-    path: tuple[str, ...]
-    positional: bool
 
 
 def parse(config_class: type[ConfigT], *, prog: str, args: Sequence[str] | None = None) -> ConfigT:
@@ -55,13 +52,10 @@ def parse(config_class: type[ConfigT], *, prog: str, args: Sequence[str] | None 
 
     Raises:
         ConfigError: if the YAML file cannot be used.
-        SystemExit: after `--help` and `--print-config` (0) and on a usage error (2).
+        SystemExit: after `--help`, `--print-config` and `--print-completion` (0) and on a usage
+            error (2).
     """
     words = list(sys.argv[1:] if args is None else args)
-    config_path = _find_config_path(words)
-    default: Any = None
-    if config_path is not None and not {"-h", "--help"} & set(words):
-        default = _read_yaml(config_class, config_path, prog)
     # A subclass keeps the documentation strings that tyro reads from the source of the config.
     combined = dataclasses.make_dataclass(
         config_class.__name__,
@@ -70,14 +64,18 @@ def parse(config_class: type[ConfigT], *, prog: str, args: Sequence[str] | None 
         frozen=True,
         kw_only=True,
     )
-    with _only_first_rank_speaks():
-        parsed: Any = tyro.cli(
-            combined,
-            prog=prog,
-            description=config_class.__doc__,
-            args=words,
-            **({} if default is None else {"default": combined(**_shallow(default))}),
-        )
+    combined.__doc__ = config_class.__doc__
+    if {"-h", "--help"} & set(words):
+        with _only_first_rank_speaks():
+            print(help_page(combined, prog))
+        raise SystemExit(0)
+    if _COMPLETION in words:
+        _print_completion(combined, prog, words)
+    config_path = _find_config_path(words)
+    default: Any = None
+    if config_path is not None:
+        default = combined(**_shallow(_read_yaml(config_class, config_path, prog)))
+    parsed: Any = _parse_words(combined, prog, words, default)
     values = _shallow(parsed)
     file_options: FileOptions = values.pop("file")
     options = config_class(**values)
@@ -91,15 +89,15 @@ def parse(config_class: type[ConfigT], *, prog: str, args: Sequence[str] | None 
 def to_yaml(config: Any) -> str:
     """Renders a config as the flat YAML that `--config` reads back."""
     values: dict[str, Any] = {}
-    for field in _fields(type(config)):
+    for entry in entries(type(config)):
         value = config
-        for name in field.path:
+        for name in entry.path:
             value = getattr(value, name)
         if isinstance(value, Path):
             value = str(value)
         elif isinstance(value, tuple):
             value = ",".join(str(part) for part in value)
-        values[field.path[-1].replace("_", "-")] = value
+        values[entry.name] = value
     return yaml.safe_dump(values, sort_keys=False)
 
 
@@ -113,6 +111,47 @@ def run(main: Callable[[], None]) -> NoReturn:
         raise SystemExit(1) from None
     except KeyboardInterrupt:
         raise SystemExit(130) from None
+    raise SystemExit(0)
+
+
+def _parse_words(config_class: type[Any], prog: str, words: list[str], default: Any = None) -> Any:
+    """Lets tyro read the words, and says on one line what is wrong with them."""
+    known = {f"--{entry.name}" for entry in entries(config_class)}
+    known |= {f"--no-{entry.name}" for entry in entries(config_class) if entry.is_flag}
+    for word in words:
+        option = word.partition("=")[0].replace("_", "-")
+        if option.startswith("--") and option not in known:
+            hint = did_you_mean(option, known | {"--help", _COMPLETION}, cutoff=0.7)
+            _refuse(prog, f"there is no option {option}{hint}")
+    printed = io.StringIO()
+    try:
+        with contextlib.redirect_stdout(printed), contextlib.redirect_stderr(printed):
+            return tyro.cli(
+                config_class,
+                prog=prog,
+                args=words,
+                **({} if default is None else {"default": default}),
+            )
+    except SystemExit as error:
+        message = usage_message(error, printed.getvalue())
+    _refuse(prog, message)
+
+
+def _refuse(prog: str, message: str) -> NoReturn:
+    if _is_first_rank():
+        command = prog.partition(":")[0]
+        end = f"({command} --help lists the options)"
+        print(f"{prog}: error: {message} {end}", file=sys.stderr)
+    raise SystemExit(_USAGE_ERROR)
+
+
+def _print_completion(config_class: type[Any], prog: str, words: Sequence[str]) -> NoReturn:
+    """Prints the script that completes the command in a shell."""
+    shell = "".join(words[words.index(_COMPLETION) + 1 :][:1])
+    if shell not in _SHELLS:
+        _refuse(prog, f"{_COMPLETION} must be one of {', '.join(_SHELLS)}; got '{shell}'")
+    with contextlib.suppress(SystemExit):
+        tyro.cli(config_class, prog=prog, args=["--tyro-print-completion", shell])
     raise SystemExit(0)
 
 
@@ -159,9 +198,9 @@ def _read_yaml(config_class: type[Any], path: Path, prog: str) -> Any:
     values = {} if values is None else values
     if not isinstance(values, dict):
         raise ConfigError(f"{path} must hold 'option: value' lines, got a {type(values).__name__}")
-    fields = {field.path[-1].replace("_", "-"): field for field in _fields(config_class)}
+    fields = {entry.name: entry for entry in entries(config_class)}
     words: list[str] = []
-    missing = {name: field for name, field in fields.items() if field.positional}
+    missing = {name: entry for name, entry in fields.items() if entry.positional}
     for key, value in values.items():
         name = str(key).replace("_", "-")
         if name not in fields:
@@ -172,8 +211,7 @@ def _read_yaml(config_class: type[Any], path: Path, prog: str) -> Any:
         words += _as_words(path, name, value, fields[name].positional)
         missing.pop(name, None)
     stand_ins = ["-"] * len(missing)
-    with _only_first_rank_speaks():
-        config = tyro.cli(config_class, prog=f"{prog}: {path}", args=words + stand_ins)
+    config = _parse_words(config_class, f"{prog}: {path}", words + stand_ins)
     for field in missing.values():
         if len(field.path) == 1:
             config = dataclasses.replace(config, **{field.path[0]: tyro.MISSING})
@@ -192,21 +230,3 @@ def _as_words(path: Path, name: str, value: Any, positional: bool) -> list[str]:
     if isinstance(value, list):
         text = ",".join(str(part) for part in value)
     return [text] if positional else [f"--{name}", text]
-
-
-def _fields(config_class: type[Any]) -> Iterator[_Field]:
-    """All options of a config class, those of nested groups included."""
-    hints = get_type_hints(config_class, include_extras=True)
-    for field in dataclasses.fields(config_class):
-        hint, positional = hints[field.name], False
-        if get_origin(hint) is Annotated:
-            hint, *marks = get_args(hint)
-            positional = any(mark is _POSITIONAL_MARK for mark in marks)
-        if dataclasses.is_dataclass(hint):
-            for inner in _fields(hint):  # type: ignore[arg-type]
-                yield _Field((field.name, *inner.path), inner.positional)
-        else:
-            yield _Field((field.name,), positional)
-
-
-_POSITIONAL_MARK = get_args(tyro.conf.Positional[int])[1]

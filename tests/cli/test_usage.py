@@ -1,0 +1,142 @@
+"""Usage errors on one line, the help page, and completion in a shell."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from gnnflow.cli import options, partition
+from gnnflow.cli.partition import PartitionCommandConfig
+from gnnflow.config import TrainConfig
+from gnnflow.errors import ConfigError
+from gnnflow.policies import make_policy
+
+
+def refused(capsys: pytest.CaptureFixture[str], *words: str) -> str:
+    with pytest.raises(SystemExit) as ended:
+        options.parse(TrainConfig, prog="gnnflow-train", args=words)
+    assert ended.value.code == 2
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert captured.err.count("\n") == 1
+    end = " (gnnflow-train --help lists the options)\n"
+    assert captured.err.startswith("gnnflow-train: ") and captured.err.endswith(end)
+    return captured.err.removeprefix("gnnflow-train: ").removesuffix(end)
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--dropout", "3"], "dropout must be in [0, 1), got 3.0"),
+        (["--ranks", "0"], "ranks must be at least 1, got 0"),
+        (["--cache-fraction=2"], "cache_fraction must be in [0, 1], got 2.0"),
+        (["--epochs", "x"], "--epochs takes a whole number, got 'x'"),
+        (["--lr", "fast"], "--lr takes a number, got 'fast'"),
+        (["--lookahead", "x"], "--lookahead takes INT or auto, got 'x'"),
+        (["--fanout", "1,b"], "--fanout: expected whole numbers with commas between, as 10,25"),
+        (["--model", "sag"], "--model must be one of sage, gat, gcn, gin"),
+        (["--model", "sag"], "got 'sag'; did you mean 'sage'?"),
+        (["--epoch", "3"], "there is no option --epoch; did you mean '--epochs'?"),
+        (["--batch_sise=3"], "there is no option --batch-sise; did you mean '--batch-size'?"),
+        (["--frobnicate"], "there is no option --frobnicate"),
+        (["--no-hidden"], "there is no option --no-hidden"),
+        (["--epochs"], "--epochs"),
+        (["more"], "more"),
+        (["--print-completion", "csh"], "--print-completion must be one of bash, zsh, fish; got"),
+    ],
+)
+def test_one_line(capsys: pytest.CaptureFixture[str], words: list[str], message: str) -> None:
+    assert message in refused(capsys, "parts", *words)
+
+
+def test_what_is_missing(capsys: pytest.CaptureFixture[str]) -> None:
+    said = refused(capsys)
+    assert said == "error: PATH is missing: Partition folder, as written by gnnflow-partition."
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "ascii"])
+def test_one_line_from_the_command(tmp_path: Path, encoding: str) -> None:
+    """The number of parts, as typed; in any encoding of the terminal."""
+    code = "from gnnflow.cli.partition import main; main()"
+    done = subprocess.run(
+        [sys.executable, "-c", code, "--num-parts", "0"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        env={"PATH": "", "PYTHONIOENCODING": encoding, "PYTHONPATH": ":".join(sys.path)},
+    )
+    assert done.returncode == 2
+    assert done.stderr == (
+        "gnnflow-partition: error: num_parts must be at least 1, got 0 "
+        "(gnnflow-partition --help lists the options)\n"
+    )
+
+
+def test_values_of_a_file(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    path = tmp_path / "run.yaml"
+    path.write_text("dropout: 3\n")
+    said = refused(capsys, "parts", "--config", str(path))
+    assert said == f"{path}: error: dropout must be in [0, 1), got 3.0"
+    path.write_text("drop-out: 3\n")
+    with pytest.raises(ConfigError, match="unknown option 'drop-out'; did you mean 'dropout'"):
+        options.parse(TrainConfig, prog="gnnflow-train", args=["--config", str(path)])
+
+
+def test_names_that_are_nearly_right() -> None:
+    from gnnflow.config import PolicyConfig
+    from gnnflow.datasets import load
+    from gnnflow.policies import RankInfo
+
+    with pytest.raises(ConfigError, match="did you mean 'static'"):
+        make_policy(PolicyConfig(policy="statc"), RankInfo())
+    with pytest.raises(ValueError, match="did you mean 'ogbn-arxiv'"):
+        load("ogbn-arxv")
+
+
+def test_help_has_every_option_its_text_and_default(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    with pytest.raises(SystemExit) as ended:
+        options.parse(TrainConfig, prog="gnnflow-train", args=["--help"])
+    assert ended.value.code == 0
+    page = capsys.readouterr().out
+    assert page.startswith("usage: gnnflow-train [OPTIONS] PARTS\n")
+    assert "  --hidden INT                Width of the hidden layers. [256]\n" in page
+    assert "  --fanout INT,INT,...  " in page and "[10,25]" in page
+    assert "  --model {sage,gat,gcn,gin" in page
+    assert "  --verify  " in page and "--no-verify" not in page
+    assert "How minibatches are made:\n" in page
+    assert max(map(len, page.splitlines())) <= 80
+    shown = {line.split()[0] for line in page.splitlines() if line.startswith("  --")}
+    with pytest.raises(SystemExit):
+        options.parse(TrainConfig, prog="gnnflow-train", args=["parts", "--print-config"])
+    names = {line.partition(":")[0] for line in capsys.readouterr().out.splitlines()}
+    assert {f"--{name}" for name in names - {"parts"}} <= shown
+    with pytest.raises(SystemExit):
+        options.parse(PartitionCommandConfig, prog=partition.PROG, args=["-h"])
+    page = capsys.readouterr().out
+    assert "--num-parts INT  " in page
+    assert "None" not in page
+
+
+def test_completion_in_bash(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    with pytest.raises(SystemExit) as ended:
+        options.parse(TrainConfig, prog="gnnflow-train", args=["--print-completion", "bash"])
+    assert ended.value.code == 0
+    script = tmp_path / "completion.bash"
+    script.write_text(capsys.readouterr().out)
+    ask = f"""
+        source {script}
+        COMP_WORDS=(gnnflow-train parts --batch-s) COMP_CWORD=2
+        _tyro_gnnflow_train
+        echo "${{COMPREPLY[@]}}"
+        complete -p gnnflow-train
+    """
+    done = subprocess.run(["bash", "-c", ask], capture_output=True, text=True)
+    assert "--batch-size" in done.stdout
+    assert "complete" in done.stdout and "gnnflow-train" in done.stdout
+    with pytest.raises(SystemExit):
+        options.parse(TrainConfig, prog="gnnflow-train", args=["--print-completion", "zsh"])
+    assert "#compdef gnnflow-train" in capsys.readouterr().out
