@@ -1,20 +1,25 @@
-"""A replacement policy of one's own, in thirty lines.
+"""A replacement policy of one's own, in thirty lines, steering a run.
 
-It replaces once the hit rate has fallen clearly below its best, and waits a while after that.
+    gnnflow-partition --dataset debian-packages --num-parts 4 --out parts
+    mpiexec -n 4 python examples/custom_policy.py parts
 
-    python examples/custom_policy.py
-
-shows what it decides for a hit rate that falls. To train with it, name it in the entry points of
-your package and install that:
+It replaces once the hit rate has fallen clearly below its best, and waits a while after that. To
+use it with `gnnflow-train PARTS --policy watchful`, name `make_watchful` in the entry points of
+your package:
 
     [project.entry-points."gnnflow.policies"]
     watchful = "my_package.watchful:make_watchful"
-
-after which `gnnflow-train PARTS --policy watchful` finds it.
 """
 
-from gnnflow.config import PolicyConfig
-from gnnflow.policies import CacheState, Decision, Observation, RankInfo, RunFacts, Window
+import argparse
+
+import torch.nn.functional as F
+from torch.optim import Adam
+from torch_geometric.nn import GraphSAGE
+
+import gnnflow
+from gnnflow.config import CacheConfig, PolicyConfig
+from gnnflow.policies import Decision, Observation, RankInfo
 
 
 class WatchfulPolicy:
@@ -33,7 +38,8 @@ class WatchfulPolicy:
         self._best = max(self._best, observation.hit_rate)
         lost = self._best - observation.hit_rate
         rested = observation.minibatches_since_replacement >= self._rest
-        replace = lost > self._drop and rested
+        starting = observation.state.occupied_rows < observation.facts.cache_rows
+        replace = (lost > self._drop or starting) and rested
         if replace:
             self._best = 0.0
         return Decision(replace=replace, explanation=f"{lost:.0%} below the best hit rate")
@@ -45,41 +51,33 @@ def make_watchful(config: PolicyConfig, rank_info: RankInfo) -> WatchfulPolicy:
 
 
 def main() -> None:
-    policy = make_watchful(PolicyConfig(), RankInfo())
-    for minibatch, hit_rate in enumerate([0.60, 0.62, 0.59, 0.55, 0.50], start=20):
-        decision = policy.decide(observe(minibatch, hit_rate))
-        print(minibatch, "replace" if decision.replace else "keep", f"({decision.explanation})")
+    parser = argparse.ArgumentParser()
+    parser.add_argument("parts")
+    parser.add_argument("--epochs", type=int, default=3)
+    options = parser.parse_args()
 
-
-def observe(minibatch: int, hit_rate: float) -> Observation:
-    """An observation as the cache would make it, with a hit rate of our choice."""
-    return Observation(
-        rank=0,
-        minibatch=minibatch,
-        minibatches_since_replacement=minibatch,
-        facts=RunFacts(
-            scorer="decay",
-            num_parts=4,
-            graph_vertices=63_436,
-            graph_edges=664_632,
-            part_vertices=15_859,
-            halo_vertices=8_096,
-            cache_rows=2_024,
-            row_bytes=512,
-            num_minibatches=200,
-        ),
-        window=Window(minibatches=8, remote_rows=32_000, hit_rows=round(32_000 * hit_rate)),
-        before=Window(),
-        state=CacheState(
-            occupied_rows=2_024,
-            stale_rows=300,
-            candidate_rows=5_000,
-            incoming_rows=300,
-            outgoing_rows=300,
-            incoming_uses=0.4,
-            outgoing_uses=0.0,
-        ),
-    )
+    # Every rank counts as a machine of its own, so that there is something to fetch and to cache.
+    with gnnflow.init(transport="alltoall") as ctx:
+        graph = gnnflow.DistGraph.open(options.parts, ctx)
+        loader = gnnflow.DistNeighborLoader(
+            graph,
+            fanout=[10, 10],
+            cache=CacheConfig(scorer="decay"),
+            num_epochs=options.epochs,
+            policy=WatchfulPolicy(),
+        )
+        model = gnnflow.wrap(GraphSAGE(graph.num_features, 64, 2, graph.num_classes), ctx)
+        optimizer = Adam(model.parameters(), lr=0.01)
+        for _ in range(options.epochs):
+            for batch in loader:
+                out = model(batch.x, batch.edge_index)[: batch.batch_size]
+                optimizer.zero_grad()
+                F.cross_entropy(out, batch.y).backward()
+                optimizer.step()
+        loader.finish()
+        if ctx.rank == 0 and loader.policy is not None:
+            figures = loader.policy.statistics.summary()
+            print(f"{figures['decisions']} decisions, {figures['replacements']} replacements")
 
 
 if __name__ == "__main__":

@@ -206,7 +206,7 @@ def _runner(config: ReplayConfig) -> Callable[[Trace, str, int], ReplayResult]:
         from gnnflow.policies.registry import make_policy
         from gnnflow.prefetch.policy_replay import replay_with_policy
 
-        policy = make_policy(PolicyConfig(policy=config.policy, period=period), RankInfo())
+        policy = make_policy(PolicyConfig(policy=config.policy), RankInfo(period=period))
         return replay_with_policy(trace, settings, policy).result
 
     return run

@@ -11,6 +11,7 @@ from gnnflow.config import RecordsConfig, TrainConfig
 from gnnflow.errors import ConfigError
 from gnnflow.optional import check_package
 from gnnflow.partition import read_manifest
+from gnnflow.policies.registry import check_policy_name
 
 
 def main() -> None:
@@ -30,6 +31,7 @@ def _train() -> None:
     num_ranks = (runtime.ranks or 1) if launched is None else launched.num_ranks
     _check_parts(config, num_ranks)
     _check_extras(config.records)
+    check_policy_name(config.policy.policy)
     _let_waiting_threads_sleep()
     if launched is None and num_ranks > 1:
         _hand_on_terminal()

@@ -12,23 +12,21 @@ class PolicyConfig:
     """Who decides when rows of the halo cache are replaced."""
 
     policy: str = "static"
-    """Name of the policy: none, static, auto, bandit, classifier, llm, or that of an installed
-    package."""
+    """Who decides: static (the schedule of period), none (no cache), auto (a rule), bandit (learns
+    in the run), classifier, llm (a language model), or a policy of an installed package."""
 
     policy_mode: Literal["async", "sync"] = "async"
     """Whether training goes on while the policy answers (async) or waits for it (sync)."""
 
-    decide_every: int = 1
-    """Minibatches between two questions to the policy."""
+    decide_every: int | None = None
+    """Minibatches between two questions to the policy; by default 1 with scorer decay, and 8 with
+    the others, where a decision holds until the next."""
 
     max_staleness: int = 16
     """Minibatches after which an answer is too old to be followed."""
 
     policy_timeout: float = 30.0
     """Seconds after which an answer is given up."""
-
-    period: int = 25
-    """Policy static: minibatches between two replacements; 0 leaves the first fill as it is."""
 
     classifier: str = "rf"
     """Policy classifier: one that comes with gnnflow (lr, rf, mlp) or a folder of a fitted one."""
@@ -66,10 +64,10 @@ class PolicyConfig:
         """
         for name in ("decide_every", "llm_threads"):
             value = getattr(self, name)
-            require(value >= 1, f"{name} must be at least 1, got {value}")
-        for name in ("max_staleness", "period"):
-            value = getattr(self, name)
-            require(value >= 0, f"{name} must not be negative, got {value}")
+            require(value is None or value >= 1, f"{name} must be at least 1, got {value}")
+        require(
+            self.max_staleness >= 0, f"max_staleness must not be negative, got {self.max_staleness}"
+        )
         require(
             self.policy_timeout > 0,
             f"policy_timeout must be positive seconds, got {self.policy_timeout}",

@@ -8,6 +8,7 @@ import tyro
 from gnnflow.config.cache import CacheConfig
 from gnnflow.config.model import ModelConfig
 from gnnflow.config.optimization import OptimizationConfig
+from gnnflow.config.policy import PolicyConfig
 from gnnflow.config.records import RecordsConfig
 from gnnflow.config.runtime import RuntimeConfig
 from gnnflow.config.sampling import SamplingConfig
@@ -24,5 +25,6 @@ class TrainConfig:
     sampling: tyro.conf.OmitArgPrefixes[SamplingConfig] = SamplingConfig()
     optimization: tyro.conf.OmitArgPrefixes[OptimizationConfig] = OptimizationConfig()
     cache: tyro.conf.OmitArgPrefixes[CacheConfig] = CacheConfig()
+    policy: tyro.conf.OmitArgPrefixes[PolicyConfig] = PolicyConfig()
     runtime: tyro.conf.OmitArgPrefixes[RuntimeConfig] = RuntimeConfig()
     records: tyro.conf.OmitArgPrefixes[RecordsConfig] = RecordsConfig()

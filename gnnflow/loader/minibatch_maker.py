@@ -35,6 +35,9 @@ class MinibatchCost:
     """Vertices whose features only other ranks have, cached or not; what a trace records."""
     subgraph_bytes: int = 0
     """Size of the sampled minibatch, without rows."""
+    known_s: tuple[float, float] = (0.0, 0.0)
+    """Seconds of stall and of everything in the training loop that became known before its rows
+    were planned; what a policy is told."""
     rows_cached: int = 0
     """Rows of features that other ranks own and the halo cache had."""
     rows_filled: int = 0
@@ -193,6 +196,7 @@ class MinibatchMaker:
         if self._features is not None and sampled.features is not None:
             start_s = time.perf_counter()
             self._features.plan(sampled.features)
+            sampled.cost.known_s = sampled.features.known_s
             sampled.cost.fetch_s += time.perf_counter() - start_s
         return sampled
 

@@ -1,13 +1,16 @@
 """DistNeighborLoader: what a PyG user holds."""
 
+import dataclasses
+import time
 import weakref
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from torch_geometric.data import Data
 
-from gnnflow.config import CacheConfig
+from gnnflow.config import CacheConfig, PolicyConfig
 from gnnflow.errors import DataError, GnnflowError
 from gnnflow.graph import DistGraph
 from gnnflow.loader.minibatch_maker import (
@@ -17,7 +20,8 @@ from gnnflow.loader.minibatch_maker import (
     Transform,
 )
 from gnnflow.loader.seed_schedule import SeedBatch, SeedSchedule
-from gnnflow.prefetch import CacheSetup, Pipeline, set_up_cache
+from gnnflow.policies import ReplacementPolicy
+from gnnflow.prefetch import CacheSetup, LivePolicy, Pipeline, set_up_cache, start_live_policy
 
 CACHED_ARRAY = "x"
 """The array whose remote rows the halo cache keeps."""
@@ -70,6 +74,9 @@ class DistNeighborLoader:
         transform: Transform | None = None,
         cache: CacheConfig | None = None,
         num_epochs: int = 1,
+        policy: str | PolicyConfig | ReplacementPolicy = "static",
+        policy_options: PolicyConfig | None = None,
+        run_dir: Path | None = None,
     ) -> None:
         """Prepares the loader; every rank must do this.
 
@@ -91,11 +98,18 @@ class DistNeighborLoader:
                 and keeps no remote rows.
             num_epochs: epochs that will be taken, from 0 on: towards the end of one the first
                 batches of the next are made.
+            policy: who decides when rows of the halo cache are replaced: a name, options, or an
+                object with `name` and `decide` (each rank its own). By default the schedule of
+                `cache.period`.
+            policy_options: how a policy that is given by name or as an object is asked.
+            run_dir: folder where the policy writes its decisions, if any.
 
         Raises:
-            ConfigError: if `fanout` or `batch_size` is out of range.
+            ConfigError: if `fanout` or `batch_size` is out of range, or no policy has that name.
             DataError: if seeds repeat or are not of the graph, or an array is missing.
         """
+        if cache is not None and _is_named_none(policy):
+            cache = dataclasses.replace(cache, scorer="none")
         self.config = _ONE_BY_ONE if cache is None else cache
         depth = self.config.prefetch_depth
         if depth is None:
@@ -123,6 +137,22 @@ class DistNeighborLoader:
                 fanout=tuple(fanout),
                 seed=seed,
             )
+        self.policy: LivePolicy | None = None
+        """What steers the halo cache, to be asked for its state; None for a mere schedule."""
+        if cache is not None and self.cache_setup is not None:
+            self.policy = start_live_policy(
+                policy,
+                graph,
+                self.cache_setup,
+                options=policy_options,
+                scorer=cache.scorer,
+                period=cache.replace_every,
+                num_minibatches=len(self) * num_epochs,
+                seed=seed,
+                run_dir=run_dir,
+            )
+            if self.policy is not None:
+                weakref.finalize(self, self.policy.close).atexit = False
         self.maker = MinibatchMaker(
             graph,
             MinibatchOptions(
@@ -164,10 +194,16 @@ class DistNeighborLoader:
                         f"the pass over epoch {epoch} ended when a newer one over the same loader "
                         "began; use one loader for each"
                     )
+                asked_s = time.perf_counter()
                 batch = next(session)
+                wait_s = time.perf_counter() - asked_s
                 # Told when the batch is yielded, not when it is made, which was long before.
                 self._ctx.loss_weight = self.schedule.weight(step)
                 yield batch
+                if self.cache_setup is not None:
+                    # Known only when the next batch is asked for.
+                    elapsed_s = time.perf_counter() - asked_s
+                    self.cache_setup.rows.clock.add(wait_s, elapsed_s)
             complete = True
         finally:
             if not complete or epoch + 1 >= self._num_epochs:
@@ -179,6 +215,12 @@ class DistNeighborLoader:
         if self._session is not None:
             self._session.close()
             self._session = None
+
+    def finish(self) -> None:
+        """Ends the loader for good: its threads and its policy; no pass can follow."""
+        self.close()
+        if self.policy is not None:
+            self.policy.close()
 
     def _session_from(self, epoch: int) -> _Session:
         """Goes on with the pipeline that has prepared an epoch, or starts one there."""
@@ -201,6 +243,11 @@ class DistNeighborLoader:
         # Threads end with the loader; at the end of the process nobody would answer them.
         weakref.finalize(self, session.close).atexit = False
         return session
+
+
+def _is_named_none(policy: str | PolicyConfig | ReplacementPolicy) -> bool:
+    """Whether no policy and so no cache is wanted, as in DistDGL."""
+    return (policy.policy if isinstance(policy, PolicyConfig) else policy) == "none"
 
 
 def _split_seeds(graph: DistGraph, split: str) -> NDArray[np.int64]:

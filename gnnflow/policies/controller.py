@@ -23,7 +23,7 @@ from gnnflow.policies.observation import Observation
 Status = Literal["valid", "stale", "failed", "timeout"]
 
 _LOGGER = logging.getLogger(__name__)
-_START_LIMIT_S = 600.0
+_START_LIMIT_S = 120.0
 _STATE_LIMIT_S = 5.0
 _JOIN_LIMIT_S = 5.0
 # A policy that calls sys.exit() must not end the training thread of a synchronous run.
@@ -101,6 +101,9 @@ class PolicyController:
         self._known_errors: set[str] = set()
         self._tasks: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
         self._worker: threading.Thread | None = None
+        self._in_place = threading.Lock()  # a checkpoint may ask for the state from another thread
+        self._closed = False
+        self._started_late = False
         if mode == "async" or timeout_s is not None:
             self._worker = threading.Thread(target=self._work, name="gnnflow-policy", daemon=True)
             self._worker.start()
@@ -117,8 +120,11 @@ class PolicyController:
         """Whether the policy is built and not busy; a synchronous one is waited for."""
         if self._question is not None:
             return False
-        if self._mode == "sync":
-            self._built.wait(_START_LIMIT_S)
+        if self._mode == "sync" and not self._built.is_set() and not self._started_late:
+            # Waited for once: a policy that does not start must not hold up every minibatch.
+            self._started_late = not self._built.wait(_START_LIMIT_S)
+            if self._started_late:
+                self._warn(f"not ready after {_START_LIMIT_S:g} s")
         return self._built.is_set()
 
     def ask(self, observation: Observation) -> bool:
@@ -132,7 +138,8 @@ class PolicyController:
         question = _Question(observation, self._clock())
         self._question = question
         if self._worker is None:
-            self._answer(question)
+            with self._in_place:
+                self._answer(question)
         else:
             self._tasks.put(lambda: self._answer(question))
             if self._mode == "sync":
@@ -186,14 +193,13 @@ class PolicyController:
         Returns:
             Its state as JSON values; the last known one if it stays busy; None if it has none.
         """
+        if self._closed:
+            return self._last_state
         done = threading.Event()
 
         def get() -> None:
-            try:
-                if isinstance(self._policy, StatefulPolicy):
-                    self._last_state = self._policy.state()
-            finally:
-                done.set()
+            self._remember_state()
+            done.set()
 
         self._do(get, "state")
         done.wait(_STATE_LIMIT_S)
@@ -210,8 +216,15 @@ class PolicyController:
         self._do(load, "load_state")
 
     def close(self) -> None:
-        """Ends the worker and closes the policy; a policy that hangs is left behind."""
+        """Ends the worker and closes the policy; a policy that hangs is left behind.
+
+        What it has learnt can still be asked for.
+        """
+        if self._closed:
+            return
+        self._closed = True
         if self._worker is None:
+            self._remember_state()
             self._close_policy()
             return
         self._tasks.put(None)
@@ -225,6 +238,7 @@ class PolicyController:
         self._build()
         while (task := self._tasks.get()) is not None:
             task()
+        self._remember_state()
         self._close_policy()
 
     def _build(self) -> None:
@@ -277,9 +291,17 @@ class PolicyController:
                 self._warn(f"{what}: {_one_line(error)}")
 
         if self._worker is None:
-            guarded()
+            with self._in_place:
+                guarded()
         else:
             self._tasks.put(guarded)
+
+    def _remember_state(self) -> None:
+        if isinstance(self._policy, StatefulPolicy):
+            try:
+                self._last_state = self._policy.state()
+            except _POLICY_FAULTS as error:
+                self._warn(f"state: {_one_line(error)}")
 
     def _close_policy(self) -> None:
         policy = self._policy

@@ -10,7 +10,7 @@ from typing import Any, Literal, Protocol, get_args, runtime_checkable
 from gnnflow.errors import GnnflowError
 from gnnflow.policies.observation import Observation
 
-WireDtype = Literal["float32", "bfloat16", "float16", "int8"]
+WireDtype = Literal["stored", "bfloat16", "int8"]
 WIRE_DTYPES: tuple[str, ...] = get_args(WireDtype)
 MAX_EXPLANATION = 2000
 
@@ -109,6 +109,9 @@ class RankInfo:
 
     seed: int = 0
     """Seed of the run."""
+
+    period: int = 25
+    """Minibatches between two replacements of the run's schedule, 0 for none."""
 
     run_dir: Path | None = None
     """Folder of the run, for logs."""

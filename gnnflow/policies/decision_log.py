@@ -15,6 +15,8 @@ from gnnflow.policies.observation import to_json
 
 _HIT_RATE_STEP = 0.005
 _VOLUME_STEP = 0.01
+_MAX_ERRORS = 20
+_OTHER_ERRORS = "other errors"
 
 
 def decision_log_name(rank: int) -> str:
@@ -75,6 +77,9 @@ class DecisionStatistics:
     statuses: Counter[str] = field(default_factory=Counter)
     """Answers by status."""
 
+    errors: Counter[str] = field(default_factory=Counter)
+    """What went wrong, by its line."""
+
     replacements: int = 0
     """Replacements carried out."""
 
@@ -101,6 +106,9 @@ class DecisionStatistics:
     def add(self, answer: Answer, outcome: Outcome | None) -> None:
         """Counts an answer, and its effect if that is known."""
         self.statuses[answer.status] += 1
+        if answer.error is not None and answer.status != "stale":
+            known = answer.error in self.errors or len(self.errors) < _MAX_ERRORS
+            self.errors[answer.error if known else _OTHER_ERRORS] += 1
         decision = answer.decision
         if decision is None:
             return
@@ -119,12 +127,13 @@ class DecisionStatistics:
         if decision.expected_volume_change is not None:
             self.volume_pairs.append((decision.expected_volume_change, outcome.volume_change))
 
-    def summary(self) -> dict[str, float | int | None]:
+    def summary(self) -> dict[str, Any]:
         """The figures of the end table; None where there is nothing to tell.
 
         Shares are over answers. `pass_at_1` is the share of decisions that took the better of the
         two alternatives, over those for which it is known. The agreements are the shares of
-        decisions whose expected effect had the sign of the measured one.
+        decisions whose expected effect had the sign of the measured one. `errors` counts what
+        went wrong, the most frequent first.
         """
         answers = sum(self.statuses.values())
         return {
@@ -141,6 +150,7 @@ class DecisionStatistics:
             "pass_at_1": _share(self.right, self.judged),
             "hit_rate_agreement": _agreement(self.hit_rate_pairs, _HIT_RATE_STEP),
             "volume_agreement": _agreement(self.volume_pairs, _VOLUME_STEP),
+            "errors": dict(self.errors.most_common()),
         }
 
     def to_json(self) -> dict[str, Any]:
@@ -155,6 +165,7 @@ class DecisionStatistics:
             for name in ("points", "busy", "replacements", "judged", "right"):
                 setattr(total, name, getattr(total, name) + part[name])
             total.statuses.update(part["statuses"])
+            total.errors.update(part["errors"])
             total.latencies_s += part["latencies_s"]
             total.hit_rate_pairs += [(first, second) for first, second in part["hit_rate_pairs"]]
             total.volume_pairs += [(first, second) for first, second in part["volume_pairs"]]

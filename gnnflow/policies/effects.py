@@ -44,7 +44,7 @@ class CacheView:
     exchange_every: int = 1
     """Minibatches whose misses share one exchange."""
 
-    wire_dtype: str = "float32"
+    wire_dtype: str = "stored"
     """Type in which rows travel."""
 
 
@@ -70,14 +70,13 @@ class PlanTracker:
 
     def __init__(self, plan: ReplacementPlan) -> None:
         """Starts to watch the rows of a plan."""
-        self._incoming = np.sort(plan.incoming)
-        self._outgoing = np.sort(plan.outgoing)
+        self._plan = plan
         self._saved = -len(plan.incoming)
 
-    def add(self, remote_ids: NDArray[np.int64]) -> None:
-        """Takes account of the distinct remote rows of one minibatch, int64 `[num_rows]`."""
-        self._saved += count_members(self._incoming, remote_ids)
-        self._saved -= count_members(self._outgoing, remote_ids)
+    def add(self, ordered_ids: NDArray[np.int64]) -> None:
+        """Takes account of the distinct remote rows of one minibatch, int64 `[n]`, ascending."""
+        self._saved += count_members(ordered_ids, self._plan.incoming)
+        self._saved -= count_members(ordered_ids, self._plan.outgoing)
 
     @property
     def saved_rows(self) -> float:
@@ -93,11 +92,11 @@ class EffectMeter:
     tracker: PlanTracker | None = None
     _after: list[MinibatchCounters] = field(default_factory=list)
 
-    def add(self, counters: MinibatchCounters, remote_ids: NDArray[np.int64]) -> None:
-        """Takes account of one more minibatch."""
+    def add(self, counters: MinibatchCounters, ordered_ids: NDArray[np.int64]) -> None:
+        """Takes account of one more minibatch with its distinct remote rows, ascending."""
         self._after.append(counters)
         if self.tracker is not None:
-            self.tracker.add(remote_ids)
+            self.tracker.add(ordered_ids)
 
     @property
     def num_minibatches(self) -> int:
@@ -138,7 +137,7 @@ def view_state(view: CacheView, latest_ids: Sequence[NDArray[np.int64]]) -> Cach
 
     Args:
         view: the cache now.
-        latest_ids: distinct remote rows of the latest minibatches, int64 `[num_rows]` each.
+        latest_ids: distinct remote rows of the latest minibatches, int64 `[n]` each, ascending.
     """
     plan = view.plan
     return CacheState(
@@ -158,8 +157,7 @@ def view_state(view: CacheView, latest_ids: Sequence[NDArray[np.int64]]) -> Cach
 def _uses(ids: NDArray[np.int64], latest_ids: Sequence[NDArray[np.int64]]) -> float:
     if not len(ids) or not latest_ids:
         return 0.0
-    ordered = np.sort(ids)
-    used = sum(count_members(ordered, minibatch_ids) for minibatch_ids in latest_ids)
+    used = sum(count_members(ordered_ids, ids) for ordered_ids in latest_ids)
     return used / (len(ids) * len(latest_ids))
 
 

@@ -51,7 +51,7 @@ class RunFacts:
     max_exchange_every: int = 1
     """Most minibatches that a decision may let share one exchange."""
 
-    wire_dtypes: tuple[str, ...] = ("float32",)
+    wire_dtypes: tuple[str, ...] = ("stored",)
     """Types in which a decision may let rows travel."""
 
 
@@ -158,7 +158,7 @@ class CacheState:
     exchange_every: int = 1
     """Minibatches whose misses share one exchange."""
 
-    wire_dtype: str = "float32"
+    wire_dtype: str = "stored"
     """Type in which rows travel."""
 
 

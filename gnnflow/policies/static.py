@@ -6,7 +6,7 @@ from gnnflow.policies.observation import Observation
 
 
 class NonePolicy:
-    """Never replaces; with it the cache is left out altogether, as in DistDGL."""
+    """Never replaces; runs leave the cache out altogether with it, as DistDGL does."""
 
     name = "none"
 
@@ -16,7 +16,7 @@ class NonePolicy:
 
 
 class StaticPolicy:
-    """Fills once, or replaces every `period` minibatches."""
+    """Fills once, or replaces with every `period`-th minibatch."""
 
     name = "static"
 
@@ -26,8 +26,11 @@ class StaticPolicy:
 
     def decide(self, observation: Observation) -> Decision:
         """Replaces when the period is over."""
-        due = self._period > 0 and observation.minibatches_since_replacement >= self._period
-        return Decision(replace=due)
+        # A replacement comes with the minibatch after the observed one, the first of them with the
+        # last minibatch of the first period.
+        first = observation.minibatch + 2 == self._period
+        over = observation.minibatches_since_replacement >= self._period
+        return Decision(replace=self._period > 0 and (first or over))
 
 
 def make_none(config: PolicyConfig, rank_info: RankInfo) -> NonePolicy:
@@ -36,5 +39,5 @@ def make_none(config: PolicyConfig, rank_info: RankInfo) -> NonePolicy:
 
 
 def make_static(config: PolicyConfig, rank_info: RankInfo) -> StaticPolicy:
-    """Builds the policy `static` with the period of a config."""
-    return StaticPolicy(config.period)
+    """Builds the policy `static` with the period of the run's schedule."""
+    return StaticPolicy(rank_info.period)

@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+import threading
 from collections import deque
 from dataclasses import dataclass
 from typing import Any
@@ -11,7 +12,13 @@ from numpy.typing import NDArray
 
 from gnnflow.config import PolicyConfig
 from gnnflow.policies.controller import Answer, PolicyController
-from gnnflow.policies.decision import WIRE_DTYPES, Decision, Outcome, RankInfo
+from gnnflow.policies.decision import (
+    WIRE_DTYPES,
+    Decision,
+    Outcome,
+    RankInfo,
+    ReplacementPolicy,
+)
 from gnnflow.policies.decision_log import DecisionLog, DecisionStatistics, decision_log_name
 from gnnflow.policies.effects import (
     EffectMeter,
@@ -29,7 +36,8 @@ from gnnflow.policies.observation import (
 )
 from gnnflow.policies.registry import check_policy_name, make_policy
 
-# Their answer takes well under a millisecond: asked in the training thread, runs repeat exactly.
+_HELD_FOR = 8
+# Their answer takes well under a millisecond: asked in place, runs repeat exactly.
 _INSTANT_POLICIES = ("none", "static", "auto", "bandit")
 
 
@@ -51,11 +59,11 @@ class Steering:
         facts: RunFacts,
         *,
         rank: int = 0,
-        decide_every: int = 1,
+        decide_every: int | None = None,
         window: int = 8,
         horizon: int = 16,
         history: int = 4,
-        max_tracked: int = 1,
+        max_tracked: int | None = None,
         log: DecisionLog | None = None,
     ) -> None:
         """Starts before the first minibatch.
@@ -64,28 +72,51 @@ class Steering:
             controller: asks the policy; closed by `close`.
             facts: what stays the same during the run.
             rank: this rank.
-            decide_every: minibatches between two questions.
+            decide_every: minibatches between two questions; by default 1, and 8 with free
+                admission, where a decision holds until the next.
             window: minibatches of an observation's window.
             horizon: minibatches over which effects are measured.
             history: past decisions shown to the policy.
-            max_tracked: plans watched at the same time for what they save; each costs a search of
-                the minibatch's remote ids.
+            max_tracked: plans watched at the same time for what they save; by default those of
+                all decisions within the horizon.
             log: where answers are written.
         """
         self._controller = controller
         self._facts = facts
         self._rank = rank
-        self._decide_every = decide_every
+        default = _HELD_FOR if facts.free_admission else 1
+        self._decide_every = default if decide_every is None else decide_every
         self._window = window
         self._horizon = horizon
-        self._max_tracked = max_tracked
+        self._max_tracked = horizon if max_tracked is None else max_tracked
         self._log = log
         self._latest: deque[MinibatchCounters] = deque(maxlen=2 * window)
         self._latest_ids: deque[NDArray[np.int64]] = deque(maxlen=window)
         self._history: deque[PastDecision] = deque(maxlen=history)
         self._pending: deque[_Pending] = deque()
         self._since_replacement = 0
+        self._is_followed = False
+        self._is_closed = False
+        self._lock = threading.Lock()
         self.statistics = DecisionStatistics()
+
+    @property
+    def is_followed(self) -> bool:
+        """Whether the policy steers: it has answered, and its last answer was a decision.
+
+        Until then, and from a failed or missing answer to the next good one, the cache goes by the
+        schedule of the run.
+        """
+        return self._is_followed
+
+    @property
+    def free_admission(self) -> bool:
+        """Whether a replacement keeps rows that arrive anyway: a decision holds until the next."""
+        return self._facts.free_admission
+
+    def note_replacement(self) -> None:
+        """Takes account of a replacement by the schedule of the run."""
+        self._since_replacement = 0
 
     def after_minibatch(
         self,
@@ -104,20 +135,8 @@ class Steering:
             A decision to carry out now, settings cut to what the run allows, or None to go on as
             before.
         """
-        self._latest.append(counters)
-        self._latest_ids.append(remote_ids)
-        self._since_replacement += 1
-        self._measure(counters, remote_ids)
-        decision = self._collect(counters.minibatch, cache)
-        if (counters.minibatch + 1) % self._decide_every == 0:
-            asked = self._controller.is_ready
-            if asked:
-                self._controller.ask(self._observe(counters.minibatch, cache))
-            self.statistics.add_point(asked=asked)
-            # A synchronous policy has answered by now, an asynchronous one rarely has.
-            newer = self._collect(counters.minibatch, cache)
-            decision = newer if newer is not None else decision
-        return decision
+        with self._lock:
+            return None if self._is_closed else self._take_account(counters, cache, remote_ids)
 
     def policy_state(self) -> dict[str, Any] | None:
         """What the policy has learnt, for a checkpoint; None if it learns nothing."""
@@ -129,13 +148,36 @@ class Steering:
 
     def close(self) -> None:
         """Ends the policy; effects that are still being measured are logged as far as they got."""
-        while self._pending:
-            pending = self._pending.popleft()
-            known = pending.meter.num_minibatches > 0
-            self._finish(pending, pending.meter.outcome() if known else None)
+        with self._lock:
+            if self._is_closed:
+                return
+            self._is_closed = True
+            while self._pending:
+                pending = self._pending.popleft()
+                known = pending.meter.num_minibatches > 0
+                self._finish(pending, pending.meter.outcome() if known else None)
         self._controller.close()
         if self._log is not None:
             self._log.close()
+
+    def _take_account(
+        self, counters: MinibatchCounters, cache: SteeredCache, remote_ids: NDArray[np.int64]
+    ) -> Decision | None:
+        ordered_ids = np.sort(remote_ids)
+        self._latest.append(counters)
+        self._latest_ids.append(ordered_ids)
+        self._since_replacement += 1
+        self._measure(counters, ordered_ids)
+        decision = self._collect(counters.minibatch, cache)
+        if (counters.minibatch + 1) % self._decide_every == 0:
+            asked = self._controller.is_ready
+            if asked:
+                self._controller.ask(self._observe(counters.minibatch, cache))
+            self.statistics.add_point(asked=asked)
+            # A synchronous policy has answered by now, an asynchronous one rarely has.
+            newer = self._collect(counters.minibatch, cache)
+            decision = newer if newer is not None else decision
+        return decision
 
     def _observe(self, minibatch: int, cache: SteeredCache) -> Observation:
         counters = list(self._latest)
@@ -154,9 +196,12 @@ class Steering:
         answer = self._controller.take(minibatch)
         if answer is None:
             return None
+        if answer.status in ("failed", "timeout"):
+            self._is_followed = False
         if answer.status != "valid" or answer.decision is None:
             self._record(answer, None)
             return None
+        self._is_followed = True
         decision = _within_bounds(answer.decision, self._facts)
         if decision.replace:
             self._since_replacement = 0
@@ -169,9 +214,9 @@ class Steering:
         self._pending.append(_Pending(answer, decision, meter))
         return decision
 
-    def _measure(self, counters: MinibatchCounters, remote_ids: NDArray[np.int64]) -> None:
+    def _measure(self, counters: MinibatchCounters, ordered_ids: NDArray[np.int64]) -> None:
         for pending in self._pending:
-            pending.meter.add(counters, remote_ids)
+            pending.meter.add(counters, ordered_ids)
         while self._pending and self._pending[0].meter.num_minibatches >= self._horizon:
             pending = self._pending.popleft()
             self._finish(pending, pending.meter.outcome())
@@ -221,19 +266,31 @@ def _within_bounds(decision: Decision, facts: RunFacts) -> Decision:
     )
 
 
-def start_steering(config: PolicyConfig, facts: RunFacts, rank_info: RankInfo) -> Steering:
+def start_steering(
+    config: PolicyConfig,
+    facts: RunFacts,
+    rank_info: RankInfo,
+    policy: ReplacementPolicy | None = None,
+) -> Steering:
     """Starts the policy of a config on one rank, logging to the folder of the run if there is one.
 
     A policy that cannot be built (a missing package, a damaged model) does not stop the run: it is
     logged and every question counts as failed.
 
+    Args:
+        config: the options.
+        facts: what stays the same during the run.
+        rank_info: where it runs.
+        policy: an object to ask instead of the policy that the config names.
+
     Raises:
         ConfigError: if no policy has the name that the config gives.
     """
-    check_policy_name(config.policy)
-    is_instant = config.policy in _INSTANT_POLICIES
+    if policy is None:
+        check_policy_name(config.policy)
+    is_instant = policy is None and config.policy in _INSTANT_POLICIES
     controller = PolicyController(
-        lambda: make_policy(config, rank_info),
+        lambda: make_policy(config, rank_info) if policy is None else policy,
         mode="sync" if is_instant else config.policy_mode,
         max_staleness=config.max_staleness,
         timeout_s=None if is_instant else config.policy_timeout,

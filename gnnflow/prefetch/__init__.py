@@ -3,6 +3,7 @@
 from gnnflow.prefetch.belady import belady_hits
 from gnnflow.prefetch.cache_setup import CacheSetup, Halo, set_up_cache
 from gnnflow.prefetch.cached_rows import CachedRows, RowRequest
+from gnnflow.prefetch.live_policy import LivePolicy, start_live_policy
 from gnnflow.prefetch.lookahead_window import LookaheadWindow
 from gnnflow.prefetch.pipeline import Pipeline, Stages
 from gnnflow.prefetch.replay import Replay, ReplayResult, ReplaySettings, replay_trace
@@ -19,6 +20,7 @@ __all__ = [
     "CacheSetup",
     "CachedRows",
     "Halo",
+    "LivePolicy",
     "LookaheadWindow",
     "Pipeline",
     "Replay",
@@ -34,5 +36,6 @@ __all__ = [
     "read_traces",
     "replay_trace",
     "set_up_cache",
+    "start_live_policy",
     "write_trace",
 ]

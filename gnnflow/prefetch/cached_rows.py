@@ -14,6 +14,7 @@ from gnnflow.features.halo_cache import HaloCache
 from gnnflow.prefetch.lookahead_window import LookaheadWindow
 from gnnflow.prefetch.recycled_rows import RecycledRows
 from gnnflow.prefetch.replay import Decide
+from gnnflow.prefetch.stall_clock import StallClock
 
 Ids = npt.NDArray[np.int64]
 Rows = npt.NDArray[Any]
@@ -39,6 +40,9 @@ class RowRequest:
     """The exchange that it shares with others; None before it is asked for."""
     first_row: int = 0
     """Where its rows start in the exchange."""
+    known_s: tuple[float, float] = (0.0, 0.0)
+    """Seconds of stall and of everything in the training loop that became known between the plan
+    before and its own."""
     settled: bool = False
     """Whether the cache has taken what it keeps of the rows."""
 
@@ -106,6 +110,12 @@ class CachedRows:
         self.store = store
         self.cache = cache
         self.decide: Decide = decide or (lambda cache, minibatch: 1.0)
+        self.clock = StallClock()
+        """Told by the training loop how long it waits."""
+        self.latest_ids: Ids = np.zeros(0, dtype=np.int64)
+        """Remote rows of the minibatch that was planned last."""
+        self.known_s = (0.0, 0.0)
+        """Seconds of stall and of everything that became known before the latest plan."""
         self.num_fill_at_start = num_fill_at_start
         self._window = window or LookaheadWindow()
         self._waiting_bytes = 0
@@ -140,11 +150,13 @@ class CachedRows:
         if cache is None:
             request.fetch_ids = request.remote_ids
         else:
+            self.known_s = request.known_s = self.clock.take()
             fraction = self.decide(cache, self._num_planned)
             request.step = cache.plan(
                 request.remote_ids, replace=fraction > 0, fraction=fraction or 1.0
             )
             request.fetch_ids = request.step.fetch_ids
+            self.latest_ids = request.remote_ids
             self._waiting_bytes -= request.subgraph_bytes
         self._num_planned += 1
 

@@ -17,7 +17,7 @@ from gnnflow.policies import (
 from gnnflow.policies.auto import AutoPolicy
 from gnnflow.policies.situations import Situation
 from gnnflow.policies.static import StaticPolicy
-from gnnflow.prefetch.policy_replay import SteeredDecide, run_facts
+from gnnflow.prefetch.policy_replay import run_facts, steered_decide
 from gnnflow.prefetch.replay import Replay, ReplaySettings
 from gnnflow.prefetch.trace import Trace
 
@@ -135,7 +135,7 @@ def collect_situations(
         window=window,
     )
     run = Replay(trace, settings)
-    decide = SteeredDecide(trace, steering)
+    decide = steered_decide(trace, settings, steering)
     for minibatch in range(trace.num_minibatches):
         run.announce(minibatch)
         fraction = decide(run.cache, minibatch)

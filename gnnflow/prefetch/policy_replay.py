@@ -2,19 +2,16 @@
 
 from dataclasses import dataclass
 
-from gnnflow.features.cache_step import CacheCounts
-from gnnflow.features.halo_cache import HaloCache
 from gnnflow.policies import (
     DecisionLog,
     DecisionStatistics,
-    MinibatchCounters,
     PolicyController,
     ReplacementPolicy,
     RunFacts,
     Steering,
 )
-from gnnflow.prefetch.cache_view import HaloCacheView
-from gnnflow.prefetch.replay import ReplayResult, ReplaySettings, replay_trace
+from gnnflow.prefetch.replay import ReplayResult, ReplaySettings, every, replay_trace
+from gnnflow.prefetch.steered_decide import SteeredDecide, TraceMinibatches
 from gnnflow.prefetch.trace import Trace
 
 
@@ -45,41 +42,14 @@ def run_facts(trace: Trace, settings: ReplaySettings) -> RunFacts:
     )
 
 
-class SteeredDecide:
-    """Lets a policy decide in a replay; what `replay_trace` takes as `decide`."""
-
-    def __init__(self, trace: Trace, steering: Steering) -> None:
-        """Starts before the first minibatch.
-
-        Args:
-            trace: the trace that is replayed.
-            steering: asks the policy.
-        """
-        self._trace = trace
-        self._steering = steering
-        self._view: HaloCacheView | None = None
-        self._before = CacheCounts()
-
-    def __call__(self, cache: HaloCache, minibatch: int) -> float:
-        """Takes account of the minibatch before and gives the share to replace with this one."""
-        if self._view is None:
-            self._view = HaloCacheView(cache)
-            self._before = cache.counts
-        if minibatch == 0:
-            return 0.0
-        latest, self._before = cache.counts - self._before, cache.counts
-        counters = MinibatchCounters(
-            minibatch=minibatch - 1,
-            remote_rows=latest.num_requested,
-            hit_rows=latest.num_hits,
-            filled_rows=latest.num_fill,
-            moved_bytes=latest.volume_rows * self._trace.facts.row_bytes,
-        )
-        ids = self._trace.ids(minibatch - 1)
-        decision = self._steering.after_minibatch(counters, self._view, ids)
-        if decision is None or not decision.replace:
-            return 0.0
-        return 1.0 if decision.fraction is None else decision.fraction
+def steered_decide(trace: Trace, settings: ReplaySettings, steering: Steering) -> SteeredDecide:
+    """What lets steering decide over a trace."""
+    return SteeredDecide(
+        steering,
+        TraceMinibatches(trace),
+        row_bytes=trace.facts.row_bytes,
+        schedule=every(settings.period),
+    )
 
 
 def replay_with_policy(
@@ -87,18 +57,21 @@ def replay_with_policy(
     settings: ReplaySettings,
     policy: ReplacementPolicy,
     *,
-    decide_every: int = 1,
+    decide_every: int | None = None,
     window: int = 8,
     horizon: int = 16,
     log: DecisionLog | None = None,
 ) -> PolicyReplay:
     """Runs a cache over a trace with a policy deciding, each decision at once.
 
+    Observations and decisions are those of a run with `--policy-mode sync` and the same cache.
+
     Args:
         trace: what a rank asked for.
-        settings: the cache; its period sets what the scorer `decay` holds for stale.
+        settings: the cache; its period decides until the policy has answered, and sets what the
+            scorer `decay` holds for stale.
         policy: who decides.
-        decide_every: minibatches between two questions.
+        decide_every: minibatches between two questions; by default as in a run.
         window: minibatches of an observation's window.
         horizon: minibatches over which effects are measured, for every decision.
         log: where decisions are written.
@@ -113,9 +86,8 @@ def replay_with_policy(
         decide_every=decide_every,
         window=window,
         horizon=horizon,
-        max_tracked=horizon,
         log=log,
     )
-    result = replay_trace(trace, settings, SteeredDecide(trace, steering))
+    result = replay_trace(trace, settings, steered_decide(trace, settings, steering))
     steering.close()
     return PolicyReplay(result=result, statistics=steering.statistics)

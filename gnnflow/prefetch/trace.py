@@ -41,11 +41,18 @@ COLUMNS: dict[str, str] = {
     "wait_s": "float64",
     "train_s": "float64",
     "all_reduce_s": "float64",
+    "known_stall_s": "float64",
+    "known_elapsed_s": "float64",
 }
 """What is known of each minibatch: its epoch; seeds, vertices and edges of the subgraph and the
 memory it took; what the cache found and what was fetched only to fill it; bytes and messages that
 came from other ranks; seconds of sampling, of fetching rows, of waiting for the minibatch in the
-training loop, of forward and backward, and of the all-reduce besides."""
+training loop, of forward and backward, and of the all-reduce besides. The last two are what a
+policy is told: seconds of waiting and of everything in the training loop that became known between
+the plan of the minibatch before and its own."""
+
+_LATER_COLUMNS = {"known_stall_s", "known_elapsed_s"}
+"""Columns that older traces lack; zeros then."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -277,7 +284,9 @@ def _checked(path: Path, raw: object, arrays: dict[str, npt.NDArray[Any]]) -> Tr
 
     if not isinstance(raw, dict) or raw.pop("version", None) != FORMAT_VERSION:
         raise DataError(f"{path} is not a trace of version {FORMAT_VERSION}; record it again")
-    missing = {"remote_ids", "offsets", "halo", "halo_degree", *COLUMNS} - arrays.keys()
+    missing = (
+        {"remote_ids", "offsets", "halo", "halo_degree", *COLUMNS} - arrays.keys() - _LATER_COLUMNS
+    )
     if missing:
         raise damaged(f"it lacks {', '.join(sorted(missing))}")
     known = {item.name for item in fields(TraceFacts)}
@@ -288,6 +297,8 @@ def _checked(path: Path, raw: object, arrays: dict[str, npt.NDArray[Any]]) -> Tr
     num = len(offsets) - 1
     if num < 0 or offsets[0] != 0 or (np.diff(offsets) < 0).any() or offsets[-1] != len(remote_ids):
         raise damaged("its offsets do not fit the ids")
+    for name in _LATER_COLUMNS - arrays.keys():
+        arrays[name] = np.zeros(num, dtype=COLUMNS[name])
     for name in COLUMNS:
         if arrays[name].shape != (num,):
             raise damaged(f"{name} must have {num} entries, got {arrays[name].shape}")

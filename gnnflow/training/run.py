@@ -24,6 +24,7 @@ from gnnflow.training.evaluation import SPLITS, evaluate
 from gnnflow.training.gradients import wrap
 from gnnflow.training.in_degree import IN_DEGREE, ensure_in_degree
 from gnnflow.training.memory import keep_freed_memory
+from gnnflow.training.policies_of_run import policy_summary, policy_table
 from gnnflow.training.progress import TrainingProgress
 from gnnflow.training.run_trace import RunTrace
 from gnnflow.training.step_metrics import EpochMetrics, EpochRecorder, StepMetrics
@@ -63,8 +64,8 @@ def train(config: TrainConfig, ctx: Context) -> RunSummary:
     model = wrap(layered, ctx)
     # The weights are the same everywhere, dropout is not.
     torch.manual_seed(config.runtime.seed + 1 + ctx.rank)
-    loader = _make_loader(config, graph, layered, device)
     folder = _make_run_folder(config.runtime.out, ctx)
+    loader = _make_loader(config, graph, layered, device, folder)
     _log_start(graph, loader, device)
     trace = None
     if config.cache.trace is not None:
@@ -77,7 +78,7 @@ def train(config: TrainConfig, ctx: Context) -> RunSummary:
             batch_size=config.sampling.batch_size,
         )
     with ExitStack() as stack:
-        stack.callback(loader.close)
+        stack.callback(loader.finish)
         sink = None
         if ctx.rank == 0:
             sink = stack.enter_context((folder / "metrics.jsonl").open("w", encoding="utf-8"))
@@ -110,12 +111,15 @@ def train(config: TrainConfig, ctx: Context) -> RunSummary:
         total_time_s=time.perf_counter() - start_s,
         topology_bytes=int(np.max(ctx.allgather_array(graph.topology_bytes))),
         halo_hops=graph.manifest.halo_hops,
+        policy=policy_summary(config, loader, ctx),
         config=_plain(dataclasses.asdict(config)),
     )
     if ctx.rank == 0:
         summary.write(folder / "summary.json")
         console = Console()
         console.print(summary.table())
+        if (decisions := policy_table(summary.policy)) is not None:
+            console.print(decisions)
         console.print(f"{folder / 'summary.json'}", highlight=False, soft_wrap=True)
     return summary
 
@@ -136,7 +140,11 @@ def choose_device(name: str, ctx: Context) -> torch.device:
 
 
 def _make_loader(
-    config: TrainConfig, graph: DistGraph, model: LayeredModel, device: torch.device
+    config: TrainConfig,
+    graph: DistGraph,
+    model: LayeredModel,
+    device: torch.device,
+    folder: Path,
 ) -> DistNeighborLoader:
     arrays = ["x"]
     if model.uses_in_degree:
@@ -154,6 +162,8 @@ def _make_loader(
         transform=attach_layers if on_kernels else None,
         cache=_cache_config(config.cache, device),
         num_epochs=config.optimization.epochs,
+        policy=config.policy,
+        run_dir=folder,
     )
     if not len(loader):
         raise DataError(f"{config.parts} has no train seeds; partition it with a train split")

@@ -85,6 +85,8 @@ class RunTrace:
             wait_s=metrics.wait_s,
             train_s=metrics.compute_s,
             all_reduce_s=metrics.all_reduce_s,
+            known_stall_s=cost.known_s[0],
+            known_elapsed_s=cost.known_s[1],
         )
 
     def save(self) -> Path:

@@ -5,7 +5,7 @@ import json
 import os
 import statistics
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +35,8 @@ class RunSummary:
     """Seconds from the opened graph to the last evaluation."""
     config: Mapping[str, Any]
     """The options of the run."""
+    policy: Mapping[str, Any] = field(default_factory=dict)
+    """Who decided when rows of the halo cache were replaced, and how well."""
     topology_bytes: int = 0
     """Largest memory of a rank's neighbour lists, those of `halo_hops` included; 0 where they stay
     mapped files."""
@@ -108,6 +110,7 @@ class RunSummary:
                 dataclasses.asdict(epoch) | _accuracies(scores)
                 for epoch, scores in zip(self.epochs, self.epoch_scores, strict=True)
             ],
+            "policy": self.policy,
             "config": self.config,
         }
 

@@ -116,7 +116,7 @@ def test_settings_are_cut_to_the_bounds_of_the_run():
     decision = steer(Scripted(wish)).after_minibatch(counters(0), ToyCache(), NOTHING)
     assert (decision.lookahead, decision.exchange_every, decision.wire_dtype) == (None, 1, None)
     facts = dataclasses.replace(
-        FACTS, max_lookahead=16, max_exchange_every=4, wire_dtypes=("float32", "int8")
+        FACTS, max_lookahead=16, max_exchange_every=4, wire_dtypes=("stored", "int8")
     )
     decision = steer(Scripted(wish), facts=facts).after_minibatch(counters(0), ToyCache(), NOTHING)
     assert (decision.lookahead, decision.exchange_every, decision.wire_dtype) == (16, 4, "int8")
@@ -166,7 +166,7 @@ def test_statistics_of_ranks_add_up():
     summary = DecisionStatistics.merged(parts).summary()
     assert summary["decisions"] == summary["decision_points"] == 20
     assert summary["replacements"] == 1
-    assert summary["pass_at_1"] == 5 / 6  # 3 plans were watched a rank, one carried out in vain
+    assert summary["pass_at_1"] == 17 / 18  # one plan was carried out in vain
     assert summary["hit_rate_agreement"] == 1.0
     assert 0 <= summary["latency_median_s"] <= summary["latency_p95_s"]
 
@@ -192,20 +192,19 @@ def test_the_saving_of_a_plan_is_the_difference_of_two_caches(cached, wished, mi
     replaced = (still | set(incoming.tolist())) - set(outgoing.tolist())
     rows_still, rows_replaced = 0, len(incoming)
     for ids in minibatches:
-        tracker.add(ids)
+        tracker.add(np.sort(ids))
         rows_still += sum(number not in still for number in ids.tolist())
         rows_replaced += sum(number not in replaced for number in ids.tolist())
     assert tracker.saved_rows == rows_still - rows_replaced
 
 
 def test_start_steering_runs_a_named_policy(tmp_path):
-    steering = start_steering(
-        PolicyConfig(policy="static", period=3), FACTS, RankInfo(rank=2, run_dir=tmp_path)
-    )
+    rank_info = RankInfo(rank=2, run_dir=tmp_path, period=3)
+    steering = start_steering(PolicyConfig(policy="static"), FACTS, rank_info)
     cache = ToyCache()
     given = [steering.after_minibatch(counters(step), cache, NOTHING).replace for step in range(7)]
     steering.close()
-    assert given == [False, False, True] * 2 + [False]
+    assert given == [False, True, False, False, True, False, False]
     assert len((tmp_path / "decisions-rank2.jsonl").read_text().splitlines()) == 7
 
 

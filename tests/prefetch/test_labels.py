@@ -40,10 +40,9 @@ class Seen:
 def test_a_static_policy_is_the_schedule_of_the_replay(trace):
     steered = replay_with_policy(trace, DECAY, StaticPolicy(4))
     scheduled = replay_trace(trace, DECAY)
-    np.testing.assert_array_equal(steered.result.num_hits[:4], scheduled.num_hits[:4])
+    np.testing.assert_array_equal(steered.result.num_hits, scheduled.num_hits)
+    np.testing.assert_array_equal(steered.result.num_fill, scheduled.num_fill)
     assert steered.statistics.summary()["decisions"] == 79
-    replaced = np.flatnonzero(steered.result.num_fill)
-    assert (np.diff(replaced) % 4 == 0).all()
 
 
 def test_observations_count_what_the_cache_did(trace):

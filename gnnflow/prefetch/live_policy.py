@@ -1,0 +1,152 @@
+"""A policy at work in a run: one rank's steering, from the options to what a checkpoint holds."""
+
+import dataclasses
+import uuid
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from gnnflow.config import PolicyConfig
+from gnnflow.graph import DistGraph
+from gnnflow.policies import (
+    DecisionStatistics,
+    RankInfo,
+    ReplacementPolicy,
+    RunFacts,
+    Steering,
+    check_policy_name,
+    start_steering,
+)
+from gnnflow.prefetch.cache_setup import CacheSetup
+from gnnflow.prefetch.cached_rows import CachedRows
+from gnnflow.prefetch.replay import every
+from gnnflow.prefetch.steered_decide import SteeredDecide
+
+Policy = str | PolicyConfig | ReplacementPolicy
+"""How a policy is named: by its name, with its options, or as an object."""
+
+
+class LivePolicy:
+    """The policy that steers the halo cache of a rank while it trains."""
+
+    def __init__(self, name: str, steering: Steering) -> None:
+        """Joins the parts; `start_live_policy` makes them."""
+        self.name = name
+        """Name of the policy."""
+        self._steering = steering
+
+    @property
+    def statistics(self) -> DecisionStatistics:
+        """What was decided so far; complete after `close`."""
+        return self._steering.statistics
+
+    def state_dict(self) -> dict[str, Any]:
+        """What a checkpoint of this rank has to hold: name and state of the policy, as JSON."""
+        return {"policy": self.name, "state": self._steering.policy_state()}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Goes on with what `state_dict` gave; a policy of another name starts anew."""
+        if state["policy"] == self.name and state["state"] is not None:
+            self._steering.load_policy_state(state["state"])
+
+    def close(self) -> None:
+        """Ends the policy and what it holds, and writes the decisions still being measured."""
+        self._steering.close()
+
+
+class _LiveMinibatches:
+    """What the cache of a run has just planned."""
+
+    def __init__(self, rows: CachedRows) -> None:
+        self._rows = rows
+
+    def ids(self, minibatch: int) -> npt.NDArray[np.int64]:
+        return self._rows.latest_ids
+
+    def times(self, minibatch: int) -> tuple[float, float]:
+        return self._rows.known_s
+
+
+def start_live_policy(
+    policy: Policy,
+    graph: DistGraph,
+    setup: CacheSetup,
+    *,
+    options: PolicyConfig | None = None,
+    scorer: str,
+    period: int,
+    num_minibatches: int,
+    seed: int = 0,
+    run_dir: Path | None = None,
+) -> LivePolicy | None:
+    """Lets a policy decide when rows of a halo cache are replaced; all ranks call this.
+
+    Args:
+        policy: Name, options or object; ranks may have different objects.
+        graph: The graph.
+        setup: The cache; its `rows` are steered from now on.
+        options: How a policy that is given by name or as an object is asked.
+        scorer: Name of the scorer that orders the rows.
+        period: Minibatches between two replacements of the schedule that `static` stands for, and
+            that goes on while no policy decides.
+        num_minibatches: Minibatches of this rank in the whole run.
+        seed: Seed of the run.
+        run_dir: Folder for the decisions; None writes none.
+
+    Returns:
+        The policy at work; None where there is nothing to decide: no rank has a cache, or the
+        schedule over a scorer that keeps what arrives.
+
+    Raises:
+        ConfigError: If no policy has the name given.
+    """
+    config, given = _named(policy, options or PolicyConfig())
+    name = config.policy if given is None else given.name
+    cache = setup.rows.cache
+    # A name for what the ranks of a machine share; agreed on before any rank goes its own way.
+    job = graph.ctx.broadcast_json(uuid.uuid4().hex if graph.ctx.rank == 0 else None)
+    if cache is None or (name == "static" and not cache.scorer.fetches):
+        return None
+    ctx, partition = graph.ctx, graph.partition
+    facts = RunFacts(
+        scorer=scorer,
+        num_parts=ctx.num_ranks,
+        graph_vertices=graph.num_vertices,
+        graph_edges=graph.num_edges,
+        part_vertices=partition.num_vertices,
+        halo_vertices=len(setup.halo.vertices),
+        cache_rows=setup.capacity,
+        row_bytes=setup.rows.store.wire_row_bytes,
+        num_minibatches=num_minibatches,
+        free_admission=not cache.scorer.fetches,
+    )
+    info = RankInfo(
+        rank=ctx.rank,
+        num_ranks=ctx.num_ranks,
+        host_rank=ctx.host_rank,
+        ranks_on_host=len(ctx.ranks_on_host),
+        job=f"{job}-{ctx.hosts.host_of[ctx.rank]}",
+        seed=seed,
+        run_dir=run_dir,
+        period=period,
+    )
+    steering = start_steering(config, facts, info, given)
+    setup.rows.decide = SteeredDecide(
+        steering,
+        _LiveMinibatches(setup.rows),
+        row_bytes=setup.rows.store.wire_row_bytes,
+        schedule=every(period),
+    )
+    return LivePolicy(name, steering)
+
+
+def _named(policy: Policy, options: PolicyConfig) -> tuple[PolicyConfig, ReplacementPolicy | None]:
+    """The options of a policy, and the policy itself if it was given."""
+    if isinstance(policy, str):
+        policy = dataclasses.replace(options, policy=policy)
+    if isinstance(policy, PolicyConfig):
+        check_policy_name(policy.policy)
+        return policy, None
+    return options, policy

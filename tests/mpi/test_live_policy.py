@@ -1,0 +1,126 @@
+"""Policies steer training: by the code that replays run, and without changing what is computed."""
+
+import json
+
+import pytest
+from small_graphs import power_law
+
+import gnnflow
+from gnnflow.config import CacheConfig, PolicyConfig
+from gnnflow.loader import DistNeighborLoader
+from gnnflow.models import make_model
+from gnnflow.policies import Decision, DecisionLog, decision_log_name
+from gnnflow.policies.auto import AutoPolicy
+from gnnflow.policies.bandit import BanditPolicy
+from gnnflow.prefetch import ReplaySettings, read_trace
+from gnnflow.prefetch.policy_replay import replay_with_policy
+from gnnflow.training import wrap
+from gnnflow.training.run_trace import RunTrace
+from gnnflow.training.step_metrics import EpochRecorder
+from gnnflow.training.tasks import task_of
+from gnnflow.training.trainer import Trainer, attach_layers
+
+pytestmark = pytest.mark.mpi(2)
+
+FANOUT = (3, 2)
+NUM_EPOCHS = 4
+SYNC = PolicyConfig(policy_mode="sync")
+
+
+class Whimsical:
+    """Looks at everything that the observation has, times included, and at nothing else."""
+
+    name = "whimsical"
+
+    def decide(self, observation):
+        numbers = json.dumps(observation.minibatch) + repr(observation.window)
+        mark = sum(numbers.encode()) % 4
+        return Decision(replace=mark > 0, fraction=None if mark == 1 else mark / 4)
+
+
+POLICIES = {"auto": AutoPolicy, "bandit": BanditPolicy, "whimsical": Whimsical}
+CACHES = [
+    CacheConfig(scorer="decay", alpha=0.2, period=3),
+    CacheConfig(scorer="decay", cache_fill="degree", prefetch_depth=0, exchange_every=2),
+    CacheConfig(cache_fill="vip", cache_fraction=0.2),
+    CacheConfig(scorer="lru", period=5, lookahead=3, prefetch_depth=4, exchange_every=3),
+]
+
+
+def open_graph(ctx, parts):
+    return gnnflow.DistGraph.open(parts(power_law(), ctx.num_ranks, method="random"), ctx)
+
+
+def make_loader(graph, **options):
+    options = {"batch_size": 16, "num_epochs": NUM_EPOCHS, "seed": 4} | options
+    return DistNeighborLoader(graph, "train", FANOUT, **options)
+
+
+def train(graph, folder=None, **options):
+    """Trains; returns the losses of all steps and the finished loader."""
+    import torch
+
+    torch.manual_seed(0)
+    wrapped = wrap(make_model("sage", [7, 8, 5]), graph.ctx)
+    loader = make_loader(graph, transform=attach_layers, run_dir=folder, **options)
+    trace = None
+    if folder is not None:
+        trace = RunTrace(folder, graph, loader, wrapped, fanout=FANOUT, batch_size=16)
+    recorder = EpochRecorder(graph.ctx)
+    optimizer = torch.optim.Adam(wrapped.parameters(), lr=0.01)
+    trainer = Trainer(wrapped, loader, optimizer, task_of(graph.manifest), recorder, trace=trace)
+    losses = []
+    for epoch in range(NUM_EPOCHS):
+        trainer.train_epoch(epoch)
+        losses += recorder.job_losses
+    loader.finish()
+    if trace is not None:
+        trace.save()
+    return losses, loader
+
+
+def read_decisions(path):
+    """The lines of a decision log without what a clock measured of the policy itself."""
+    lines = [json.loads(line) for line in path.read_text().splitlines()]
+    for line in lines:
+        del line["latency_s"]
+        if line["decision"] is not None:
+            del line["decision"]["latency_s"]
+    return lines
+
+
+@pytest.mark.parametrize("transport", ["alltoall"])
+def test_a_run_and_its_replay_see_and_decide_the_same(ctx, parts, transport, tmp_path):
+    graph = open_graph(ctx, parts)
+    expected, _ = train(graph)
+    for number, cache in enumerate(CACHES):
+        for name, make in POLICIES.items():
+            folder = tmp_path / f"{number}-{name}"
+            policy = name if name != "whimsical" else make()
+            losses, loader = train(graph, folder, cache=cache, policy=policy, policy_options=SYNC)
+            assert losses == expected
+            trace = read_trace(folder / f"trace-rank{ctx.rank:05d}.npz")
+            settings = ReplaySettings(
+                scorer=cache.scorer,
+                capacity=loader.cache_setup.capacity,
+                fill=cache.cache_fill,
+                period=cache.replace_every,
+                lookahead=cache.lookahead,
+                alpha=cache.alpha,
+                seed=4,
+            )
+            replayed = tmp_path / "replayed" / folder.name
+            with DecisionLog(replayed / "log") as log:
+                played = replay_with_policy(trace, settings, make(), log=log)
+            live = read_decisions(folder / decision_log_name(ctx.rank))
+            assert live == read_decisions(replayed / "log")
+            assert len(live) >= trace.num_minibatches // 8 - 1
+            summary = loader.policy.statistics.summary()
+            for words in ("decisions", "replacements", "pass_at_1", "volume_agreement"):
+                assert summary[words] == played.statistics.summary()[words]
+            assert played.result.num_hits.tolist() == trace.columns["num_hits"].tolist()
+            num_fill = trace.columns["num_fill"].copy()
+            num_fill[0] -= loader.cache_setup.rows.num_fill_at_start
+            assert played.result.num_fill.tolist() == num_fill.tolist()
+            stalls = [line["observation"]["window"]["elapsed_s"] for line in live]
+            assert stalls[-1] > 0
