@@ -225,27 +225,8 @@ class CacheIndex:
         Ids of a minibatch must be unique and minibatch numbers must grow.
         """
 
-    def look_up_keys(self, keys: _Keys, minibatch: int) -> _Slots:
-        """Does the same for vertices whose keys are known."""
-
     def find_slots(self, ids: _Ids) -> _Slots:
         """Returns the slot of each id, or -1, and changes nothing."""
-
-    def set_priorities(self, keys: _Keys, priorities: _Priorities) -> None:
-        """Sets the priorities of those that are cached."""
-
-    def count_at_least(self, priority: int, except_: int) -> int:
-        """Returns how many cached rows have at least this priority, and not exactly the other."""
-
-    def replace(
-        self, keys: _Keys, slots: _Slots, priorities: _Priorities, fraction: float
-    ) -> tuple[NDArray[np.int32], _Slots, int]:
-        """Takes what `look_up` returned and keeps the best of cached and arrived rows.
-
-        Of the evictions that this takes only a fraction, the worst rows, is done.
-        Returns which arrived rows are admitted (counted among the arrived ones, in their order),
-        their slots, and the number of evictions.
-        """
 
     def assign(self, slots: _Slots, keys: _Keys, priorities: _Priorities) -> int:
         """Puts vertices into given slots, used ones or the next free ones; returns evictions."""
@@ -269,48 +250,98 @@ class CacheIndex:
 
     def __deepcopy__(self, memo: dict[int, Any]) -> CacheIndex: ...
 
-class NextUseWindow:
-    """The next use of every vertex within minibatches that are sampled but not yet used."""
+class CacheBooks(CacheIndex):
+    """All decisions of a cache that keeps the best of cached and arrived rows.
 
-    def __init__(self) -> None: ...
+    An order gives every vertex a priority below `2**31`. With `looks_ahead`, vertices that an
+    announced minibatch `m` asks for next have priority `2**32 - 1 - m`, above all others.
+    """
+
+    @staticmethod
+    def by_last_use(capacity: int, num_vertices: int, looks_ahead: bool) -> CacheBooks:
+        """Orders by the minibatch of the last use, counted from 1."""
+
+    @staticmethod
+    def by_value(
+        capacity: int,
+        num_vertices: int,
+        looks_ahead: bool,
+        ids: _Ids,
+        values: NDArray[np.float32],
+    ) -> CacheBooks:
+        """Orders by given values that are not negative; a vertex that is not listed has 0."""
+
+    @staticmethod
+    def by_count(
+        capacity: int,
+        num_vertices: int,
+        looks_ahead: bool,
+        factor: float,
+        ids: _Ids,
+        probabilities: NDArray[np.float32],
+    ) -> CacheBooks:
+        """Orders by the number of uses, each multiplied by a factor for every minibatch since."""
+
+    def fill(self, ids: _Ids) -> None:
+        """Puts vertices that are not cached into the next free slots."""
+
+    def announce(self, ids: _Ids) -> None:
+        """Tells what the minibatch after those announced will ask for."""
+
+    def retract(self) -> None:
+        """Forgets all announced minibatches."""
+
+    def plan(
+        self, ids: _Ids, announced: _Ids | None, minibatch: int, fraction: float
+    ) -> tuple[_Slots, _Ids, NDArray[np.int32], _Slots, int] | None:
+        """Looks up a minibatch and keeps the best of cached and arrived rows.
+
+        With `looks_ahead` it has to be the oldest announced one; if `announced` is given and holds
+        other ids, nothing is done and None returned. Of the evictions that the exchange takes only
+        a fraction, the worst rows, is done.
+
+        Returns the slot of each id (-1: not cached), the ids that are not cached, which of these
+        are admitted and their slots, and the number of evictions.
+        """
+
+    def priorities(self, keys: _Keys) -> _Priorities: ...
+    def forget_idle(self) -> None:
+        """Forgets vertices neither cached nor announced, as far as the order can spare them."""
+
+    def num_known_to_return(self) -> int:
+        """Counts rows whose next use after the oldest announced minibatch is known.
+
+        Counted are the rows at hand then: the cached ones and those that this minibatch asks for.
+        """
+
     @property
-    def num_minibatches(self) -> int: ...
+    def looks_ahead(self) -> bool: ...
     @property
-    def first_minibatch(self) -> int:
-        """The number of the oldest minibatch; they are numbered from 0."""
+    def num_announced(self) -> int:
+        """Minibatches announced and not planned."""
+
+    @property
+    def num_announced_rows(self) -> int:
+        """Rows that they ask for, with repetition."""
+
+    @property
+    def num_distinct_announced_rows(self) -> int:
+        """The same without repetition."""
 
     @property
     def num_front_rows(self) -> int:
-        """Rows that the oldest minibatch asks for."""
+        """Rows that the oldest of them asks for."""
 
-    @property
-    def num_rows(self) -> int:
-        """Rows that all of them ask for, with repetition."""
+    def __deepcopy__(self, memo: dict[int, Any]) -> CacheBooks: ...
 
-    @property
-    def num_distinct_rows(self) -> int:
-        """The same without repetition."""
-    @property
-    def memory_bytes(self) -> int: ...
-    def push(self, keys: _Keys, index: CacheIndex) -> None:
-        """Appends a minibatch and sets the priorities of cached vertices that it uses next.
+def pick_worst(
+    cached: _Priorities, arrived: _Priorities, num_drops: int
+) -> tuple[_Slots, NDArray[np.int32]]:
+    """Picks the rows with the lowest priorities out of two groups, without sorting.
 
-        The priority of a next use in minibatch m is `2**32 - 1 - m`, at least 2**31.
-        """
-
-    def num_front_rows_used_again(self) -> int:
-        """Returns how many rows of the oldest minibatch a later one asks for too."""
-
-    def pop(self, keys: _Keys, beyond: _Priorities) -> _Priorities:
-        """Takes out the oldest minibatch, whose keys these are, and returns their priorities.
-
-        `beyond` are their priorities where the window holds no next use, below 2**31.
-        """
-
-    def next_uses(self, keys: _Keys) -> NDArray[np.uint32]:
-        """Returns the number of the minibatch that uses each key next, 2**32 - 1 if unknown."""
-
-    def __deepcopy__(self, memo: dict[int, Any]) -> NextUseWindow: ...
+    On a tie the arrived row goes first, of those the later one; of cached ones the lower slot.
+    Returns the positions of cached rows to drop and of arrived rows to keep, ascending.
+    """
 
 def copy_rows(
     out: NDArray[Any],

@@ -7,6 +7,7 @@ namespace gnnflow {
 
 void bind_aggregation(pybind11::module_& module);
 void bind_cache(pybind11::module_& module);
+void bind_cache_books(pybind11::module_& module);
 void bind_gather(pybind11::module_& module);
 void bind_partition(pybind11::module_& module);
 void bind_row_plan(pybind11::module_& module);

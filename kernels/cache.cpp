@@ -6,7 +6,7 @@
 
 #include "bindings.h"
 #include "cache_index.h"
-#include "cache_window.h"
+#include "cache_selection.h"
 #include "numpy_arrays.h"
 
 namespace gnnflow {
@@ -101,16 +101,6 @@ py::tuple look_up(CacheIndex& index, const py::array& ids, int32_t minibatch) {
   return py::make_tuple(keys, slots, to_numpy(std::move(fresh)));
 }
 
-Int32Array look_up_keys(CacheIndex& index, const py::array& keys, int32_t minibatch) {
-  const int32_t* key = borrow_keys(keys);
-  Int32Array slots(keys.size());
-  int32_t* slot = slots.mutable_data();
-  const auto num = static_cast<size_t>(keys.size());
-  py::gil_scoped_release nogil;
-  index.look_up_keys(key, num, minibatch, slot);
-  return slots;
-}
-
 Int32Array find_slots(const CacheIndex& index, const py::array& ids) {
   const int64_t* id = borrow<int64_t>(ids, "ids");
   Int32Array slots(ids.size());
@@ -121,33 +111,19 @@ Int32Array find_slots(const CacheIndex& index, const py::array& ids) {
   return slots;
 }
 
-void set_priorities(CacheIndex& index, const py::array& keys, const py::array& priorities) {
-  check_length(keys, priorities, "keys", "priorities");
-  const int32_t* key = borrow_keys(keys);
-  const uint32_t* priority = borrow<uint32_t>(priorities, "priorities");
-  const auto num = static_cast<size_t>(keys.size());
-  py::gil_scoped_release nogil;
-  index.set_priorities(key, priority, num);
-}
-
-py::tuple replace(CacheIndex& index, const py::array& keys, const py::array& slots,
-                  const py::array& priorities, double fraction) {
-  check_length(keys, slots, "keys", "slots");
-  check_length(keys, priorities, "keys", "priorities");
-  if (!(fraction >= 0 && fraction <= 1)) {
-    throw py::value_error("fraction must be in [0, 1], got " + std::to_string(fraction));
+// The selection by itself, for tests.
+py::tuple pick_worst(const py::array& cached, const py::array& arrived, size_t num_drops) {
+  const Priorities of_cached{borrow<uint32_t>(cached, "cached"),
+                             static_cast<size_t>(cached.size())};
+  const Priorities of_arrived{borrow<uint32_t>(arrived, "arrived"),
+                              static_cast<size_t>(arrived.size())};
+  if (num_drops > of_cached.size + of_arrived.size) {
+    throw py::value_error("num_drops must be at most the number of rows, got " +
+                          std::to_string(num_drops));
   }
-  const int32_t* key = borrow_keys(keys);
-  const int32_t* slot = borrow<int32_t>(slots, "slots");
-  const uint32_t* priority = borrow<uint32_t>(priorities, "priorities");
-  const auto num = static_cast<size_t>(keys.size());
-  Replacement result;
-  {
-    py::gil_scoped_release nogil;
-    result = index.replace(key, slot, priority, num, fraction);
-  }
-  return py::make_tuple(to_numpy(std::move(result.arrived)), to_numpy(std::move(result.slots)),
-                        result.num_evicted);
+  WorstFinder finder;
+  Drops drops = finder.find(of_cached, of_arrived, num_drops);
+  return py::make_tuple(to_numpy(std::move(drops.slots)), to_numpy(std::move(drops.kept)));
 }
 
 int64_t assign(CacheIndex& index, const py::array& slots, const py::array& keys,
@@ -222,13 +198,7 @@ void bind_index(py::module_& module) {
       .def_property_readonly("memory_bytes", &CacheIndex::memory_bytes)
       .def("known", &known, py::arg("ids"))
       .def("look_up", &look_up, py::arg("ids"), py::arg("minibatch"))
-      .def("look_up_keys", &look_up_keys, py::arg("keys"), py::arg("minibatch"))
       .def("find_slots", &find_slots, py::arg("ids"))
-      .def("set_priorities", &set_priorities, py::arg("keys"), py::arg("priorities"))
-      .def("count_at_least", &CacheIndex::count_at_least, py::arg("priority"), py::arg("except_"),
-           py::call_guard<py::gil_scoped_release>())
-      .def("replace", &replace, py::arg("keys"), py::arg("slots"), py::arg("priorities"),
-           py::arg("fraction"))
       .def("assign", &assign, py::arg("slots"), py::arg("keys"), py::arg("priorities"))
       .def("slots_of", &slots_of, py::arg("keys"))
       .def("ids_of", &ids_of, py::arg("keys"))
@@ -257,62 +227,13 @@ void bind_index(py::module_& module) {
            [](const CacheIndex& index, const py::dict&) { return CacheIndex(index); });
 }
 
-void bind_window(py::module_& module) {
-  py::class_<NextUseWindow>(module, "NextUseWindow")
-      .def(py::init<>())
-      .def_property_readonly("num_minibatches", &NextUseWindow::num_minibatches)
-      .def_property_readonly("first_minibatch", &NextUseWindow::first_minibatch)
-      .def_property_readonly("num_front_rows", &NextUseWindow::num_front_rows)
-      .def_property_readonly("num_rows", &NextUseWindow::num_rows)
-      .def_property_readonly("num_distinct_rows", &NextUseWindow::num_distinct_rows)
-      .def_property_readonly("memory_bytes", &NextUseWindow::memory_bytes)
-      .def(
-          "push",
-          [](NextUseWindow& window, const py::array& keys, CacheIndex& index) {
-            const int32_t* key = borrow_keys(keys);
-            const auto num = static_cast<size_t>(keys.size());
-            py::gil_scoped_release nogil;
-            window.push(key, num, &index);
-          },
-          py::arg("keys"), py::arg("index"))
-      .def("num_front_rows_used_again", &NextUseWindow::num_front_rows_used_again,
-           py::call_guard<py::gil_scoped_release>())
-      .def(
-          "pop",
-          [](NextUseWindow& window, const py::array& keys, const py::array& beyond) {
-            check_length(keys, beyond, "keys", "beyond");
-            const int32_t* key = borrow_keys(keys);
-            const uint32_t* others = borrow<uint32_t>(beyond, "beyond");
-            UInt32Array priorities(keys.size());
-            uint32_t* priority = priorities.mutable_data();
-            const auto num = static_cast<size_t>(keys.size());
-            py::gil_scoped_release nogil;
-            std::copy(others, others + num, priority);
-            window.pop(key, num, priority);
-            return priorities;
-          },
-          py::arg("keys"), py::arg("beyond"))
-      .def(
-          "next_uses",
-          [](const NextUseWindow& window, const py::array& keys) {
-            const int32_t* key = borrow_keys(keys);
-            UInt32Array next(keys.size());
-            uint32_t* out = next.mutable_data();
-            const auto num = static_cast<size_t>(keys.size());
-            py::gil_scoped_release nogil;
-            window.next_uses(key, num, out);
-            return next;
-          },
-          py::arg("keys"))
-      .def("__deepcopy__",
-           [](const NextUseWindow& window, const py::dict&) { return NextUseWindow(window); });
-}
-
 }  // namespace
 
 void bind_cache(py::module_& module) {
   bind_index(module);
-  bind_window(module);
+  bind_cache_books(module);
+  module.def("pick_worst", &pick_worst, py::arg("cached"), py::arg("arrived"),
+             py::arg("num_drops"));
   module.def("copy_rows", &copy_rows, py::arg("out"), py::arg("out_rows"), py::arg("source"),
              py::arg("source_rows"));
 }

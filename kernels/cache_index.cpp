@@ -19,7 +19,7 @@ CacheIndex::CacheIndex(int32_t capacity, int64_t num_vertices)
     : capacity_(capacity),
       vertices_(num_vertices),
       key_of_slot_(static_cast<size_t>(capacity), -1),
-      priority_of_slot_(static_cast<size_t>(capacity), 0) {}
+      priorities_(static_cast<size_t>(capacity) + 1, 0) {}
 
 void CacheIndex::known(const int64_t* ids, size_t num, int32_t* keys, std::vector<int32_t>* fresh) {
   for (size_t begin = 0; begin < num; begin += kGroup) {
@@ -45,28 +45,19 @@ void CacheIndex::begin_minibatch(int32_t minibatch) {
   last_minibatch_ = minibatch;
 }
 
-int32_t CacheIndex::use(int32_t key, int32_t minibatch) {
-  State& state = states_[static_cast<size_t>(key)];
-  if (state.last_use == minibatch) {
-    throw std::invalid_argument("ids of a minibatch must be unique, got " +
-                                std::to_string(vertices_.id_of(key)) + " twice");
-  }
-  state.last_use = minibatch;
-  return state.slot;
-}
-
 void CacheIndex::look_up(const int64_t* ids, size_t num, int32_t minibatch, int32_t* keys,
                          int32_t* slots, std::vector<int32_t>* fresh) {
   known(ids, num, keys, fresh);
-  look_up_keys(keys, num, minibatch, slots);
-}
-
-void CacheIndex::look_up_keys(const int32_t* keys, size_t num, int32_t minibatch, int32_t* slots) {
-  check_keys(keys, num);
   begin_minibatch(minibatch);
   for (size_t i = 0; i < num; ++i) {
-    if (i + kAhead < num) prefetch_state(keys[i + kAhead]);
-    slots[i] = use(keys[i], minibatch);
+    if (i + kAhead < num) __builtin_prefetch(&states_[static_cast<size_t>(keys[i + kAhead])], 1);
+    VertexState& state = states_[static_cast<size_t>(keys[i])];
+    if (state.last_use == minibatch) {
+      throw std::invalid_argument("ids of a minibatch must be unique, got " +
+                                  std::to_string(ids[i]) + " twice");
+    }
+    state.last_use = minibatch;
+    slots[i] = state.slot;
   }
 }
 
@@ -92,18 +83,10 @@ void CacheIndex::check_keys(const int32_t* keys, size_t num) const {
                               std::to_string(*wrong));
 }
 
-void CacheIndex::set_priorities(const int32_t* keys, const uint32_t* priorities, size_t num) {
-  check_keys(keys, num);
-  for (size_t i = 0; i < num; ++i) {
-    if (i + kAhead < num) prefetch_state(keys[i + kAhead]);
-    set_priority(keys[i], priorities[i]);
-  }
-}
-
 int32_t CacheIndex::count_at_least(uint32_t priority, uint32_t except) const {
   int32_t count = 0;
   for (int32_t slot = 0; slot < num_cached_; ++slot) {
-    const uint32_t at = priority_of_slot_[static_cast<size_t>(slot)];
+    const uint32_t at = priorities()[slot];
     count += at >= priority && at != except;
   }
   return count;
@@ -112,60 +95,49 @@ int32_t CacheIndex::count_at_least(uint32_t priority, uint32_t except) const {
 void CacheIndex::place(int32_t key, int32_t slot, uint32_t priority) {
   states_[static_cast<size_t>(key)].slot = slot;
   key_of_slot_[static_cast<size_t>(slot)] = key;
-  priority_of_slot_[static_cast<size_t>(slot)] = priority;
+  priorities()[slot] = priority;
 }
 
-Replacement CacheIndex::replace(const int32_t* keys, const int32_t* slots,
-                                const uint32_t* priorities, size_t num, double fraction) {
-  arrived_positions_.clear();
-  arrived_priorities_.clear();
-  check_keys(keys, num);
-  for (size_t i = 0; i < num; ++i) {
-    if (slots[i] >= num_cached_) {
-      throw std::invalid_argument("slots must be those that look_up returned, got " +
-                                  std::to_string(slots[i]));
-    }
-    if (slots[i] >= 0) {
-      priority_of_slot_[static_cast<size_t>(slots[i])] = priorities[i];
-    } else {
-      arrived_positions_.push_back(static_cast<int32_t>(i));
-      arrived_priorities_.push_back(priorities[i]);
-    }
+CacheIndex::Arrived CacheIndex::room_for_arrived(size_t num_rows) {
+  if (num_rows > arrived_keys_.size()) {
+    arrived_keys_.resize(num_rows);
+    arrived_priorities_.resize(num_rows);
   }
-  const size_t num_arrived = arrived_positions_.size();
-  const size_t num_free = static_cast<size_t>(capacity_ - num_cached_);
+  return {arrived_keys_.data(), arrived_priorities_.data()};
+}
 
-  const Priorities cached{priority_of_slot_.data(), static_cast<size_t>(num_cached_)};
-  const Priorities arrived{arrived_priorities_.data(), num_arrived};
-  const size_t num_drops = num_arrived > num_free ? num_arrived - num_free : 0;
-  Drops drops = worst_.find(cached, arrived, num_drops);
+void CacheIndex::exchange(size_t num_misses, double fraction, Replacement* result) {
+  const auto num_free = static_cast<size_t>(capacity_ - num_cached_);
+  const Priorities cached{priorities(), static_cast<size_t>(num_cached_)};
+  const Priorities arrived{arrived_priorities_.data(), num_misses};
+  const size_t num_drops = num_misses > num_free ? num_misses - num_free : 0;
+  const Drops* drops = &worst_.find(cached, arrived, num_drops);
+  result->arrived = drops->kept;
+  std::vector<int32_t>& freed = freed_;
+  freed = drops->slots;
   const auto max_evictions =
-      static_cast<size_t>(std::ceil(fraction * static_cast<double>(drops.slots.size())));
-  if (max_evictions < drops.slots.size()) {
+      static_cast<size_t>(std::ceil(fraction * static_cast<double>(freed.size())));
+  if (max_evictions < freed.size()) {
     // Fewer may go: the worst cached rows leave, and as many fewer of the arrived ones stay.
-    drops.slots = worst_.find(cached, {nullptr, 0}, max_evictions).slots;
-    drops.kept = worst_.find({nullptr, 0}, arrived, num_drops - max_evictions).kept;
+    freed = worst_.find(cached, {nullptr, 0}, max_evictions).slots;
+    result->arrived = worst_.find({nullptr, 0}, arrived, num_drops - max_evictions).kept;
   }
-
-  Replacement result;
-  result.num_evicted = static_cast<int64_t>(drops.slots.size());
-  for (size_t i = 0; i < drops.slots.size(); ++i) {
-    if (i + kAhead < drops.slots.size()) {
-      prefetch_state(key_of_slot_[static_cast<size_t>(drops.slots[i + kAhead])]);
+  result->num_evicted = static_cast<int64_t>(freed.size());
+  for (size_t i = 0; i < freed.size(); ++i) {
+    if (i + kAhead < freed.size()) {
+      __builtin_prefetch(&state_of(key_of_slot_[static_cast<size_t>(freed[i + kAhead])]), 1);
     }
-    const int32_t slot = drops.slots[i];
-    states_[static_cast<size_t>(key_of_slot_[static_cast<size_t>(slot)])].slot = -1;
+    const int32_t key = key_of_slot_[static_cast<size_t>(freed[i])];
+    states_[static_cast<size_t>(key)].slot = -1;
   }
-  auto freed = drops.slots.begin();
-  result.slots.reserve(drops.kept.size());
-  for (const int32_t i : drops.kept) {
-    const int32_t slot = num_cached_ < capacity_ ? num_cached_++ : *freed++;
-    place(keys[arrived_positions_[static_cast<size_t>(i)]], slot,
-          arrived_priorities_[static_cast<size_t>(i)]);
-    result.slots.push_back(slot);
+  auto next_freed = freed.begin();
+  result->slots.resize(result->arrived.size());
+  for (size_t i = 0; i < result->arrived.size(); ++i) {
+    const int32_t slot = num_cached_ < capacity_ ? num_cached_++ : *next_freed++;
+    const auto position = static_cast<size_t>(result->arrived[i]);
+    place(arrived_keys_[position], slot, arrived_priorities_[position]);
+    result->slots[i] = slot;
   }
-  result.arrived = std::move(drops.kept);
-  return result;
 }
 
 int64_t CacheIndex::assign(const int32_t* slots, const int32_t* keys, const uint32_t* priorities,
@@ -214,12 +186,12 @@ void CacheIndex::forget(const int32_t* keys, size_t num) {
   }
   for (size_t i = 0; i < num; ++i) {
     vertices_.forget(keys[i]);
-    states_[static_cast<size_t>(keys[i])] = State{};
+    states_[static_cast<size_t>(keys[i])] = VertexState{};
   }
 }
 
 size_t CacheIndex::memory_bytes() const {
-  return vertices_.memory_bytes() + states_.capacity() * sizeof(State) +
+  return vertices_.memory_bytes() + states_.capacity() * sizeof(VertexState) +
          key_of_slot_.capacity() * (sizeof(int32_t) + sizeof(uint32_t));
 }
 

@@ -22,13 +22,15 @@ struct Priorities {
 // depends on nothing else.
 class WorstFinder {
  public:
-  // Picks the `num_drops` worst rows of both; there must be that many.
-  Drops find(Priorities cached, Priorities arrived, size_t num_drops);
+  // Picks the `num_drops` worst rows of both; there must be that many. The result is good until the
+  // next call.
+  const Drops& find(Priorities cached, Priorities arrived, size_t num_drops);
 
  private:
   uint32_t boundary(Priorities cached, Priorities arrived, size_t num_drops);
 
-  std::vector<uint32_t> between_;  // kept between calls for its memory
+  std::vector<uint32_t> left_[2];  // kept between calls for its memory
+  Drops drops_;
 };
 
 }  // namespace gnnflow

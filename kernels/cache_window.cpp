@@ -2,98 +2,78 @@
 
 #include <algorithm>
 #include <stdexcept>
-#include <string>
+#include <utility>
 
 namespace gnnflow {
 namespace {
 
-constexpr size_t kGroup = 64;
-constexpr size_t kAhead = 32;
+constexpr size_t kAhead = 24;
+constexpr size_t kSpares = 4;
 
 }  // namespace
 
-void NextUseWindow::push(const int32_t* keys, size_t num, CacheIndex* index) {
-  index->check_keys(keys, num);
-  const size_t num_keys = index->vertices().num_keys();
-  if (num_keys > states_.size()) {
-    states_.reserve(std::max(num_keys, states_.size() * 3 / 2));
-    states_.resize(num_keys);
-  }
-  const auto minibatch = static_cast<uint32_t>(first_ + next_.size());
+void NextUseWindow::push(std::vector<int32_t> keys, CacheIndex* index) {
+  const auto minibatch = static_cast<uint32_t>(first_ + minibatches_.size());
   const uint32_t priority = priority_of(minibatch);
-  next_.emplace_back(num, kUnknown);
+  const size_t num = keys.size();
+  Minibatch added;
+  if (!spares_.empty()) {
+    added.next_uses = std::move(spares_.back().next_uses);
+    spares_.pop_back();
+  }
+  added.keys = std::move(keys);
+  added.next_uses.assign(num, kNoNextUse);
+  minibatches_.push_back(std::move(added));
   num_rows_ += num;
-  // In groups, because each step asks for a place in memory that the one before it leads to.
-  for (size_t begin = 0; begin < num; begin += kGroup) {
-    const size_t end = std::min(begin + kGroup, num);
-    for (size_t i = begin; i < end; ++i) __builtin_prefetch(&states_[keys[i]], 1);
-    for (size_t i = begin; i < end; ++i) {
-      const State& state = states_[static_cast<size_t>(keys[i])];
-      if (state.next_use == kUnknown) {
-        index->prefetch_state(keys[i]);
-      } else {
-        __builtin_prefetch(&next_[state.last_minibatch - first_][state.last_index], 1);
-      }
-    }
-    for (size_t i = begin; i < end; ++i) {
-      State& state = states_[static_cast<size_t>(keys[i])];
-      if (state.next_use == kUnknown) {
-        state.next_use = minibatch;
-        ++num_distinct_;
-        index->set_priority(keys[i], priority);
-      } else if (state.last_minibatch == minibatch) {
-        throw std::invalid_argument("ids of a minibatch must be unique, got " +
-                                    std::to_string(index->vertices().id_of(keys[i])) + " twice");
-      } else {
-        next_[state.last_minibatch - first_][state.last_index] = minibatch;
-      }
-      state.last_minibatch = minibatch;
-      state.last_index = static_cast<uint32_t>(i);
-    }
+  uint32_t nowhere = 0;
+  tables_.assign(1, &nowhere);
+  for (Minibatch& each : minibatches_) tables_.push_back(each.next_uses.data());
+  uint32_t* const* const tables = tables_.data();
+  const int32_t* const key = minibatches_.back().keys.data();
+  VertexState* const states = index->states();
+  uint32_t* const priorities = index->priorities();
+  size_t num_known = 0;
+  uint32_t repeated = 0;
+  for (size_t i = 0; i < num; ++i) {
+    if (i + kAhead < num) __builtin_prefetch(&states[key[i + kAhead]], 1);
+    VertexState& state = states[key[i]];
+    // Without a branch, which nothing could predict: what does not apply is written to nowhere.
+    const uint32_t is_known = state.next_use != kNoNextUse;
+    const uint32_t if_known = 0 - is_known;  // all bits or none
+    repeated |= is_known & (state.last_announced == minibatch);
+    tables[(state.last_announced - first_ + 1) & if_known][state.last_position & if_known] =
+        minibatch;
+    state.next_use = (state.next_use & if_known) | (minibatch & ~if_known);
+    priorities[state.slot | static_cast<int32_t>(if_known)] = priority;
+    num_known += is_known;
+    state.last_announced = minibatch;
+    state.last_position = static_cast<uint32_t>(i);
   }
+  if (repeated) throw std::invalid_argument("ids of a minibatch must be unique, got one twice");
+  num_distinct_ += num - num_known;
 }
 
-void NextUseWindow::pop(const int32_t* keys, size_t num, uint32_t* priorities) {
-  if (next_.empty() || next_.front().size() != num) {
-    throw std::invalid_argument("the oldest announced minibatch has " +
-                                std::to_string(num_front_rows()) + " rows, got " +
-                                std::to_string(num));
-  }
-  bool all_valid = true;
-  for (size_t i = 0; i < num; ++i) all_valid &= static_cast<uint32_t>(keys[i]) < states_.size();
-  if (!all_valid) {
-    throw std::invalid_argument("keys must be those of the oldest announced minibatch");
-  }
-  const std::vector<uint32_t> next = std::move(next_.front());
-  next_.pop_front();
+NextUseWindow::Minibatch NextUseWindow::pop() {
+  if (minibatches_.empty()) throw std::invalid_argument("no minibatch is announced");
+  Minibatch oldest = std::move(minibatches_.front());
+  minibatches_.pop_front();
   ++first_;
-  num_rows_ -= num;
-  for (size_t i = 0; i < num; ++i) {
-    if (i + kAhead < num) __builtin_prefetch(&states_[keys[i + kAhead]], 1);
-    states_[static_cast<size_t>(keys[i])].next_use = next[i];
-    if (next[i] == kUnknown) {
-      --num_distinct_;
-    } else {
-      priorities[i] = priority_of(next[i]);
-    }
-  }
+  num_rows_ -= oldest.keys.size();
+  return oldest;
 }
 
-void NextUseWindow::next_uses(const int32_t* keys, size_t num, uint32_t* next) const {
-  for (size_t i = 0; i < num; ++i) {
-    const auto key = static_cast<size_t>(keys[i]);
-    next[i] = key < states_.size() ? states_[key].next_use : kUnknown;
-  }
+std::vector<int32_t> NextUseWindow::spare_keys() {
+  return spares_.empty() ? std::vector<int32_t>() : std::move(spares_.back().keys);
+}
+
+void NextUseWindow::recycle(Minibatch minibatch) {
+  if (spares_.size() < kSpares) spares_.push_back(std::move(minibatch));
 }
 
 size_t NextUseWindow::num_front_rows_used_again() const {
-  if (next_.empty()) return 0;
-  const std::vector<uint32_t>& next = next_.front();
-  return next.size() - static_cast<size_t>(std::count(next.begin(), next.end(), kUnknown));
-}
-
-size_t NextUseWindow::memory_bytes() const {
-  return states_.capacity() * sizeof(State) + num_rows_ * sizeof(uint32_t);
+  if (minibatches_.empty()) return 0;
+  const std::vector<uint32_t>& next = minibatches_.front().next_uses;
+  return next.size() - static_cast<size_t>(std::count(next.begin(), next.end(), kNoNextUse));
 }
 
 }  // namespace gnnflow

@@ -69,17 +69,6 @@ class CacheCounts:
         """Rows found over rows asked for; 0 if nothing was asked for."""
         return self.num_hits / self.num_requested if self.num_requested else 0.0
 
-    def after(self, step: CacheStep) -> "CacheCounts":
-        """Returns the sums with one more minibatch."""
-        return CacheCounts(
-            num_minibatches=self.num_minibatches + 1,
-            num_requested=self.num_requested + len(step.slots),
-            num_hits=self.num_hits + step.num_hits,
-            num_fill=self.num_fill + step.num_fill,
-            num_admitted=self.num_admitted + len(step.admitted),
-            num_evicted=self.num_evicted + step.num_evicted,
-        )
-
     def __sub__(self, earlier: "CacheCounts") -> "CacheCounts":
         """Returns what happened since an earlier count."""
         return CacheCounts(
@@ -87,4 +76,37 @@ class CacheCounts:
                 field.name: getattr(self, field.name) - getattr(earlier, field.name)
                 for field in fields(self)
             }
+        )
+
+
+class RunningCounts:
+    """The sums as they grow, minibatch by minibatch."""
+
+    def __init__(self, *, num_fill: int = 0, num_admitted: int = 0) -> None:
+        """Starts with what was fetched to fill the cache."""
+        self._num_minibatches = 0
+        self._num_requested = 0
+        self._num_misses = 0
+        self._num_fill = num_fill
+        self._num_admitted = num_admitted
+        self._num_evicted = 0
+
+    def add(self, step: CacheStep) -> None:
+        """Counts one more minibatch."""
+        self._num_minibatches += 1
+        self._num_requested += len(step.slots)
+        self._num_misses += step.num_misses
+        self._num_fill += step.num_fill
+        self._num_admitted += len(step.admitted)
+        self._num_evicted += step.num_evicted
+
+    def counts(self) -> CacheCounts:
+        """Returns the sums now."""
+        return CacheCounts(
+            num_minibatches=self._num_minibatches,
+            num_requested=self._num_requested,
+            num_hits=self._num_requested - self._num_misses,
+            num_fill=self._num_fill,
+            num_admitted=self._num_admitted,
+            num_evicted=self._num_evicted,
         )

@@ -34,9 +34,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from gnnflow._kernels import CacheIndex, copy_rows
-from gnnflow.features.cache_step import CacheCounts, CacheStep
-from gnnflow.features.scorers.base import Ids, Keys, Scorer, Slots
+from gnnflow._kernels import CacheBooks, CacheIndex, copy_rows
+from gnnflow.features.cache_step import CacheCounts, CacheStep, RunningCounts
+from gnnflow.features.scorers.base import Ids, Keys, ReplacementScorer, RowOrder, Scorer, Slots
 from gnnflow.features.vertex_values import VertexValues
 
 Rows = npt.NDArray[Any]
@@ -70,16 +70,22 @@ class HaloCache:
             dtype: Type of the rows; None keeps no rows, only the books, as a replay does.
             num_vertices: Vertices of the graph, 0 if not known; it only saves time.
         """
-        self._index = CacheIndex(capacity, num_vertices)
         self._scorer = scorer
-        scorer.bind(self._index)
+        self._books: CacheBooks | None = None
+        self._index: CacheIndex
+        if isinstance(scorer, RowOrder):
+            self._index = self._books = scorer.bind(capacity, num_vertices)
+        else:
+            assert isinstance(scorer, ReplacementScorer)
+            self._index = CacheIndex(capacity, num_vertices)
+            scorer.bind(self._index)
         self._rows: Rows | None = None
         if dtype is not None:
             self._rows = np.empty((capacity, *row_shape), dtype=dtype)
-        self._announced: deque[tuple[Ids, Keys]] = deque()
+        self._announced: deque[Ids] = deque()
         self._num_planned = 0
         self._num_committed = 0
-        self._counts = CacheCounts()
+        self._counts = RunningCounts()
         self._max_known = max(_ALWAYS_KNOWN, 4 * capacity)
 
     @property
@@ -100,7 +106,7 @@ class HaloCache:
     @property
     def counts(self) -> CacheCounts:
         """Sums since the start; subtract an earlier value for a window."""
-        return self._counts
+        return self._counts.counts()
 
     @property
     def rows_bytes(self) -> int:
@@ -144,14 +150,16 @@ class HaloCache:
         free = np.arange(self.num_cached, self.capacity, dtype=np.int32)
         ids = candidates.best(self.capacity)
         ids = ids[self.lookup(ids) < 0][: len(free)]
-        keys = self._keys_of(ids)
         slots = free[: len(ids)]
-        self._index.assign(slots, keys, self._scorer.fill(keys))
+        if self._books is not None:
+            self._books.fill(ids)
+        else:
+            self._fill_for_replacement(ids, slots)
         if self._rows is not None:
             if fetch is None:
                 raise ValueError("a cache with rows needs a fetch function to be filled")
             self._rows[slots] = fetch(ids)
-        self._counts = CacheCounts(num_fill=len(ids), num_admitted=len(ids))
+        self._counts = RunningCounts(num_fill=len(ids), num_admitted=len(ids))
         return len(ids)
 
     def announce(self, ids: Ids) -> None:
@@ -160,20 +168,15 @@ class HaloCache:
         Args:
             ids: int64 `[n]`, the remote vertices of the next minibatch not announced so far.
         """
-        if not self._scorer.looks_ahead:
-            return
-        keys = self._keys_of(ids)
-        self._announced.append((ids, keys))
-        self._scorer.announce(keys)
+        if self._books is not None and self._books.looks_ahead:
+            self._books.announce(ids)
+            self._announced.append(ids)
 
     def retract(self) -> None:
         """Forgets all minibatches that were announced and not planned: they will not come."""
-        if not self._announced:
-            return
-        while self._announced:
-            _, keys = self._announced.popleft()
-            self._scorer.retract(keys)
-        self._refresh_priorities()
+        if self._announced and self._books is not None:
+            self._announced.clear()
+            self._books.retract()
 
     def plan(self, ids: Ids, *, replace: bool = True, fraction: float = 1.0) -> CacheStep:
         """Looks up a minibatch's remote rows and decides what to fetch and what to keep.
@@ -191,33 +194,12 @@ class HaloCache:
         """
         fraction = fraction if replace else 0.0
         minibatch = self._num_planned
-        keys, slots = self._look_up(ids, minibatch)
-        priorities = self._scorer.touch(keys, slots, minibatch)
-        if self._scorer.rescaled():
-            self._refresh_priorities()
-        misses = np.flatnonzero(slots < 0)
-        fetch_ids = ids[misses]
-        if self._scorer.fetches:
-            admitted, admitted_slots, fill_ids, num_evicted = self._fetch_replacements(
-                keys[misses], fraction
-            )
-            if len(fill_ids):
-                fetch_ids = np.concatenate([fetch_ids, fill_ids])
+        if self._books is not None:
+            step = self._plan_by_order(self._books, ids, minibatch, fraction)
         else:
-            admitted, admitted_slots, num_evicted = self._index.replace(
-                keys, slots, priorities, fraction
-            )
-        step = CacheStep(
-            minibatch=minibatch,
-            slots=slots,
-            fetch_ids=fetch_ids,
-            num_misses=len(misses),
-            admitted=admitted,
-            admitted_slots=admitted_slots,
-            num_evicted=num_evicted,
-        )
+            step = self._plan_replacement(ids, minibatch, fraction)
         self._num_planned += 1
-        self._counts = self._counts.after(step)
+        self._counts.add(step)
         if self._index.num_known > self._max_known:
             self._forget()
         return step
@@ -265,52 +247,89 @@ class HaloCache:
                 f"turn of {self._num_committed}, got {step.minibatch}"
             )
 
-    def _keys_of(self, ids: Ids) -> Keys:
-        keys, fresh = self._index.known(ids)
-        if len(fresh):
-            self._scorer.register(keys[fresh], ids[fresh])
-        return keys
-
-    def _look_up(self, ids: Ids, minibatch: int) -> tuple[Keys, Slots]:
-        if self._scorer.looks_ahead:
+    def _plan_by_order(
+        self, books: CacheBooks, ids: Ids, minibatch: int, fraction: float
+    ) -> CacheStep:
+        """Keeps the best of cached and arrived rows."""
+        announced = None
+        if books.looks_ahead:
             if not self._announced:
                 self.announce(ids)
-            announced_ids, keys = self._announced.popleft()
-            if ids is not announced_ids and not np.array_equal(ids, announced_ids):
-                raise ValueError(f"minibatch {minibatch} asks for other rows than it announced")
-            return keys, self._index.look_up_keys(keys, minibatch)
+            announced = self._announced.popleft()
+        planned = books.plan(ids, announced, minibatch, fraction)
+        if planned is None:
+            raise ValueError(f"minibatch {minibatch} asks for other rows than it announced")
+        slots, fetch_ids, admitted, admitted_slots, num_evicted = planned
+        return CacheStep(
+            minibatch=minibatch,
+            slots=slots,
+            fetch_ids=fetch_ids,
+            num_misses=len(fetch_ids),
+            admitted=admitted,
+            admitted_slots=admitted_slots,
+            num_evicted=num_evicted,
+        )
+
+    def _plan_replacement(self, ids: Ids, minibatch: int, fraction: float) -> CacheStep:
+        """Lets the scorer choose; what it wants and the minibatch misses too is fetched once."""
+        scorer = self._replacement_scorer
         keys, slots, fresh = self._index.look_up(ids, minibatch)
         if len(fresh):
-            self._scorer.register(keys[fresh], ids[fresh])
-        return keys, slots
+            scorer.register(keys[fresh])
+        scorer.touch(keys, slots)
+        misses = np.flatnonzero(slots < 0)
+        admitted = new_slots = np.zeros(0, dtype=np.int32)
+        fill_ids = np.zeros(0, dtype=np.int64)
+        num_evicted = 0
+        if fraction > 0:
+            new_slots, new_keys = scorer.replacements(fraction)
+            scorer.replace(new_slots, new_keys)
+            priorities = np.zeros(len(new_keys), dtype=np.uint32)
+            num_evicted = self._index.assign(new_slots, new_keys, priorities)
+            admitted, arrives = _rows_of(new_keys, keys[misses])
+            fill_ids = self._index.ids_of(new_keys[~arrives])
+        return CacheStep(
+            minibatch=minibatch,
+            slots=slots,
+            fetch_ids=np.concatenate([ids[misses], fill_ids]),
+            num_misses=len(misses),
+            admitted=admitted,
+            admitted_slots=new_slots,
+            num_evicted=num_evicted,
+        )
 
-    def _refresh_priorities(self) -> None:
-        cached = self._index.cached_keys()
-        self._index.set_priorities(cached, self._scorer.priorities(cached))
+    @property
+    def _replacement_scorer(self) -> ReplacementScorer:
+        assert isinstance(self._scorer, ReplacementScorer)
+        return self._scorer
 
-    def _fetch_replacements(
-        self, missed_keys: Keys, fraction: float
-    ) -> tuple[npt.NDArray[np.int32], Slots, Ids, int]:
-        """Lets the scorer choose; what it wants and the minibatch misses too is fetched once."""
-        if fraction == 0:
-            nothing = np.zeros(0, dtype=np.int32)
-            return nothing, nothing, np.zeros(0, dtype=np.int64), 0
-        slots, keys = self._scorer.replacements(fraction)
-        self._scorer.replace(slots, keys)
-        num_evicted = self._index.assign(slots, keys, np.zeros(len(keys), dtype=np.uint32))
-        order = np.argsort(missed_keys)
-        places = np.searchsorted(missed_keys, keys, sorter=order)
-        arrives = np.zeros(len(keys), dtype=np.bool_)
-        inside = places < len(missed_keys)
-        arrives[inside] = missed_keys[order[places[inside]]] == keys[inside]
-        rows = np.empty(len(keys), dtype=np.int32)
-        rows[arrives] = order[places[arrives]]
-        num_fill = len(keys) - int(np.count_nonzero(arrives))
-        rows[~arrives] = np.arange(len(missed_keys), len(missed_keys) + num_fill)
-        return rows, slots, self._index.ids_of(keys[~arrives]), num_evicted
+    def _fill_for_replacement(self, ids: Ids, slots: Slots) -> None:
+        scorer = self._replacement_scorer
+        keys, fresh = self._index.known(ids)
+        scorer.register(keys[fresh])
+        self._index.assign(slots, keys, np.zeros(len(keys), dtype=np.uint32))
+        scorer.fill(keys)
 
     def _forget(self) -> None:
-        keys = self._index.uncached_keys()
-        self._index.forget(keys[self._scorer.forgettable(keys)])
+        if self._books is not None:
+            self._books.forget_idle()
         # If much had to stay, let it grow before looking again.
         self._max_known = max(self._max_known, 2 * self._index.num_known)
+
+
+def _rows_of(wanted: Keys, missed: Keys) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.bool_]]:
+    """Finds wanted rows among those that arrive anyway; the others follow those.
+
+    Returns:
+        The row of each wanted key among all that are fetched, and whether it arrives anyway.
+    """
+    order = np.argsort(missed)
+    places = np.searchsorted(missed, wanted, sorter=order)
+    arrives = np.zeros(len(wanted), dtype=np.bool_)
+    inside = places < len(missed)
+    arrives[inside] = missed[order[places[inside]]] == wanted[inside]
+    rows = np.empty(len(wanted), dtype=np.int32)
+    rows[arrives] = order[places[arrives]]
+    num_more = len(wanted) - int(np.count_nonzero(arrives))
+    rows[~arrives] = np.arange(len(missed), len(missed) + num_more)
+    return rows, arrives

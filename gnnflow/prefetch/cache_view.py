@@ -3,6 +3,7 @@
 import numpy as np
 
 from gnnflow.features.halo_cache import HaloCache
+from gnnflow.features.scorers import ReplacementScorer
 from gnnflow.policies import CacheView, ReplacementPlan
 
 
@@ -48,7 +49,7 @@ class HaloCacheView:
 def _plan(cache: HaloCache) -> ReplacementPlan:
     """The exchange that the scorer would carry out now; none if it keeps what arrives."""
     scorer = cache.scorer
-    if not scorer.fetches:
+    if not isinstance(scorer, ReplacementScorer):
         nothing = np.zeros(0, dtype=np.int64)
         return ReplacementPlan(incoming=nothing, outgoing=nothing)
     slots, keys = scorer.replacements(1.0)

@@ -21,7 +21,7 @@ class LookaheadWindow:
     """The rule that says whether a further minibatch is to be announced, live and in replay.
 
     An automatic window ends where looking further would not change what is kept: as soon as the
-    rows that are known to return fill the cache (see `LookaheadScorer.num_known_to_return`).
+    rows that are known to return fill the cache.
 
     The rule looks at nothing but minibatches and cache, so that runs and replays of the same
     minibatches announce the same ones before each plan.
@@ -56,15 +56,20 @@ class LookaheadWindow:
         scorer = cache.scorer
         if not isinstance(scorer, LookaheadScorer):
             return False
-        if scorer.num_minibatches == 0:
+        books = scorer.books
+        num_minibatches = books.num_announced
+        if num_minibatches == 0:
             return True
         if self.lookahead != "auto":
-            return scorer.num_minibatches < 1 + self.lookahead
-        if cache.num_cached + scorer.num_front_rows <= cache.capacity:
+            return num_minibatches < 1 + self.lookahead
+        capacity = books.capacity
+        if books.num_cached + books.num_front_rows <= capacity:
             return False  # there is room for all, nothing has to be chosen
         if waiting_bytes >= self.max_bytes:
             return False
-        many_rows = scorer.num_rows >= MAX_ROWS_PER_SLOT * cache.capacity
-        if many_rows and scorer.num_minibatches > ALWAYS_ALLOWED:
+        many_rows = books.num_announced_rows >= MAX_ROWS_PER_SLOT * capacity
+        if many_rows and num_minibatches > ALWAYS_ALLOWED:
             return False
-        return scorer.num_known_to_return() < cache.capacity
+        # With as many rows at hand that are known to return as the cache can hold, what it keeps is
+        # the best choice there is: announcing more would not change it.
+        return books.num_known_to_return() < capacity

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gnnflow._kernels import CacheIndex, NextUseWindow, copy_rows
+from gnnflow._kernels import CacheBooks, CacheIndex, copy_rows, pick_worst
 
 
 def ids_of(*values):
@@ -46,70 +46,64 @@ def test_keys_follow_a_dictionary(data):
     assert keys.tolist() == list(known.values()) and len(fresh) == 0
 
 
-def best(slots, cached, arrived, capacity):
-    """Sorts all rows: by priority, then cached before arrived, later slots, earlier arrivals."""
-    rows = [(cached[vertex], 1, slot, vertex) for slot, vertex in enumerate(slots)]
-    rows += [(priority, 0, -i, vertex) for i, (vertex, priority) in enumerate(arrived.items())]
-    return {vertex for _, _, _, vertex in sorted(rows, reverse=True)[:capacity]}
+def worst(cached, arrived, num_drops):
+    """Sorts all rows, worst first: on a tie arrived ones, later arrivals, lower slots."""
+    rows = [(priority, 1, slot) for slot, priority in enumerate(cached)]
+    rows += [(priority, 0, -i) for i, priority in enumerate(arrived)]
+    dropped = sorted(rows)[:num_drops]
+    kept = set(range(len(arrived))) - {-i for _, is_cached, i in dropped if not is_cached}
+    return sorted(slot for _, is_cached, slot in dropped if is_cached), sorted(kept)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(
     seed=st.integers(0, 10**6),
-    capacity=st.integers(1, 3000),
+    num_cached=st.sampled_from([0, 1, 63, 700, 3000]),
+    num_arrived=st.sampled_from([0, 1, 65, 900]),
     largest=st.sampled_from([0, 1, 5, 1000, 2**32 - 1]),
     offset=st.sampled_from([0, 2**31 - 3, 2**32 - 6]),
+    share=st.floats(0, 1),
 )
-def test_the_best_rows_stay(seed, capacity, largest, offset):
+def test_the_worst_rows_are_found(seed, num_cached, num_arrived, largest, offset, share):
     """Also with priorities at the ends of their range, and with many ties."""
     generator = np.random.default_rng(seed)
-    index = CacheIndex(capacity)
-    cached: dict[int, int] = {}
-    for minibatch in range(6):
-        ids = generator.choice(4 * capacity, size=min(4 * capacity, 900), replace=False)
-        ids = ids.astype(np.int64)
-        drawn = generator.integers(0, largest, size=len(ids), endpoint=True, dtype=np.uint64)
-        priorities = np.minimum(drawn + offset, 2**32 - 1).astype(np.uint32)
-        keys, slots, _ = index.look_up(ids, minibatch)
-        assert [vertex in cached for vertex in ids.tolist()] == (slots >= 0).tolist()
-        by_id = dict(zip(ids.tolist(), priorities.tolist(), strict=True))
-        cached |= {vertex: by_id[vertex] for vertex in cached.keys() & by_id.keys()}
-        arrived = {vertex: by_id[vertex] for vertex in by_id if vertex not in cached}
-        kept = best(index.cached_ids().tolist(), cached, arrived, capacity)
-        chosen, chosen_slots, num_evicted = index.replace(keys, slots, priorities, 1.0)
-        admitted = ids[slots < 0][chosen]
-        assert set(admitted.tolist()) == kept & arrived.keys()
-        assert num_evicted == len(cached.keys() - kept)
-        cached = {v: p for v, p in (cached | arrived).items() if v in kept}
-        assert set(index.cached_ids().tolist()) == kept
-        assert index.find_slots(admitted).tolist() == chosen_slots.tolist()
-    assert (index.slots_of(index.cached_keys()) == np.arange(index.num_cached)).all()
+
+    def draw(num):
+        drawn = generator.integers(0, largest, size=num, endpoint=True, dtype=np.uint64)
+        return np.minimum(drawn + offset, 2**32 - 1).astype(np.uint32)
+
+    cached, arrived = draw(num_cached), draw(num_arrived)
+    num_drops = round(share * (num_cached + num_arrived))
+    slots, kept = pick_worst(cached, arrived, num_drops)
+    expected = worst(cached.tolist(), arrived.tolist(), num_drops)
+    assert (slots.tolist(), kept.tolist()) == expected
 
 
 def test_large_caches_find_their_threshold_by_sampling():
     generator = np.random.default_rng(0)
-    capacity = 100_000
-    index = CacheIndex(capacity)
-    keys, _ = index.known(np.arange(capacity, dtype=np.int64))
-    cached = generator.random(capacity).astype(np.float32).view(np.uint32)
-    index.assign(np.arange(capacity, dtype=np.int32), keys, cached)
-    ids = np.arange(capacity, capacity + 5000, dtype=np.int64)
+    cached = generator.random(100_000).astype(np.float32).view(np.uint32)
     arrived = generator.random(5000).astype(np.float32).view(np.uint32)
-    keys, slots, _ = index.look_up(ids, 0)
-    index.replace(keys, slots, arrived, 1.0)
-    both = np.concatenate([cached, arrived])
-    kept = both[np.argsort(both)[5000:]]
-    assert np.sort(both[index.cached_ids()]).tolist() == np.sort(kept).tolist()
+    slots, kept = pick_worst(cached, arrived, 5000)
+    stay = np.concatenate([np.delete(cached, slots), arrived[kept]])
+    both = np.sort(np.concatenate([cached, arrived]))
+    assert np.sort(stay).tolist() == both[5000:].tolist()
+    with pytest.raises(ValueError, match="at most the number of rows, got 3"):
+        pick_worst(priorities_of(1), priorities_of(2), 3)
+
+
+def by_value(capacity, values, looks_ahead=False):
+    ids = np.array(sorted(values), dtype=np.int64)
+    floats = np.array([values[vertex] for vertex in sorted(values)], dtype=np.float32)
+    return CacheBooks.by_value(capacity, 0, looks_ahead, ids, floats)
 
 
 def test_a_fraction_of_the_exchange_lets_the_worst_go():
-    index = CacheIndex(4)
-    keys, _ = index.known(ids_of(0, 1, 2, 3))
-    index.assign(keys_of(0, 1, 2, 3), keys, priorities_of(4, 1, 2, 3))
-    keys, slots, _ = index.look_up(ids_of(7, 8, 9), 0)
-    chosen, into, num_evicted = index.replace(keys, slots, priorities_of(9, 7, 8), 0.5)
+    books = by_value(4, {0: 4, 1: 1, 2: 2, 3: 3, 7: 9, 8: 7, 9: 8})
+    books.fill(ids_of(0, 1, 2, 3))
+    slots, fetch_ids, chosen, into, num_evicted = books.plan(ids_of(7, 8, 9), None, 0, 0.5)
+    assert slots.tolist() == [-1, -1, -1] and fetch_ids.tolist() == [7, 8, 9]
     assert (chosen.tolist(), into.tolist(), num_evicted) == ([0, 2], [1, 2], 2)
-    assert sorted(index.cached_ids().tolist()) == [0, 3, 7, 9]
+    assert sorted(books.cached_ids().tolist()) == [0, 3, 7, 9]
 
 
 def test_misuse_is_refused():
@@ -123,11 +117,9 @@ def test_misuse_is_refused():
         index.look_up(ids_of(4, 4), 0)
     with pytest.raises(ValueError, match="must grow, got 0 after 0"):
         index.look_up(ids_of(5), 0)
-    keys, slots, _ = index.look_up(ids_of(5, 6), 1)
-    with pytest.raises(ValueError, match=r"fraction must be in \[0, 1\], got 2"):
-        index.replace(keys, slots, priorities_of(1, 1), 2.0)
+    keys, _, _ = index.look_up(ids_of(5, 6), 1)
     with pytest.raises(ValueError, match="same length, got 2 and 1"):
-        index.replace(keys, slots, priorities_of(1), 1.0)
+        index.assign(keys_of(0), keys, priorities_of(1))
     with pytest.raises(ValueError, match="keys must be in"):
         index.slots_of(keys_of(99))
     with pytest.raises(ValueError, match="free ones in order, got 1"):
@@ -145,68 +137,69 @@ def test_misuse_is_refused():
 
 
 def test_copies_are_independent():
-    index = CacheIndex(1)
-    keys, slots, _ = index.look_up(ids_of(5), 0)
-    twin = copy.deepcopy(index)
-    index.replace(keys, slots, priorities_of(1), 1.0)
-    assert (index.num_cached, twin.num_cached) == (1, 0)
-    window = NextUseWindow()
-    window.push(keys, index)
-    other = copy.deepcopy(window)
-    window.pop(keys, priorities_of(0))
-    assert (window.num_minibatches, other.num_minibatches) == (0, 1)
+    books = by_value(1, {5: 1}, looks_ahead=True)
+    books.announce(ids_of(5))
+    twin = copy.deepcopy(books)
+    books.plan(ids_of(5), None, 0, 1.0)
+    assert (books.num_cached, twin.num_cached) == (1, 0)
+    assert (books.num_announced, twin.num_announced) == (0, 1)
+    del books
+    twin.plan(ids_of(5), None, 0, 1.0)
+    assert twin.cached_ids().tolist() == [5]
 
 
 @settings(max_examples=40, deadline=None)
 @given(st.lists(st.lists(st.integers(0, 12), unique=True), max_size=12), st.integers(0, 5))
 def test_next_uses_follow_the_minibatches(minibatches, length):
-    index = CacheIndex(7)
-    all_keys, _ = index.known(np.arange(14, dtype=np.int64))
-    index.assign(np.arange(7, dtype=np.int32), all_keys[:7], np.arange(7, dtype=np.uint32))
-    window = NextUseWindow()
+    """Priorities of all vertices, and how many of those at hand are known to return."""
+    values = {vertex: float(vertex) for vertex in range(14)}
+    books = by_value(7, values, looks_ahead=True)
+    books.fill(ids_of(*range(7)))
+    all_keys, _ = books.known(ids_of(*range(14)))
+    beyond = np.arange(14).astype(np.float32).view(np.uint32)
     pushed = 0
-    for number, keys in enumerate(minibatches):
+    for number, vertices in enumerate(minibatches):
         while pushed <= min(number + length, len(minibatches) - 1):
-            window.push(keys_of(*minibatches[pushed]), index)
+            books.announce(ids_of(*minibatches[pushed]))
             pushed += 1
-        assert window.first_minibatch == number
         rest = minibatches[number + 1 : pushed]
-        expected = []
-        for key in range(14):
-            following = [number + 1 + i for i, others in enumerate(rest) if key in others]
-            expected.append(following[0] if following else 2**32 - 1)
-        again = sum(expected[key] < 2**32 - 1 for key in keys)
-        assert window.num_front_rows_used_again() == again
-        assert window.num_front_rows == len(keys)
-        in_front = set(keys)
-        returning = [key for key in range(7) if expected[key] < 2**32 - 1]
-        at_hand = [key for key in returning if key not in in_front]
-        assert index.count_at_least(1 << 31, 2**32 - 1 - number) == len(at_hand)
-        priorities = window.pop(keys_of(*keys), priorities_of(*keys))
-        for key, priority in zip(keys, priorities.tolist(), strict=True):
-            known = expected[key] < 2**32 - 1
-            assert priority == (2**32 - 1 - expected[key] if known else key)
-        index.set_priorities(keys_of(*keys), priorities)
-        assert window.next_uses(np.arange(14, dtype=np.int32)).tolist() == expected
-        assert window.num_rows == sum(map(len, rest))
-        assert window.num_distinct_rows == len({key for others in rest for key in others})
+        next_use = {}
+        for ahead, others in enumerate(rest):
+            for vertex in others:
+                next_use.setdefault(vertex, number + 1 + ahead)
+        at_hand = set(books.cached_ids().tolist()) | set(vertices)
+        assert books.num_known_to_return() == len(at_hand & next_use.keys())
+        assert books.num_front_rows == len(vertices)
+        assert books.num_announced_rows == sum(map(len, rest)) + len(vertices)
+        assert books.num_distinct_announced_rows == len(next_use.keys() | set(vertices))
+        books.plan(ids_of(*vertices), None, number, 1.0)
+        assert books.num_announced == len(rest)
+        assert books.num_distinct_announced_rows == len(next_use)
+        expected = [
+            2**32 - 1 - next_use[vertex] if vertex in next_use else int(beyond[vertex])
+            for vertex in range(14)
+        ]
+        assert books.priorities(all_keys).tolist() == expected
 
 
-def test_window_misuse_is_refused():
-    index = CacheIndex(1)
-    index.known(ids_of(*range(9)))
-    window = NextUseWindow()
+def test_what_was_announced_has_to_be_asked_for():
+    books = by_value(1, {}, looks_ahead=True)
     with pytest.raises(ValueError, match="has 0 rows, got 1"):
-        window.pop(keys_of(3), priorities_of(0))
-    with pytest.raises(ValueError, match="unique, got 3 twice"):
-        window.push(keys_of(3, 3), index)
-    with pytest.raises(ValueError, match=r"keys must be in \[0, 9\), got 9"):
-        NextUseWindow().push(keys_of(9), index)
-    window = NextUseWindow()
-    window.push(keys_of(2), index)
-    for wrong in (-1, 99):
-        with pytest.raises(ValueError, match="those of the oldest announced minibatch"):
-            window.pop(keys_of(wrong), priorities_of(0))
+        books.plan(ids_of(3), None, 0, 1.0)
+    with pytest.raises(ValueError, match="unique, got one twice"):
+        by_value(1, {}, looks_ahead=True).announce(ids_of(3, 3))
+    books.announce(ids_of(2))
+    assert books.plan(ids_of(3), ids_of(2), 0, 1.0) is None and books.num_announced == 1
+    with pytest.raises(ValueError, match="has 1 rows, got 2"):
+        books.plan(ids_of(3, 4), None, 0, 1.0)
+    with pytest.raises(ValueError, match=r"fraction must be in \[0, 1\], got 2"):
+        books.plan(ids_of(2), None, 0, 2.0)
+    with pytest.raises(ValueError, match="unique, got one twice"):
+        by_value(1, {}).plan(ids_of(3, 3), None, 0, 1.0)
+    with pytest.raises(ValueError, match="same length, got 1 and 2"):
+        CacheBooks.by_value(1, 0, False, ids_of(1), np.ones(2, dtype=np.float32))
+    with pytest.raises(ValueError, match="keys must be in"):
+        books.priorities(keys_of(99))
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float16", "int8", "int64"])

@@ -85,7 +85,9 @@ def test_minibatches_that_will_not_come_are_retracted():
         cache.announce(ids)
     assert cache.plan(ids_of(1)).num_misses == other.plan(ids_of(1)).num_misses
     cache.retract()
-    assert cache.scorer.num_minibatches == cache.scorer.num_rows == 0
+    books = cache.scorer.books
+    assert books.num_announced == books.num_announced_rows == 0
+    assert books.num_distinct_announced_rows == 0
     for ids in (ids_of(2), ids_of(1), ids_of(3), ids_of(1)):
         assert cache.plan(ids).num_hits == other.plan(ids).num_hits
         assert cache.cached_ids().tolist() == other.cached_ids().tolist()

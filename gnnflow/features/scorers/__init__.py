@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from gnnflow.errors import ConfigError, did_you_mean
-from gnnflow.features.scorers.base import Scorer
+from gnnflow.features.scorers.base import ReplacementScorer, RowOrder, Scorer
 from gnnflow.features.scorers.decay import DecayScorer
 from gnnflow.features.scorers.frequency import FrequencyScorer
 from gnnflow.features.scorers.lookahead import LookaheadScorer
@@ -18,6 +18,8 @@ __all__ = [
     "FrequencyScorer",
     "LookaheadScorer",
     "LruScorer",
+    "ReplacementScorer",
+    "RowOrder",
     "Scorer",
     "ScorerOptions",
     "VipScorer",

@@ -11,15 +11,15 @@ import numpy as np
 import numpy.typing as npt
 
 from gnnflow.errors import ConfigError
-from gnnflow.features.scorers.base import Ids, Keys, Priorities, Scorer, Slots, grown
+from gnnflow.features.scorers.base import Keys, ReplacementScorer, Slots, grown
 
-# As in the frequency scorer: all scores decay by changing one number, rescaled before it overflows.
+# All scores decay by changing one number, the unit; they are rescaled before it overflows.
 _LARGEST_UNIT = 1e100
 # Scores that are equal to the threshold in exact arithmetic stay, whatever the rounding says.
 _TOLERANCE = 1 - 1e-9
 
 
-class DecayScorer(Scorer):
+class DecayScorer(ReplacementScorer):
     """Scores of cached rows decay while they are not used; the stale ones give way.
 
     - A row put in at the start has score 1. Every minibatch that does not use it multiplies the
@@ -31,7 +31,6 @@ class DecayScorer(Scorer):
     """
 
     name = "decay"
-    fetches = True
 
     def __init__(self, *, alpha: float = 0.05, period: int = 10) -> None:
         """Starts with no vertex known.
@@ -53,14 +52,14 @@ class DecayScorer(Scorer):
         self._scores: npt.NDArray[np.float64] = np.zeros(0, dtype=np.float64)  # of cached rows
         self._misses: npt.NDArray[np.float64] = np.zeros(0, dtype=np.float64)  # -1 while cached
 
-    def register(self, keys: Keys, ids: Ids) -> None:
+    def register(self, keys: Keys) -> None:
         """Starts the counts at 0."""
         self._scores = grown(self._scores, self.index.num_keys)
         self._misses = grown(self._misses, self.index.num_keys)
         self._scores[keys] = 0
         self._misses[keys] = 0
 
-    def touch(self, keys: Keys, slots: Slots, minibatch: int) -> Priorities:
+    def touch(self, keys: Keys, slots: Slots) -> None:
         """Lets the scores of unused rows decay and counts misses."""
         self._unit /= self._decay
         if self._unit > _LARGEST_UNIT:
@@ -69,17 +68,11 @@ class DecayScorer(Scorer):
         found = slots >= 0
         self._scores[keys[found]] /= self._decay
         self._misses[keys[~found]] += 1
-        return np.zeros(len(keys), dtype=np.uint32)
 
-    def fill(self, keys: Keys) -> Priorities:
+    def fill(self, keys: Keys) -> None:
         """Gives rows that are put in at the start the score 1."""
         self._scores[keys] = self._unit
         self._misses[keys] = -1
-        return self.priorities(keys)
-
-    def priorities(self, keys: Keys) -> Priorities:
-        """Returns zeros: which rows give way is up to `replacements`."""
-        return np.zeros(len(keys), dtype=np.uint32)
 
     def replacements(self, fraction: float) -> tuple[Slots, Keys]:
         """Pairs free and stale slots, lowest score first, with the vertices missed most often."""
@@ -100,10 +93,6 @@ class DecayScorer(Scorer):
         self._misses[leaving] = self._scores[leaving] / self._unit
         self._scores[keys] = self._misses[keys] * self._unit
         self._misses[keys] = -1
-
-    def forgettable(self, keys: Keys) -> npt.NDArray[np.bool_]:
-        """Tells that no count can be spared."""
-        return np.zeros(len(keys), dtype=np.bool_)
 
     @property
     def memory_bytes(self) -> int:

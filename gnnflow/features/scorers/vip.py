@@ -4,13 +4,12 @@ Source: Kaler et al., "Communication-Efficient Graph Neural Networks with Probab
 Expansion Analysis and Caching", MLSys 2023 (SALIENT++).
 """
 
-import numpy as np
-
-from gnnflow.features.scorers.base import Ids, Keys, Priorities, Scorer, Slots, as_priorities, grown
+from gnnflow._kernels import CacheBooks
+from gnnflow.features.scorers.base import RowOrder
 from gnnflow.features.vertex_values import VertexValues
 
 
-class VipScorer(Scorer):
+class VipScorer(RowOrder):
     """Orders by vertex inclusion probability, which does not change during training."""
 
     name = "vip"
@@ -18,23 +17,8 @@ class VipScorer(Scorer):
     def __init__(self, probabilities: VertexValues) -> None:
         """Takes the probabilities of remote vertices, as `gnnflow.features.vip` computes them."""
         self._probabilities = probabilities
-        self._priority: Priorities = np.zeros(0, dtype=np.uint32)
 
-    def register(self, keys: Keys, ids: Ids) -> None:
-        """Looks the probabilities up, once per vertex."""
-        self._priority = grown(self._priority, self.index.num_keys)
-        self._priority[keys] = as_priorities(self._probabilities.at(ids))
-
-    def touch(self, keys: Keys, slots: Slots, minibatch: int) -> Priorities:
-        """Returns the probabilities: a use changes nothing."""
-        return self._priority[keys]
-
-    def priorities(self, keys: Keys) -> Priorities:
-        """Returns the probabilities."""
-        return self._priority[keys]
-
-    @property
-    def memory_bytes(self) -> int:
-        """Size of the probabilities, by id and by key."""
-        values = self._probabilities
-        return self._priority.nbytes + values.ids.nbytes + values.values.nbytes
+    def make_books(self, capacity: int, num_vertices: int, looks_ahead: bool) -> CacheBooks:
+        """Orders by the probability, which is looked up once per vertex."""
+        ids, values = self._probabilities.ids, self._probabilities.values
+        return CacheBooks.by_value(capacity, num_vertices, looks_ahead, ids, values)
