@@ -1,5 +1,6 @@
 """Traces for the cache benchmark: a graph in parts, and the minibatches of every rank."""
 
+import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,11 +34,15 @@ class Workload:
     num_epochs: int
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Sampled:
     """What a workload gave."""
 
     traces: list[Trace]
+    vertices: list[NDArray[np.int64]]
+    """All vertices of each minibatch of the first rank, its own among them."""
+    folder: Path
+    """The parts."""
     sample_s: float
     """Median processor seconds to sample one minibatch, all parts in one process, one thread."""
 
@@ -74,21 +79,46 @@ def sample_workload(workload: Workload, folder: Path) -> Sampled:
         row_bytes=ROW_BYTES,
         vip=exchange_between(walks),
     )
-    return Sampled(traces, _sampling_time(parts, batches(0, 0), workload.fanout))
+    sampler = _sampler_of(parts)
+    vertices = [
+        sampler.sample(seeds, workload.fanout, epoch=epoch, minibatch=step * NUM_PARTS).vertices
+        for epoch in range(workload.num_epochs)
+        for step, seeds in enumerate(batches(0, epoch))
+    ]
+    return Sampled(
+        traces=traces,
+        vertices=vertices,
+        folder=root,
+        sample_s=_sampling_time(sampler, batches(0, 0), workload.fanout),
+    )
 
 
-def _sampling_time(
-    parts: Sequence[GraphPartition], batches: Sequence[NDArray[np.int64]], fanout: Sequence[int]
-) -> float:
+def repeated(trace: Trace, times: int) -> Trace:
+    """Returns a trace several times in a row, to measure what goes on for long."""
+    ends = trace.offsets[1:] + trace.num_requested * np.arange(times)[:, None]
+    return dataclasses.replace(
+        trace,
+        remote_ids=np.tile(trace.remote_ids, times),
+        offsets=np.concatenate([trace.offsets[:1], ends.ravel()]),
+        columns={name: np.tile(values, times) for name, values in trace.columns.items()},
+    )
+
+
+def _sampler_of(parts: Sequence[GraphPartition]) -> LocalNeighborSampler:
     topology = Topology(parts[0].book.offsets)
     for number, part in enumerate(parts):
         topology.set_part(number, part.indptr, part.indices, part.original_id)
-    sampler = LocalNeighborSampler(topology, num_threads=1)
+    return LocalNeighborSampler(topology, num_threads=1)
+
+
+def _sampling_time(
+    sampler: LocalNeighborSampler, batches: Sequence[NDArray[np.int64]], fanout: Sequence[int]
+) -> float:
     times = []
     for repeat in range(4):
         for minibatch, seeds in enumerate(batches[:8]):
             begin = thread_time()
-            sampler.sample(seeds, fanout, epoch=0, minibatch=minibatch * len(parts))
+            sampler.sample(seeds, fanout, epoch=0, minibatch=minibatch * NUM_PARTS)
             if repeat:
                 times.append(thread_time() - begin)
     return float(np.median(times))
