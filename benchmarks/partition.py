@@ -38,11 +38,10 @@ _LOOK_EVERY_S = 0.1
 _CHUNK_ROWS = 1 << 16
 
 
-def write_graph(kind: str, quick: bool, folder: Path) -> int:
-    """Makes a graph and writes it to files; returns their size in bytes."""
-    size = "vertices=2e5,edges=2e6" if quick else "vertices=1e6,edges=1e7"
+def write_graph(spec: str, folder: Path) -> int:
+    """Makes a graph as the generator's spec says, writes it to files; returns their bytes."""
     folder.mkdir()
-    graph = generate(f"{kind}:{size},features={NUM_FEATURES}", seed=0)
+    graph = generate(spec, seed=0)
     np.save(folder / "edges.npy", graph.edges)
     for name, source in graph.arrays.items():
         file = folder / f"{name}.npy"
@@ -160,9 +159,10 @@ def main() -> None:
         benchmark("benchmarks.partition", __doc__ or "", "Partitioning") as (options, report),
         tempfile.TemporaryDirectory(prefix="gnnflow-partition-") as folder,
     ):
+        size = "vertices=2e5,edges=2e6" if options.quick else "vertices=1e6,edges=1e7"
         for kind in GRAPHS:
             graph = Path(folder) / kind
-            input_bytes = write_graph(kind, options.quick, graph)
+            input_bytes = write_graph(f"{kind}:{size},features={NUM_FEATURES}", graph)
             compare(kind, graph, input_bytes, 1 if options.quick else ROUNDS, report)
 
 

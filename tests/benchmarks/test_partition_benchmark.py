@@ -7,18 +7,12 @@ import pytest
 
 from benchmarks import partition
 from benchmarks._partition_side import open_graph
-from gnnflow.datasets import generate
 
 
 @pytest.fixture
 def graph(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setattr(
-        partition,
-        "generate",
-        lambda spec, seed: generate(f"{spec.split(':')[0]}:vertices=400,edges=4000", seed=seed),
-    )
     monkeypatch.chdir(Path(__file__).parents[2])
-    partition.write_graph("sbm", True, tmp_path / "sbm")
+    partition.write_graph("sbm:vertices=400,edges=4000", tmp_path / "sbm")
     return tmp_path / "sbm"
 
 
