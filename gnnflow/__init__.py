@@ -12,12 +12,13 @@ if TYPE_CHECKING:
     from gnnflow.config import PartitionConfig, TrainConfig
     from gnnflow.errors import GnnflowError
     from gnnflow.graph import DistGraph
-    from gnnflow.loader import DistNeighborLoader
+    from gnnflow.loader import DistLinkNeighborLoader, DistNeighborLoader
     from gnnflow.training import wrap
 
 __all__ = [
     "Context",
     "DistGraph",
+    "DistLinkNeighborLoader",
     "DistNeighborLoader",
     "GnnflowError",
     "PartitionConfig",
@@ -31,6 +32,7 @@ __version__ = "0.1.0"
 _HOMES = {
     "Context": "gnnflow.comm",
     "DistGraph": "gnnflow.graph",
+    "DistLinkNeighborLoader": "gnnflow.loader",
     "DistNeighborLoader": "gnnflow.loader",
     "GnnflowError": "gnnflow.errors",
     "PartitionConfig": "gnnflow.config",

@@ -1,5 +1,6 @@
 """Minibatches of a partitioned graph, as a PyG user expects them."""
 
+from gnnflow.loader.link_loader import DistLinkNeighborLoader
 from gnnflow.loader.minibatch_maker import (
     MinibatchCost,
     MinibatchMaker,
@@ -8,15 +9,17 @@ from gnnflow.loader.minibatch_maker import (
     as_tensor,
 )
 from gnnflow.loader.neighbor_loader import DEFAULT_DEPTH, DistNeighborLoader
-from gnnflow.loader.seed_schedule import SeedBatch, SeedSchedule
+from gnnflow.loader.seed_schedule import Schedule, SeedBatch, SeedSchedule
 
 __all__ = [
     "DEFAULT_DEPTH",
+    "DistLinkNeighborLoader",
     "DistNeighborLoader",
     "MinibatchCost",
     "MinibatchMaker",
     "MinibatchOptions",
     "SampledMinibatch",
+    "Schedule",
     "SeedBatch",
     "SeedSchedule",
     "as_tensor",

@@ -164,7 +164,7 @@ class MinibatchMaker:
         sampled = [
             SampledMinibatch(
                 seeds=batch,
-                subgraph=subgraph,
+                subgraph=batch.prepare(subgraph),
                 cost=MinibatchCost(sample_s=sample_s, subgraph_bytes=_size_of(subgraph)),
             )
             for batch, subgraph in zip(batches, subgraphs, strict=True)
@@ -244,6 +244,7 @@ class MinibatchMaker:
             minibatch=seeds.minibatch,
             loss_weight=seeds.weight,
             cost=cost,
+            **seeds.attributes(),
             **{name: tensor for name, tensor in rows.items() if name != "edge_id"},
         )
         if self._options.with_adj_t:

@@ -19,7 +19,7 @@ from gnnflow.loader.minibatch_maker import (
     SampledMinibatch,
     Transform,
 )
-from gnnflow.loader.seed_schedule import SeedBatch, SeedSchedule
+from gnnflow.loader.seed_schedule import Schedule, SeedBatch, SeedSchedule
 from gnnflow.policies import ReplacementPolicy
 from gnnflow.prefetch import CacheSetup, LivePolicy, Pipeline, set_up_cache, start_live_policy
 
@@ -60,7 +60,7 @@ class DistNeighborLoader:
     def __init__(
         self,
         graph: DistGraph,
-        seeds: str | ArrayLike | SeedSchedule = "train",
+        seeds: str | ArrayLike | Schedule = "train",
         fanout: Sequence[int] = (10, 25),
         batch_size: int = 512,
         *,
@@ -117,7 +117,7 @@ class DistNeighborLoader:
         self._depth = depth
         self._num_epochs = num_epochs
         self._ctx = graph.ctx
-        if isinstance(seeds, SeedSchedule):
+        if isinstance(seeds, Schedule):
             self.schedule = seeds
         else:
             ids = _split_seeds(graph, seeds) if isinstance(seeds, str) else seeds
@@ -160,7 +160,7 @@ class DistNeighborLoader:
                 seed=seed,
                 replace=replace,
                 arrays=tuple(arrays),
-                seed_arrays=_seed_arrays(graph, arrays),
+                seed_arrays=_seed_arrays(graph, arrays, self.schedule),
                 with_edge_ids=edge_ids,
                 with_edge_attr=edge_attr,
                 with_adj_t=adj_t,
@@ -257,8 +257,10 @@ def _split_seeds(graph: DistGraph, split: str) -> NDArray[np.int64]:
     return graph.splits[split]
 
 
-def _seed_arrays(graph: DistGraph, arrays: Sequence[str]) -> tuple[str, ...]:
-    return ("y",) if "y" in graph.array_names and "y" not in arrays else ()
+def _seed_arrays(graph: DistGraph, arrays: Sequence[str], schedule: Schedule) -> tuple[str, ...]:
+    """Labels of the seeds, where seeds are what is asked about."""
+    is_asked = isinstance(schedule, SeedSchedule)
+    return ("y",) if is_asked and "y" in graph.array_names and "y" not in arrays else ()
 
 
 def _check_range(seeds: NDArray[np.int64], num_vertices: int) -> None:

@@ -3,12 +3,14 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from gnnflow.comm import Context
 from gnnflow.errors import ConfigError, DataError
+from gnnflow.sampling import SampledSubgraph
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -34,6 +36,33 @@ class SeedBatch:
     def weight(self) -> float:
         """This rank's share of the step's seeds, which its mean loss and gradient count with."""
         return len(self.seeds) / self.num_job_seeds if self.num_job_seeds else 0.0
+
+    def attributes(self) -> dict[str, Any]:
+        """What the minibatch holds besides vertices and edges, by name."""
+        return {}
+
+    def prepare(self, subgraph: SampledSubgraph) -> SampledSubgraph:
+        """The subgraph that the minibatch takes of the one that was sampled for its seeds."""
+        return subgraph
+
+
+@runtime_checkable
+class Schedule(Protocol):
+    """Says what each step of an epoch takes, the same number of steps on all ranks."""
+
+    @property
+    def num_steps(self) -> int:
+        """Steps of an epoch."""
+
+    @property
+    def seeds(self) -> NDArray[np.int64]:
+        """Global ids of this rank's seeds, or of vertices that may be."""
+
+    def weight(self, step: int) -> float:
+        """This rank's share of a step."""
+
+    def batch(self, epoch: int, step: int) -> SeedBatch:
+        """What this rank takes in one step."""
 
 
 class SeedSchedule:
@@ -170,11 +199,14 @@ class SeedSchedule:
         """Seeds in this rank's largest batch."""
         return int(np.diff(self._bounds).max(initial=0))
 
+    def size(self, step: int) -> int:
+        """Seeds of this rank in a step, the same in every epoch."""
+        return int(self._bounds[step + 1] - self._bounds[step])
+
     def weight(self, step: int) -> float:
         """This rank's share of a step's seeds, the same in every epoch."""
         num_job_seeds = int(self._num_job_seeds[step])
-        num_seeds = int(self._bounds[step + 1] - self._bounds[step])
-        return num_seeds / num_job_seeds if num_job_seeds else 0.0
+        return self.size(step) / num_job_seeds if num_job_seeds else 0.0
 
     def batch(self, epoch: int, step: int) -> SeedBatch:
         """The seeds of one step.

@@ -59,6 +59,26 @@ class SampledSubgraph:
         """Number of vertices whose in-neighbours were sampled: all but the last hop's."""
         return len(self.indptr) - 1
 
+    def without(self, left_out: NDArray[np.bool_]) -> "SampledSubgraph":
+        """Returns the subgraph without some of its edges; all vertices stay.
+
+        Args:
+            left_out: `[num_edges]` which edges to leave out.
+        """
+        if not left_out.any():
+            return self
+        kept_before = np.concatenate([[0], np.cumsum(~left_out)]).astype(np.int64)
+        hops = np.concatenate([[0], np.cumsum(self.num_sampled_edges)]).astype(np.int64)
+        return SampledSubgraph(
+            vertices=self.vertices,
+            indptr=kept_before[self.indptr],
+            src=self.src[~left_out],
+            edge_ids=None if self.edge_ids is None else self.edge_ids[~left_out],
+            num_sampled_vertices=self.num_sampled_vertices,
+            num_sampled_edges=np.diff(kept_before[hops]).tolist(),
+            num_seeds=self.num_seeds,
+        )
+
     def edge_index(self, num_threads: int = 1) -> NDArray[np.int64]:
         """Returns the edges as PyG takes them: `[2, num_edges]`, sources, then destinations."""
         return _kernels.edge_index(self.indptr, self.src, num_threads)

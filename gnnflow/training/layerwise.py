@@ -2,7 +2,7 @@
 
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol, runtime_checkable
@@ -92,7 +92,8 @@ class LayerwiseInference:
         self._graph = graph
         self._chunk_bytes = chunk_bytes
         self._hidden_bytes = hidden_bytes
-        self._device = _device_of(model)
+        self.device = _device_of(model)
+        """Where the model is."""
         self._uses_edge_attr = _uses_edge_attr(model)
         self._sampler = LocalNeighborSampler(
             graph.edges.topology if self._uses_edge_attr else graph.topology,
@@ -109,23 +110,46 @@ class LayerwiseInference:
         Yields:
             Consecutive pieces of `local_ids` with their outputs `[num_piece, dim]`.
         """
+        last = self._model.num_layers - 1
+        with self._input_of(last) as store:
+            self._graph.ctx.step = f"evaluation, layer {last}"
+            yield from self._layer(last, store, local_ids)
+
+    @contextmanager
+    def served(self, name: str) -> Iterator[DistFeatureStore]:
+        """Computes the outputs of all vertices and serves them; all ranks enter and leave together.
+
+        Args:
+            name: what to call them; no array of the graph may have that name.
+
+        Yields:
+            float32 rows by global id.
+        """
         graph, last = self._graph, self._model.num_layers - 1
+        with ExitStack() as own:
+            with self._input_of(last) as store:
+                graph.ctx.step = f"evaluation, layer {last}"
+                rows = self._rows(last, store, own)
+            yield graph.serve(name, rows)
+            graph.unserve(name)
+
+    @contextmanager
+    def _input_of(self, last: int) -> Iterator[DistFeatureStore]:
+        """Computes the layers before one and yields the rows that it takes."""
+        graph = self._graph
         if _uses_in_degree(self._model):
             ensure_in_degree(graph)
         store = graph.store("x")
         with ExitStack() as stack:
             for index in range(last):
                 graph.ctx.step = f"evaluation, layer {index}"
-                hidden = self._hidden_rows(index, store, stack)
+                hidden = self._rows(index, store, stack)
                 store = graph.serve(f"hidden_{index}", hidden)
                 stack.callback(graph.unserve, store.name)
-            graph.ctx.step = f"evaluation, layer {last}"
-            yield from self._layer(last, store, local_ids)
+            yield store
 
-    def _hidden_rows(
-        self, index: int, store: DistFeatureStore, stack: ExitStack
-    ) -> NDArray[np.float32]:
-        """The outputs of a hidden layer for all inner vertices."""
+    def _rows(self, index: int, store: DistFeatureStore, stack: ExitStack) -> NDArray[np.float32]:
+        """The outputs of a layer for all inner vertices."""
         everyone = np.arange(self._graph.partition.num_vertices, dtype=np.int64)
         hidden = np.empty((0, 0), dtype=np.float32)
         for number, (local_ids, out) in enumerate(self._layer(index, store, everyone)):
@@ -183,25 +207,25 @@ class LayerwiseInference:
         return lambda: as_tensor(fetch.result(), dtype)
 
     def _compute(self, index: int, chunk: _Chunk) -> Tensor:
-        x = chunk.rows().to(self._device, torch.float32)
+        x = chunk.rows().to(self.device, torch.float32)
         pair = (x, x[: len(chunk.local_ids)])
         edge_attr = None
         if chunk.edge_attr is not None:
-            edge_attr = chunk.edge_attr().to(self._device, torch.float32)
+            edge_attr = chunk.edge_attr().to(self.device, torch.float32)
         with torch.no_grad():
             if not isinstance(self._model, LayeredModel):
-                edge_index = torch.from_numpy(chunk.subgraph.edge_index()).to(self._device)
+                edge_index = torch.from_numpy(chunk.subgraph.edge_index()).to(self.device)
                 options = {} if edge_attr is None else {"edge_attr": edge_attr}
                 return self._model.layer(index, pair, edge_index, **options)
             degree = None
             if chunk.in_degree is not None:
-                degree = chunk.in_degree().to(self._device)
+                degree = chunk.in_degree().to(self.device)
             adjacency = LayerAdjacency(
                 torch.from_numpy(chunk.subgraph.indptr),
                 torch.from_numpy(chunk.subgraph.src),
                 chunk.subgraph.num_vertices,
             )
-            return self._model.layer(index, pair, adjacency.to(self._device), degree, edge_attr)
+            return self._model.layer(index, pair, adjacency.to(self.device), degree, edge_attr)
 
 
 def _device_of(model: object) -> torch.device:

@@ -1,0 +1,134 @@
+"""DistLinkNeighborLoader: minibatches of edges to tell from pairs that are none."""
+
+from collections.abc import Sequence
+
+import torch
+from numpy.typing import ArrayLike
+from torch_geometric.sampler import NegativeSampling
+
+from gnnflow.config import CacheConfig
+from gnnflow.errors import ConfigError
+from gnnflow.graph import DistGraph
+from gnnflow.loader.edge_list import GivenEdges, edges_of_split
+from gnnflow.loader.link_schedule import LinkSchedule
+from gnnflow.loader.minibatch_maker import Transform
+from gnnflow.loader.neighbor_loader import DistNeighborLoader
+
+
+class DistLinkNeighborLoader(DistNeighborLoader):
+    """Yields minibatches around edges, the same number of them on every rank.
+
+    It is used as PyG's `LinkNeighborLoader`. A batch is what `DistNeighborLoader` yields, whose
+    seeds are the ends of the edges and of their negatives, without `y`, and with
+
+    - `input_id` `[num_edges_asked]` int64: positions of the edges in this rank's list,
+    - `edge_label_index` `[2, num_edges_asked + num_negatives]`: positions of the ends in `n_id`,
+    - `edge_label`: 1 for edges and 0 for negatives, or the labels given; with negatives those
+      start at 1,
+    - with negatives of the mode `triplet` instead of the two, `src_index`, `dst_pos_index`
+      `[num_edges_asked]` and `dst_neg_index` `[num_edges_asked]` or `[num_edges_asked, amount]`,
+    - `batch_size`: number of seed vertices,
+    - `loss_weight`: this rank's share of the labels (or triplets) that all ranks have in this step;
+      `wrap` weights the gradient of a mean loss with it.
+
+    Negatives are drawn uniformly from all vertices by a function of seed, epoch and minibatch that
+    the partitioning does not enter; they may happen to be edges, as in PyG.
+    """
+
+    def __init__(
+        self,
+        graph: DistGraph,
+        edge_label_index: str | ArrayLike = "train",
+        fanout: Sequence[int] = (10, 25),
+        batch_size: int = 512,
+        *,
+        edge_label: ArrayLike | None = None,
+        neg_sampling: NegativeSampling | str | None = None,
+        neg_sampling_ratio: float | None = None,
+        exclude_targets: bool = False,
+        shuffle: bool = True,
+        seed: int = 0,
+        replace: bool = False,
+        arrays: Sequence[str] = ("x",),
+        edge_ids: bool = False,
+        edge_attr: bool = False,
+        adj_t: bool = False,
+        transform: Transform | None = None,
+        cache: CacheConfig | None = None,
+        num_epochs: int = 1,
+    ) -> None:
+        """Prepares the loader; every rank must do this.
+
+        Args:
+            graph: the graph of this rank.
+            edge_label_index: `train` for the edges of the graph, `val` or `test` for those held out
+                (each rank takes the edges whose destinations it owns), or this rank's edges as
+                `[2, num_edges]` global ids.
+            fanout: neighbours kept per hop, from the seeds outwards; -1 keeps all.
+            batch_size: edges of one rank in one minibatch, on average.
+            edge_label: `[num_edges]` labels of this rank's edges.
+            neg_sampling: `binary` draws pairs, `triplet` draws a further destination for each edge,
+                or a `torch_geometric.sampler.NegativeSampling` with another amount than 1.
+            neg_sampling_ratio: short for `NegativeSampling("binary", ratio)`.
+            exclude_targets: let no messages flow along the edges that a minibatch asks about, nor
+                along their reverses, so that a model cannot see the answer.
+            shuffle: a new order each epoch.
+            seed: seed of order, negatives and sampling; the same on all ranks.
+            replace: whether a neighbour may be drawn several times.
+            arrays: per-vertex arrays fetched for all vertices.
+            edge_ids: hand over `e_id` `[num_edges]`, the edges' numbers in the input.
+            edge_attr: hand over `edge_attr` `[num_edges, ...]`, the attributes of the edges.
+            adj_t: hand over `adj_t`, the edges as a sparse CSR tensor.
+            transform: called with every batch before it is yielded.
+            cache: options of halo cache and prefetching, as for `DistNeighborLoader`.
+            num_epochs: epochs that will be taken, as for `DistNeighborLoader`.
+
+        Raises:
+            ConfigError: if an option is out of range.
+            DataError: if edges are not of the graph, or there are no such edges or arrays.
+        """
+        if isinstance(edge_label_index, str):
+            edges = edges_of_split(graph, edge_label_index)
+        else:
+            edges = GivenEdges(edge_label_index, graph.num_vertices)
+        schedule = LinkSchedule(
+            graph,
+            edges,
+            None if edge_label is None else torch.as_tensor(edge_label),
+            _negatives(neg_sampling, neg_sampling_ratio),
+            batch_size=batch_size,
+            shuffle=shuffle,
+            seed=seed,
+            exclude_targets=exclude_targets,
+        )
+        super().__init__(
+            graph,
+            schedule,
+            fanout,
+            seed=seed,
+            replace=replace,
+            arrays=arrays,
+            edge_ids=edge_ids,
+            edge_attr=edge_attr,
+            adj_t=adj_t,
+            transform=transform,
+            cache=cache,
+            num_epochs=num_epochs,
+        )
+
+
+def _negatives(
+    sampling: NegativeSampling | str | None, ratio: float | None
+) -> NegativeSampling | None:
+    if sampling is not None and ratio is not None:
+        raise ConfigError("give neg_sampling or neg_sampling_ratio, not both")
+    if ratio == 0:
+        return None
+    try:
+        if ratio is not None:
+            return NegativeSampling("binary", ratio)
+        return NegativeSampling(sampling) if isinstance(sampling, str) else sampling
+    except ValueError as error:
+        raise ConfigError(
+            f"{error}; neg_sampling is 'binary' or 'triplet' with a positive amount"
+        ) from None
