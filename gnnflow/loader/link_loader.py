@@ -1,18 +1,20 @@
 """DistLinkNeighborLoader: minibatches of edges to tell from pairs that are none."""
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import torch
 from numpy.typing import ArrayLike
 from torch_geometric.sampler import NegativeSampling
 
-from gnnflow.config import CacheConfig
+from gnnflow.config import CacheConfig, PolicyConfig
 from gnnflow.errors import ConfigError
 from gnnflow.graph import DistGraph
 from gnnflow.loader.edge_list import GivenEdges, edges_of_split
 from gnnflow.loader.link_schedule import LinkSchedule
 from gnnflow.loader.minibatch_maker import Transform
 from gnnflow.loader.neighbor_loader import DistNeighborLoader
+from gnnflow.policies import ReplacementPolicy
 
 
 class DistLinkNeighborLoader(DistNeighborLoader):
@@ -56,6 +58,9 @@ class DistLinkNeighborLoader(DistNeighborLoader):
         transform: Transform | None = None,
         cache: CacheConfig | None = None,
         num_epochs: int = 1,
+        policy: str | PolicyConfig | ReplacementPolicy = "static",
+        policy_options: PolicyConfig | None = None,
+        run_dir: Path | None = None,
     ) -> None:
         """Prepares the loader; every rank must do this.
 
@@ -82,6 +87,9 @@ class DistLinkNeighborLoader(DistNeighborLoader):
             transform: called with every batch before it is yielded.
             cache: options of halo cache and prefetching, as for `DistNeighborLoader`.
             num_epochs: epochs that will be taken, as for `DistNeighborLoader`.
+            policy: who decides when rows of the halo cache are replaced, likewise.
+            policy_options: how that policy is asked, likewise.
+            run_dir: folder where the policy writes its decisions, if any.
 
         Raises:
             ConfigError: if an option is out of range.
@@ -114,6 +122,9 @@ class DistLinkNeighborLoader(DistNeighborLoader):
             transform=transform,
             cache=cache,
             num_epochs=num_epochs,
+            policy=policy,
+            policy_options=policy_options,
+            run_dir=run_dir,
         )
 
 
