@@ -1,5 +1,6 @@
 """Which edges each step of an epoch asks about, with their negatives, as a pure function."""
 
+import hashlib
 import math
 from dataclasses import dataclass
 from typing import Any
@@ -18,6 +19,8 @@ from gnnflow.loader.seed_schedule import SeedBatch, SeedSchedule
 from gnnflow.sampling import SampledSubgraph
 
 _Ids = NDArray[np.int64]
+
+_EDGES_AT_ONCE = 1 << 20
 
 
 def negative_vertices(key: int, num: int, num_vertices: int, first: int = 0) -> _Ids:
@@ -138,6 +141,17 @@ class LinkSchedule:
         """Vertices that may be seeds, as far as this rank owns them: all of its own."""
         low, high = self._graph.book.range(self._graph.ctx.rank)
         return np.arange(low, high, dtype=np.int64)
+
+    @property
+    def digest(self) -> str:
+        """Equal for schedules that ask about the same edges in every step, in hex."""
+        negatives = self._negatives
+        drawn = None if negatives is None else [negatives.mode.value, negatives.amount]
+        about = hashlib.sha256(repr([self._positions.digest, drawn, self._seed]).encode())
+        for start in range(0, len(self._edges), _EDGES_AT_ONCE):
+            stop = min(start + _EDGES_AT_ONCE, len(self._edges))
+            about.update(self._edges.ends(np.arange(start, stop, dtype=np.int64)).tobytes())
+        return about.hexdigest()
 
     def weight(self, step: int) -> float:
         """This rank's share of a step's labels, the same in every epoch."""

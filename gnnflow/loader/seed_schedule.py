@@ -1,5 +1,6 @@
 """Which seed vertices each step of an epoch takes, as a pure function."""
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -57,6 +58,10 @@ class Schedule(Protocol):
     @property
     def seeds(self) -> NDArray[np.int64]:
         """Global ids of this rank's seeds, or of vertices that may be."""
+
+    @property
+    def digest(self) -> str:
+        """Equal for schedules that take the same in every step of every epoch, in hex."""
 
     def weight(self, step: int) -> float:
         """This rank's share of a step."""
@@ -198,6 +203,15 @@ class SeedSchedule:
     def max_batch_size(self) -> int:
         """Seeds in this rank's largest batch."""
         return int(np.diff(self._bounds).max(initial=0))
+
+    @property
+    def digest(self) -> str:
+        """Equal for schedules that take the same seeds in every step of every epoch, in hex."""
+        about = [self._rank, self._num_ranks, self._shuffle, self._seed if self._shuffle else 0]
+        digest = hashlib.sha256(repr(about).encode())
+        for array in (self._seeds, self._bounds, self._num_job_seeds):
+            digest.update(array.tobytes())
+        return digest.hexdigest()
 
     def size(self, step: int) -> int:
         """Seeds of this rank in a step, the same in every epoch."""

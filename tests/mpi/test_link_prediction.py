@@ -136,6 +136,17 @@ def test_made_ahead_with_a_cache_is_the_same(graph):
     ahead.close()
 
 
+def test_digests_tell_schedules_apart(graph):
+    def digest(**options):
+        loader = DistLinkNeighborLoader(graph, options.pop("split", "val"), [2], 20, **options)
+        return loader.schedule.digest
+
+    kinds = [{}, {"seed": 1}, {"split": "test"}, {"neg_sampling": "binary"}]
+    kinds += [{"neg_sampling": "triplet"}, {"neg_sampling_ratio": 2}]
+    assert len({digest(**dict(options)) for options in kinds}) == len(kinds)
+    assert digest(neg_sampling="binary") == digest(neg_sampling_ratio=1)
+
+
 def test_targets_are_out_of_reach(graph):
     """No message flows along an edge that is asked about, nor along its reverse."""
     options = {"neg_sampling_ratio": 1.0, "edge_ids": True, "shuffle": False}
