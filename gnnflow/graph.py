@@ -127,6 +127,12 @@ class DistGraph:
         return self.partition.part_id
 
     @property
+    def partition_bytes(self) -> int:
+        """Most memory that the parts at hand take: their files, and neighbour lists in memory."""
+        mapped = sum(part.num_bytes for part in self._parts_at_hand.values())
+        return mapped + self.topology_bytes
+
+    @property
     def num_parts(self) -> int:
         """Number of parts, and of ranks."""
         return self.manifest.num_parts

@@ -78,6 +78,20 @@ class GraphPartition:
         return len(self.indices)
 
     @property
+    def num_bytes(self) -> int:
+        """Size of the mapped files: what of them is in memory depends on what is used."""
+        halo_arrays = [array for hop in self.halo_topology for array in hop]
+        arrays = (
+            *(self.indptr, self.indices, self.original_id, self.edge_id, self.edge_attr),
+            *(self.halo, self.halo_owner, self.halo_degree),
+            *self.arrays.values(),
+            *self.splits.values(),
+            *self.held_out_edges.values(),
+            *halo_arrays,
+        )
+        return sum(array.nbytes for array in arrays if array is not None)
+
+    @property
     def first_id(self) -> int:
         """Global id of local vertex 0."""
         return int(self.book.offsets[self.part_id])

@@ -21,8 +21,9 @@ class SourceConfig:
     """Where the graph comes from: one of dataset, edges, generate, from-dgl and from-pyg."""
 
     dataset: str | None = None
-    """Name of a dataset: debian-packages comes with gnnflow; ogbn-arxiv, ogbn-products,
-    ogbn-papers100M, reddit and yelp are read from data-root or downloaded."""
+    """Name of a dataset: debian-packages comes with gnnflow, debian-contents is built once from
+    this machine's package sources; ogbn-arxiv, ogbn-products, ogbn-papers100M, reddit and yelp are
+    read from data-root or downloaded."""
 
     data_root: Path | None = None
     """Folder where datasets are looked for and downloaded to."""

@@ -21,6 +21,13 @@ class BufferPool:
         """Starts with no memory."""
         self._free: dict[int, list[ByteArray]] = {}
         self._lock = threading.Lock()
+        self._num_bytes = 0
+        self._peak_bytes = 0
+
+    @property
+    def peak_bytes(self) -> int:
+        """The most memory that it had at once, lent or not."""
+        return self._peak_bytes
 
     def take(self, num_bytes: int) -> ByteArray:
         """Lends a uint8 array `[num_bytes]` of any content."""
@@ -28,6 +35,9 @@ class BufferPool:
         with self._lock:
             free = self._free.get(size)
             slab = free.pop() if free else None
+            if slab is None:
+                self._num_bytes += size
+                self._peak_bytes = max(self._peak_bytes, self._num_bytes)
         if slab is None:
             slab = np.empty(size, dtype=np.uint8)
         return slab[:num_bytes]
@@ -40,3 +50,5 @@ class BufferPool:
             free = self._free.setdefault(slab.size, [])
             if len(free) < _KEPT_PER_SIZE:
                 free.append(slab)
+            else:
+                self._num_bytes -= slab.size

@@ -8,13 +8,8 @@ the same bytes.
 """
 
 import argparse
-import bz2
-import gzip
 import hashlib
-import lzma
 import re
-import subprocess
-import tempfile
 import zlib
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
@@ -24,6 +19,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from gnnflow.datasets.apt_indexes import fetched_indexes, read_index
 from gnnflow.datasets.debian_packages import NUM_BUCKETS
 from gnnflow.errors import DataError
 
@@ -42,9 +38,6 @@ MIN_WORD_COUNT = 10
 SPLIT_PERCENT = (60, 20, 20)
 """Share of packages in each of the splits train, val and test."""
 
-APT_HELPER = "/usr/lib/apt/apt-helper"
-OPENERS = {".gz": gzip.decompress, ".xz": lzma.decompress, ".bz2": bz2.decompress}
-
 Package = dict[str, str]
 
 
@@ -54,58 +47,8 @@ def fetch_index() -> bytes:
     Raises:
         DataError: There is no apt here, or its sources name no Debian index.
     """
-    with tempfile.TemporaryDirectory(prefix="gnnflow-apt-") as folder:
-        (Path(folder) / "lists" / "partial").mkdir(parents=True)
-        private = [
-            f"--option=Dir::State={folder}",
-            f"--option=Dir::State::lists={folder}/lists",
-            f"--option=Dir::Cache={folder}/cache",
-            "--option=Acquire::Languages=none",
-            "--option=APT::Sandbox::User=root",  # the folder is closed to apt's own user
-        ]
-        form = "--format=$(ORIGIN)|$(LABEL)|$(CREATED_BY)|$(FILENAME)"
-        try:
-            # The status is ignored: a source that fails matters only if it was the one needed.
-            subprocess.run(["apt-get", "update", "-q", *private], check=False)
-            targets = subprocess.run(
-                ["apt-get", "indextargets", *private, form], check=True, capture_output=True
-            ).stdout.decode()
-        except (OSError, subprocess.CalledProcessError) as error:
-            raise DataError(
-                f"cannot fetch the package index with apt-get ({error}); "
-                "pass one with --packages-file"
-            ) from error
-        wanted = ["Debian", "Debian", "Packages"]
-        rows = [line.split("|") for line in targets.splitlines()]
-        files = [Path(row[3]) for row in rows if row[:3] == wanted and Path(row[3]).exists()]
-        if not files:
-            raise DataError(
-                "this machine's package sources name no Debian index that could be fetched; "
-                "pass one with --packages-file"
-            )
+    with fetched_indexes("Packages", remedy="pass one with --packages-file") as files:
         return read_index(max(files, key=lambda file: file.stat().st_size))
-
-
-def read_index(file: Path) -> bytes:
-    """Reads a package index, compressed or not.
-
-    Raises:
-        DataError: The file is missing, or of a compression that nothing here reads.
-    """
-    if not file.is_file():
-        raise DataError(f"no package index at {file}; pass an existing --packages-file")
-    if file.suffix in OPENERS:
-        return OPENERS[file.suffix](file.read_bytes())
-    if file.suffix in (".lz4", ".zst"):
-        try:
-            command = [APT_HELPER, "cat-file", str(file)]
-            return subprocess.run(command, check=True, capture_output=True).stdout
-        except (OSError, subprocess.CalledProcessError) as error:
-            raise DataError(
-                f"cannot decompress {file} with {APT_HELPER} ({error}); "
-                "decompress it first and pass the plain file"
-            ) from error
-    return file.read_bytes()
 
 
 def parse_index(index: bytes) -> list[Package]:

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
+from gnnflow.datasets.debian_contents import load_debian_contents
 from gnnflow.datasets.debian_packages import load_debian_packages
 from gnnflow.datasets.ogb import GRAPHS as OGB_GRAPHS
 from gnnflow.datasets.ogb import load_ogb
@@ -14,6 +15,7 @@ from gnnflow.errors import DataError, did_you_mean
 
 DATASETS: dict[str, Callable[[Path], RawGraph]] = {
     "debian-packages": lambda root: load_debian_packages(),
+    "debian-contents": lambda root: load_debian_contents(),
     **{name: partial(load_ogb, name) for name in OGB_GRAPHS},
     **{name: partial(load_pyg, name) for name in PYG_CLASSES},
 }

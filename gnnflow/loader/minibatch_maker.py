@@ -17,6 +17,7 @@ from gnnflow.graph import DistGraph
 from gnnflow.loader.seed_schedule import SeedBatch
 from gnnflow.loader.sparse_adjacency import sparse_adjacency
 from gnnflow.prefetch import CachedRows, RowRequest
+from gnnflow.prefetch.memory_meter import MemoryMeter
 from gnnflow.sampling import SampledSubgraph
 from gnnflow.sampling.dist_sampler import MinibatchSeeds
 
@@ -151,6 +152,18 @@ class MinibatchMaker:
         self._seed_stores = [graph.store(name) for name in options.seed_arrays]
         self._dtypes = {name: spec.dtype for name, spec in graph.manifest.arrays.items()}
         self._is_first = True
+        self._subgraphs = MemoryMeter()
+
+    @property
+    def queue_bytes(self) -> int:
+        """The most memory that minibatches under way took: sampled ones, and rows of features."""
+        rows = 0 if self._features is None else self._features.peak_bytes
+        return self._subgraphs.peak_bytes + rows
+
+    @property
+    def cache_bytes(self) -> int:
+        """Memory of the halo cache: its rows and its books."""
+        return 0 if self._features is None else self._features.cache_bytes
 
     def sample(self, batches: Sequence[SeedBatch]) -> list[SampledMinibatch]:
         """Samples the neighbourhoods of several minibatches, with one exchange per hop for all."""
@@ -169,6 +182,7 @@ class MinibatchMaker:
             )
             for batch, subgraph in zip(batches, subgraphs, strict=True)
         ]
+        self._subgraphs.add(sum(each.cost.subgraph_bytes for each in sampled))
         if sampled:
             cost, counts = sampled[0].cost, self._sampler.counts
             cost.sample_exchanges = counts.exchanges - before.exchanges
@@ -221,6 +235,7 @@ class MinibatchMaker:
         """Waits for the rows of a minibatch and puts it together."""
         start_s = time.perf_counter()
         subgraph, seeds, cost = asked.subgraph, asked.seeds, asked.cost
+        self._subgraphs.add(-cost.subgraph_bytes)
         rows: dict[str, Tensor] = {}
         if self._features is not None and asked.features is not None:
             store = self._features.store
@@ -263,6 +278,7 @@ class MinibatchMaker:
 
     def retract(self) -> None:
         """Forgets minibatches that were announced and will not be planned."""
+        self._subgraphs.add(-self._subgraphs.held_bytes)
         if self._features is not None:
             self._features.retract()
 

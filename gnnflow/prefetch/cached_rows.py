@@ -123,6 +123,16 @@ class CachedRows:
         self._pool = BufferPool()
         self._recycled = RecycledRows()
 
+    @property
+    def cache_bytes(self) -> int:
+        """Memory of the cache: its rows and its books."""
+        return 0 if self.cache is None else self.cache.rows_bytes + self.cache.bookkeeping_bytes
+
+    @property
+    def peak_bytes(self) -> int:
+        """The most memory that rows of minibatches under way took."""
+        return self._pool.peak_bytes + self._recycled.peak_bytes
+
     def request(self, vertices: Ids, subgraph_bytes: int = 0) -> RowRequest:
         """Starts the way of a minibatch.
 

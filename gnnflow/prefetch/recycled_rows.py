@@ -24,6 +24,13 @@ class RecycledRows:
         # Arrays end at any moment and in any thread, also while this thread is in `take`, so there
         # is no lock: operations of a deque are atomic.
         self._free: deque[npt.NDArray[np.uint8]] = deque(maxlen=_KEPT)
+        self._slabs: list[weakref.ref[npt.NDArray[np.uint8]]] = []
+        self._peak_bytes = 0
+
+    @property
+    def peak_bytes(self) -> int:
+        """The most memory that minibatches held at once, or that was kept for later ones."""
+        return self._peak_bytes
 
     def take(self, shape: Sequence[int], dtype: np.dtype[Any]) -> npt.NDArray[Any]:
         """Returns an array of any content."""
@@ -42,6 +49,15 @@ class RecycledRows:
                 slab = self._free.pop()
             except IndexError:
                 # A little more than asked for, so that it fits most minibatches to come.
-                return np.empty(num_bytes + num_bytes // 8, dtype=np.uint8)
+                return self._new_slab(num_bytes + num_bytes // 8)
             if slab.size >= num_bytes:
                 return slab
+
+    def _new_slab(self, num_bytes: int) -> npt.NDArray[np.uint8]:
+        slab = np.empty(num_bytes, dtype=np.uint8)
+        slabs = [(known, known()) for known in self._slabs]
+        self._slabs = [known for known, array in slabs if array is not None]
+        self._slabs.append(weakref.ref(slab))
+        alive = sum(array.nbytes for _, array in slabs if array is not None)
+        self._peak_bytes = max(self._peak_bytes, alive + num_bytes)
+        return slab

@@ -2,6 +2,12 @@
 
 import ctypes
 import sys
+from dataclasses import dataclass
+
+import numpy as np
+
+from gnnflow.graph import DistGraph
+from gnnflow.loader import DistNeighborLoader
 
 _M_TRIM_THRESHOLD = -1
 _M_TOP_PAD = -2
@@ -30,3 +36,32 @@ def keep_freed_memory() -> bool:
         _M_TOP_PAD: _TOP_PAD_BYTES,
     }
     return all([mallopt(name, value) == 1 for name, value in settings.items()])
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class MemoryUse:
+    """Bytes that parts of a run may take, each of the rank that takes most."""
+
+    start: int = 0
+    """Resident before the graph was opened: the interpreter and its libraries."""
+    partition: int = 0
+    """Files of the parts that a rank maps, and neighbour lists in memory."""
+    cache: int = 0
+    """Rows and books of the halo cache."""
+    queues: int = 0
+    """The most that minibatches under way and messages took at once."""
+
+    @classmethod
+    def of_run(cls, graph: DistGraph, loader: DistNeighborLoader, start_bytes: int) -> "MemoryUse":
+        """Asks all ranks; all call this.
+
+        Args:
+            graph: the graph.
+            loader: the minibatches that were taken.
+            start_bytes: resident memory before the graph was opened.
+        """
+        service = graph.ctx.service
+        queues = loader.maker.queue_bytes + (0 if service is None else service.pool.peak_bytes)
+        own = np.array([start_bytes, graph.partition_bytes, loader.maker.cache_bytes, queues])
+        most = np.max(graph.ctx.allgather_array(own), axis=0).tolist()
+        return cls(start=most[0], partition=most[1], cache=most[2], queues=most[3])

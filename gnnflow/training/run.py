@@ -20,10 +20,11 @@ from gnnflow.errors import ConfigError, DataError
 from gnnflow.graph import DistGraph
 from gnnflow.loader import DEFAULT_DEPTH, DistNeighborLoader
 from gnnflow.models import LayeredModel, build_model
+from gnnflow.partition.memory import peak_memory_bytes
 from gnnflow.training.evaluation import SPLITS, evaluate
 from gnnflow.training.gradients import wrap
 from gnnflow.training.in_degree import IN_DEGREE, ensure_in_degree
-from gnnflow.training.memory import keep_freed_memory
+from gnnflow.training.memory import MemoryUse, keep_freed_memory
 from gnnflow.training.policies_of_run import policy_summary, policy_table
 from gnnflow.training.progress import TrainingProgress
 from gnnflow.training.run_trace import RunTrace
@@ -48,6 +49,7 @@ def train(config: TrainConfig, ctx: Context) -> RunSummary:
     torch.set_num_threads(ctx.threads)
     keep_freed_memory()
     device = choose_device(config.runtime.device, ctx)
+    memory_start_bytes = peak_memory_bytes()
     graph = DistGraph.open(
         config.parts,
         ctx,
@@ -111,6 +113,7 @@ def train(config: TrainConfig, ctx: Context) -> RunSummary:
         total_time_s=time.perf_counter() - start_s,
         topology_bytes=int(np.max(ctx.allgather_array(graph.topology_bytes))),
         halo_hops=graph.manifest.halo_hops,
+        memory=MemoryUse.of_run(graph, loader, memory_start_bytes),
         policy=policy_summary(config, loader, ctx),
         config=_plain(dataclasses.asdict(config)),
     )

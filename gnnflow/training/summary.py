@@ -11,6 +11,7 @@ from typing import Any
 
 from rich.table import Table
 
+from gnnflow.training.memory import MemoryUse
 from gnnflow.training.step_metrics import EpochMetrics
 from gnnflow.units import human_bytes
 
@@ -42,6 +43,8 @@ class RunSummary:
     mapped files."""
     halo_hops: int = 0
     """Hops beyond the parts whose neighbour lists every rank holds."""
+    memory: MemoryUse = field(default_factory=MemoryUse)
+    """What the peak memory is made of, besides model and activations."""
 
     @property
     def epoch_time_s(self) -> float:
@@ -106,6 +109,10 @@ class RunSummary:
             "halo_hops": self.halo_hops,
             "topology_bytes": self.topology_bytes,
             "peak_memory_bytes": self.peak_memory_bytes,
+            "memory_start_bytes": self.memory.start,
+            "memory_partition_bytes": self.memory.partition,
+            "memory_cache_bytes": self.memory.cache,
+            "memory_queue_bytes": self.memory.queues,
             "epochs": [
                 dataclasses.asdict(epoch) | _accuracies(scores)
                 for epoch, scores in zip(self.epochs, self.epoch_scores, strict=True)
@@ -144,6 +151,11 @@ class RunSummary:
             human_bytes(self.topology_bytes) if self.topology_bytes else "mapped",
         )
         table.add_row("Peak memory of a rank", human_bytes(self.peak_memory_bytes))
+        memory = self.memory
+        table.add_row("  program before the graph", human_bytes(memory.start))
+        table.add_row("  partition, if all of it is used", human_bytes(memory.partition))
+        table.add_row("  halo cache", human_bytes(memory.cache))
+        table.add_row("  queues and messages, at most", human_bytes(memory.queues))
         return table
 
 

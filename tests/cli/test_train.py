@@ -80,6 +80,10 @@ SUMMARY_NUMBERS = {
     "volume_bytes",
     "rows_without_cache",
     "peak_memory_bytes",
+    "memory_start_bytes",
+    "memory_partition_bytes",
+    "memory_cache_bytes",
+    "memory_queue_bytes",
 }
 
 

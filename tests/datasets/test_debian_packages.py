@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from gnnflow.datasets import apt_indexes, load
 from gnnflow.datasets import build_debian_packages as build
-from gnnflow.datasets import load
 from gnnflow.datasets.debian_packages import NUM_BUCKETS
 from gnnflow.errors import DataError
 
@@ -155,7 +155,7 @@ def test_no_apt_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(DataError, match="apt-get.*pass one with --packages-file"):
         build.fetch_index()
-    monkeypatch.setattr(build, "APT_HELPER", str(tmp_path / "none"))
+    monkeypatch.setattr(apt_indexes, "APT_HELPER", str(tmp_path / "none"))
     (tmp_path / "P.lz4").touch()
     with pytest.raises(DataError, match="decompress it first"):
         build.read_index(tmp_path / "P.lz4")

@@ -1,6 +1,7 @@
 """Cache and prefetching change what moves and when, and nothing that is computed."""
 
 import threading
+import time
 
 import numpy as np
 import pytest
@@ -144,6 +145,38 @@ def test_nothing_is_fetched_twice_for_a_minibatch(ctx, parts, transport):
         # What was fetched ahead for the next epoch was fetched, too.
         assert graph.store("x").counts().rows_remote - before >= fetched
         ctx.barrier()
+
+
+@pytest.mark.parametrize("transport", ["alltoall"])
+def test_memory_stays_within_budget_and_bounded_queues(ctx, parts, transport):
+    graph = open_graph(ctx, parts)
+    depth, every, window = 3, 2, 4
+    config = CacheConfig(
+        lookahead=window, cache_fraction=0.2, prefetch_depth=depth, exchange_every=every
+    )
+    loader = make_loader(graph, config)
+    largest_rows = largest_subgraph = 0
+    for _ in range(NUM_EPOCHS):
+        for batch in loader:
+            largest_rows = max(largest_rows, batch.x.numel() * 4)
+            largest_subgraph = max(largest_subgraph, batch.cost.subgraph_bytes)
+        time.sleep(0.05)  # the threads run ahead as far as they may
+    maker = loader.maker
+    capacity = loader.cache_setup.capacity
+    # Per vertex met a state, its id, its place in the table and its probability.
+    assert maker.cache_bytes <= capacity * (ROW_BYTES + 8) + graph.num_vertices * 100
+    assert maker.cache_bytes >= capacity * ROW_BYTES
+    # Sampled: the group in work, the queue, the window, and what is asked for and not handed over.
+    under_way = depth + every - 1
+    waiting = every + max(depth, every) + window + 1 + under_way + 1
+    # Rows: those that arrive, in buffers of the next power of two; those gathered, of which one is
+    # being made, two are in the user's hands and eight are kept to be used again.
+    buffers = 2 * max(largest_rows, 4096) * every * (under_way + 1)
+    gathered = (largest_rows + largest_rows // 8) * (under_way + 3 + 8)
+    assert 0 < maker.queue_bytes <= waiting * largest_subgraph + buffers + gathered
+    assert graph.partition_bytes >= graph.partition.arrays["x"].nbytes
+    del batch, loader
+    ctx.barrier()
 
 
 @pytest.mark.parametrize("transport", ["alltoall"])
