@@ -80,6 +80,8 @@ SUMMARY_NUMBERS = {
     "volume_bytes",
     "rows_without_cache",
     "peak_memory_bytes",
+}
+MEMORY_NUMBERS = {
     "memory_start_bytes",
     "memory_partition_bytes",
     "memory_cache_bytes",
@@ -96,7 +98,9 @@ def test_a_run(run, parts, tmp_path, model):
     assert "Test accuracy" in out and "Bytes fetched per epoch" in out
 
     summary = json.loads((tmp_path / "here" / "summary.json").read_text())
-    assert summary.keys() > SUMMARY_NUMBERS | {"epochs", "config"}
+    assert summary.keys() > SUMMARY_NUMBERS | MEMORY_NUMBERS | {"epochs", "config"}
+    assert summary["memory_start_bytes"] <= summary["peak_memory_bytes"]
+    assert summary["memory_partition_bytes"] > 0 and summary["memory_queue_bytes"] > 0
     assert summary["model"] == model and summary["num_ranks"] == 1
     assert summary["score"] == "accuracy"
     assert summary["hit_rate"] is None and summary["volume_rows"] == 0
