@@ -33,6 +33,7 @@ setup(
         "gnnflow.datasets": ["data/*"],
         "gnnflow.policies.classifier": ["pretrained/*/*"],
         "gnnflow.policies.llm": ["*.jsonl", "*.jinja"],
+        "gnnflow.report": ["templates/*", "uplot/*"],
     },
     ext_modules=[
         Pybind11Extension(

@@ -16,3 +16,15 @@ def short_number(number: float) -> str:
         if number >= limit:
             return f"{number / limit:.3g}{suffix}"
     return f"{number:.0f}"
+
+
+def human_seconds(number: float) -> str:
+    """Seconds in the unit that suits them, as `0.06 ms`."""
+    return f"{number:.2g} s" if number >= 0.1 else f"{1000 * number:.2g} ms"
+
+
+def signed_percent(change: float) -> str:
+    """A share as a change in percent with its sign, as `−47 %`."""
+    percent = round(100 * change, 1 if abs(change) < 0.1 else 0)
+    text = f"{abs(percent):g} %"
+    return f"−{text}" if percent < 0 else f"+{text}"

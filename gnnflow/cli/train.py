@@ -3,12 +3,13 @@
 import os
 import shutil
 import sys
+from pathlib import Path
 
 from gnnflow.cli import options
 from gnnflow.cli.logs import set_up_logging
 from gnnflow.comm import detect_launch, init, launch
 from gnnflow.config import RecordsConfig, TrainConfig
-from gnnflow.errors import ConfigError
+from gnnflow.errors import ConfigError, GnnflowError
 from gnnflow.optional import check_package
 from gnnflow.partition import read_manifest
 from gnnflow.policies.registry import check_policy_name
@@ -43,7 +44,10 @@ def _train() -> None:
         # Imported here so that wrong options are told at once: torch takes seconds to load.
         from gnnflow.training.run import train
 
-        train(config, ctx)
+        summary = train(config, ctx)
+        is_first = ctx.rank == 0
+    if is_first and summary.folder is not None:
+        _write_report(summary.folder)
 
 
 def _check_parts(config: TrainConfig, num_ranks: int) -> None:
@@ -62,6 +66,16 @@ def _check_extras(config: RecordsConfig) -> None:
         check_package("tensorboard", extra="tensorboard", purpose="--tensorboard")
     if config.wandb is not None:
         check_package("wandb", extra="wandb", purpose="--wandb")
+
+
+def _write_report(folder: Path) -> None:
+    """Writes the page of the run; without it the run is as good."""
+    try:
+        from gnnflow.report import write_report
+
+        print(write_report(folder))
+    except GnnflowError as error:
+        print(f"no report of the run: {error}", file=sys.stderr)
 
 
 def _let_waiting_threads_sleep() -> None:

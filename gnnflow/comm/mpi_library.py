@@ -30,7 +30,8 @@ __all__ = ["MPI", "library_name", "start_mpi"]
 
 def library_name() -> str:
     """Returns name and version of the MPI library, on one line."""
-    return MPI.Get_library_version().strip().splitlines()[0].strip(" ,\0")
+    line = MPI.Get_library_version().strip().splitlines()[0].strip(" ,\0")
+    return " ".join(line.split())
 
 
 def start_mpi(num_ranks: int, launcher: str) -> None:

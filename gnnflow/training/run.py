@@ -25,6 +25,7 @@ from gnnflow.training.evaluation import SPLITS, evaluate
 from gnnflow.training.gradients import wrap
 from gnnflow.training.in_degree import IN_DEGREE, ensure_in_degree
 from gnnflow.training.memory import MemoryUse, keep_freed_memory
+from gnnflow.training.optimum import AskedRows, write_optimum
 from gnnflow.training.policies_of_run import policy_summary, policy_table
 from gnnflow.training.progress import TrainingProgress
 from gnnflow.training.run_trace import RunTrace
@@ -79,6 +80,7 @@ def train(config: TrainConfig, ctx: Context) -> RunSummary:
             fanout=config.sampling.fanout,
             batch_size=config.sampling.batch_size,
         )
+    asked = AskedRows()
     with ExitStack() as stack:
         stack.callback(loader.finish)
         sink = None
@@ -96,7 +98,7 @@ def train(config: TrainConfig, ctx: Context) -> RunSummary:
             task,
             EpochRecorder(ctx, sink),
             dtype=DTYPES[config.runtime.dtype],
-            trace=trace,
+            recorders=[asked, *([] if trace is None else [trace])],
         )
         watchers = _open_watchers(config, folder, len(loader), stack) if ctx.rank == 0 else []
         epochs, scores = _run_epochs(config, trainer, model, graph, watchers)
@@ -116,7 +118,10 @@ def train(config: TrainConfig, ctx: Context) -> RunSummary:
         memory=MemoryUse.of_run(graph, loader, memory_start_bytes),
         policy=policy_summary(config, loader, ctx),
         config=_plain(dataclasses.asdict(config)),
+        folder=folder,
     )
+    setup = loader.cache_setup
+    write_optimum(folder, asked, 0 if setup is None else setup.capacity, ctx)
     if ctx.rank == 0:
         summary.write(folder / "summary.json")
         console = Console()

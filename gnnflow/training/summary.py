@@ -38,6 +38,8 @@ class RunSummary:
     """The options of the run."""
     policy: Mapping[str, Any] = field(default_factory=dict)
     """Who decided when rows of the halo cache were replaced, and how well."""
+    folder: Path | None = None
+    """Where it lies."""
     topology_bytes: int = 0
     """Largest memory of a rank's neighbour lists, those of `halo_hops` included; 0 where they stay
     mapped files."""

@@ -1,17 +1,17 @@
 """One epoch of training: the loop that everything else feeds."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import Protocol
 
 import torch
 from torch import Tensor, nn
 from torch_geometric.data import Data
 
-from gnnflow.loader import DistNeighborLoader
+from gnnflow.loader import DistNeighborLoader, MinibatchCost
 from gnnflow.models import LayeredModel, layer_adjacencies
 from gnnflow.training.gradients import WeightedDataParallel, unwrap
 from gnnflow.training.in_degree import IN_DEGREE
-from gnnflow.training.run_trace import RunTrace
 from gnnflow.training.step_metrics import EpochMetrics, EpochRecorder, StepMetrics
 from gnnflow.training.tasks import Task
 
@@ -20,6 +20,13 @@ def attach_layers(batch: Data) -> Data:
     """Prepares what the aggregation kernels need; a `transform` of the loader."""
     batch.layers = layer_adjacencies(batch.edge_index, batch.num_sampled_nodes)
     return batch
+
+
+class MinibatchRecorder(Protocol):
+    """Keeps something of every minibatch of this rank."""
+
+    def add(self, epoch: int, cost: MinibatchCost, metrics: StepMetrics) -> None:
+        """Is told of a minibatch that has been trained."""
 
 
 class Trainer:
@@ -34,7 +41,7 @@ class Trainer:
         recorder: EpochRecorder,
         *,
         dtype: torch.dtype = torch.float32,
-        trace: RunTrace | None = None,
+        recorders: Sequence[MinibatchRecorder] = (),
     ) -> None:
         """Takes the parts.
 
@@ -45,7 +52,7 @@ class Trainer:
             task: loss of the labels.
             recorder: where the steps' metrics go.
             dtype: float32, or bfloat16 for autocast.
-            trace: where to note what each minibatch asked for.
+            recorders: told what each minibatch asked for, moved and took.
         """
         inner = unwrap(model)
         assert isinstance(inner, LayeredModel)
@@ -58,7 +65,7 @@ class Trainer:
         self._recorder = recorder
         self._device = next(model.parameters()).device
         self._dtype = dtype
-        self._trace = trace
+        self._recorders = tuple(recorders)
 
     def train_epoch(
         self, epoch: int, on_step: Callable[[StepMetrics], None] | None = None
@@ -79,8 +86,8 @@ class Trainer:
             wait_s = time.perf_counter() - asked_s
             metrics = self._step(step, batch, wait_s)
             self._recorder.add(metrics)
-            if self._trace is not None:
-                self._trace.add(epoch, batch.cost, metrics)
+            for recorder in self._recorders:
+                recorder.add(epoch, batch.cost, metrics)
             if on_step is not None:
                 on_step(metrics)
             asked_s = time.perf_counter()

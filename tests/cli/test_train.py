@@ -96,6 +96,8 @@ def test_a_run(run, parts, tmp_path, model):
     lines = out.splitlines()
     assert [line.split()[:2] for line in lines[:2]] == [["epoch", "1/2"], ["epoch", "2/2"]]
     assert "Test accuracy" in out and "Bytes fetched per epoch" in out
+    assert lines[-1] == "here/report.html"
+    assert "clusters" in (tmp_path / "here" / "report.html").read_text()
 
     summary = json.loads((tmp_path / "here" / "summary.json").read_text())
     assert summary.keys() > SUMMARY_NUMBERS | MEMORY_NUMBERS | {"epochs", "config"}
@@ -176,6 +178,14 @@ def test_a_missing_extra_is_told_before_the_run(run, parts, tmp_path, monkeypatc
     code, _, err = run(parts / "one", *words)
     assert code == 1 and err.endswith(f'pip install "gnnflow[{name}]"\n')
     assert list(tmp_path.iterdir()) == []
+
+
+def test_without_the_extra_of_the_report_the_run_is_as_good(run, parts, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "jinja2", None)
+    code, out, err = run(parts / "one", "--out", "here")
+    assert code == 0 and "here/summary.json" in out
+    assert err.startswith("no report of the run: report.html needs the package 'jinja2'")
+    assert not (tmp_path / "here" / "report.html").exists()
 
 
 def test_options_from_a_file(run, parts, tmp_path):

@@ -63,7 +63,10 @@ def train(graph, cache, folder=None):
         trace = RunTrace(folder, graph, loader, wrapped, fanout=FANOUT, batch_size=16)
     recorder = EpochRecorder(graph.ctx)
     optimizer = torch.optim.Adam(wrapped.parameters(), lr=0.01)
-    trainer = Trainer(wrapped, loader, optimizer, task_of(graph.manifest), recorder, trace=trace)
+    recorders = [] if trace is None else [trace]
+    trainer = Trainer(
+        wrapped, loader, optimizer, task_of(graph.manifest), recorder, recorders=recorders
+    )
     losses, epochs = [], []
     for epoch in range(NUM_EPOCHS):
         epochs.append(trainer.train_epoch(epoch))

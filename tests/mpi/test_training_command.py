@@ -11,6 +11,7 @@ from small_graphs import power_law, tiny
 
 from gnnflow.config import PartitionConfig
 from gnnflow.partition import partition_graph
+from gnnflow.prefetch.optimum import Optimum
 
 OPTIONS = ["--fanout", "3,2", "--hidden", "8", "--epochs", "2", "--threads", "1"]
 COMMAND = ["-m", "gnnflow.cli.train"]
@@ -39,9 +40,12 @@ def run_alone(*words, cwd):
 
 
 def test_the_command_starts_its_ranks(folder, tmp_path):
-    words = ["--ranks", "2", "--transport", "alltoall", "--out", "here"]
+    words = ["--ranks", "2", "--transport", "alltoall", "--out", "here", "--log-level", "info"]
     ended = run_alone(folder / "two", *words, cwd=tmp_path)
-    assert (ended.returncode, ended.stderr) == (0, "")
+    assert ended.returncode == 0
+    for rank in range(2):
+        assert f"INFO rank {rank} gnnflow.training.run: part {rank} of small" in ended.stderr
+    assert "Traceback" not in ended.stderr and "WARNING" not in ended.stderr
     assert ended.stdout.count("epoch 1/2") == 1
     assert "sage on small, 2 ranks" in ended.stdout
     summary = json.loads((tmp_path / "here" / "summary.json").read_text())
@@ -60,6 +64,9 @@ def test_the_command_starts_its_ranks(folder, tmp_path):
     assert sum(step["sample_exchanges"] for step in steps) == summary["sample_exchanges"]
     assert all(step["sample_exchanges"] == (step["num_seeds"] > 0) for step in steps)
     assert sum(step["num_seeds"] for step in steps) == 2 * len(power_law().splits["train"])
+    least = summary["rows_without_cache"] - sum(Optimum.read(tmp_path / "here").hits)
+    assert 0 < least <= summary["volume_rows"]
+    assert "Belady" in (tmp_path / "here" / "report.html").read_text()
 
 
 def test_a_launcher_starts_the_ranks(folder, tmp_path):

@@ -14,7 +14,7 @@ from gnnflow.training.progress import TrainingProgress
 from gnnflow.training.step_metrics import EpochMetrics, StepMetrics
 from gnnflow.training.summary import RunSummary
 from gnnflow.training.tasks import MultiLabelTask, SingleLabelTask, score
-from gnnflow.units import human_bytes, short_number
+from gnnflow.units import human_bytes, human_seconds, short_number, signed_percent
 
 
 def epoch_metrics(epoch=0, **values):
@@ -100,6 +100,16 @@ def test_human_bytes(number, text):
 )
 def test_short_number(number, text):
     assert short_number(number) == text
+
+
+def test_seconds_and_changes():
+    assert [human_seconds(number) for number in (0.00006, 0.25, 12.3)] == [
+        "0.06 ms",
+        "0.25 s",
+        "12 s",
+    ]
+    texts = [signed_percent(change) for change in (-0.471, 0.0, 0.0312, 1.5)]
+    assert texts == ["−47 %", "+0 %", "+3.1 %", "+150 %"]
 
 
 def step_metrics(step, **values):

@@ -1,0 +1,126 @@
+"""The decision logs of a run, in words."""
+
+import json
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from gnnflow.errors import DataError
+from gnnflow.units import human_seconds, signed_percent
+
+Kind = Literal["replace", "keep", "missed"]
+
+_LOG_NAME = re.compile(r"decisions-rank(\d+)\.jsonl")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class DecisionLine:
+    """One answer of a policy."""
+
+    rank: int
+    """Who asked."""
+    minibatch: int
+    """Minibatch after which it was asked."""
+    status: str
+    """`valid`, or why it was not followed: `stale`, `failed`, `timeout`."""
+    replace: bool | None
+    """What was decided; None if nothing was."""
+    fraction: float | None
+    """Share of the replacement that was asked for."""
+    explanation: str
+    """Why, in the policy's words, or what went wrong."""
+    latency_s: float
+    """Seconds from question to answer."""
+    expected_volume_change: float | None
+    """Expected relative change of the rows moved; None if the policy did not say."""
+    hit_rate_change: float | None
+    """Measured change of the hit rate; None if it was not measured."""
+    volume_change: float | None
+    """Measured relative change of the rows moved; None if it was not measured."""
+
+    @property
+    def kind(self) -> Kind:
+        """How it is drawn."""
+        if self.status != "valid" or self.replace is None:
+            return "missed"
+        return "replace" if self.replace else "keep"
+
+    @property
+    def verdict(self) -> str:
+        """The decision in a word or two."""
+        if self.replace is None:
+            return "no answer"
+        if not self.replace:
+            return "keep"
+        return "replace" if self.fraction is None else f"replace {self.fraction:.0%}"
+
+    @property
+    def effect(self) -> str:
+        """What was measured afterwards, or nothing."""
+        parts = []
+        if self.hit_rate_change is not None:
+            parts.append(f"hit rate {signed_percent(self.hit_rate_change)[:-2]} points")
+        if self.volume_change is not None:
+            parts.append(f"rows moved {signed_percent(self.volume_change)}")
+        return ", ".join(parts)
+
+    @property
+    def expected(self) -> str:
+        """What the policy expected, or nothing."""
+        if self.expected_volume_change is None:
+            return ""
+        return f"expected: rows moved {signed_percent(self.expected_volume_change)}"
+
+    @property
+    def lines(self) -> list[str]:
+        """All of it, to be shown beside its mark."""
+        head = f"{self.verdict} · minibatch {self.minibatch:,}, rank {self.rank}"
+        status = "" if self.status == "valid" else f"{self.status} · "
+        effect = f"measured: {self.effect}" if self.effect else ""
+        said = [
+            head,
+            self.explanation,
+            self.expected,
+            effect,
+            f"{status}answered in {human_seconds(self.latency_s)}",
+        ]
+        return [line for line in said if line]
+
+
+def read_decisions(folder: Path) -> tuple[DecisionLine, ...]:
+    """Reads the decisions of all ranks, in the order of minibatches.
+
+    Raises:
+        DataError: If a line is not one of a decision log.
+    """
+    decisions = []
+    for path in sorted(folder.iterdir()):
+        match = _LOG_NAME.fullmatch(path.name)
+        if match is None:
+            continue
+        lines = path.read_text(encoding="utf-8").splitlines()
+        for number, line in enumerate(lines, start=1):
+            try:
+                decisions.append(_decision(int(match[1]), json.loads(line)))
+            except (ValueError, KeyError, TypeError):
+                if number < len(lines):
+                    raise DataError(f"{path}, line {number} is not a decision") from None
+    return tuple(sorted(decisions, key=lambda each: (each.minibatch, each.rank)))
+
+
+def _decision(rank: int, line: dict[str, Any]) -> DecisionLine:
+    decision: dict[str, Any] = line["decision"] or {}
+    outcome: dict[str, Any] = line["outcome"] or {}
+    return DecisionLine(
+        rank=rank,
+        minibatch=int(line["minibatch"]),
+        status=str(line["status"]),
+        replace=decision.get("replace"),
+        fraction=decision.get("fraction"),
+        explanation=str(decision.get("explanation") or line["error"] or ""),
+        latency_s=float(line["latency_s"]),
+        expected_volume_change=decision.get("expected_volume_change"),
+        hit_rate_change=outcome.get("hit_rate_change"),
+        volume_change=outcome.get("volume_change"),
+    )

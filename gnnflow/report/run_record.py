@@ -1,0 +1,155 @@
+"""A finished run, read back from its folder."""
+
+import json
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from gnnflow.errors import DataError
+from gnnflow.prefetch.optimum import Optimum
+from gnnflow.prefetch.trace import read_traces
+from gnnflow.report.decisions import DecisionLine, read_decisions
+from gnnflow.report.partition_figures import PartitionFigures, read_partition_figures
+
+FloatArray = npt.NDArray[np.float64]
+
+SUMMARY_FILE = "summary.json"
+METRICS_FILE = "metrics.jsonl"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RunRecord:
+    """Everything that the folder of a run tells."""
+
+    name: str
+    """Name of the folder."""
+    summary: Mapping[str, Any]
+    """Content of `summary.json`."""
+    epoch_of_step: npt.NDArray[np.int64]
+    """int64 `[num_steps]`: epoch of each step of the run."""
+    fields: Mapping[str, FloatArray]
+    """Field of `metrics.jsonl` to float64 `[num_steps, num_ranks]`."""
+    decisions: tuple[DecisionLine, ...]
+    """What policies decided, by minibatch."""
+    optimum: Optimum
+    """The least traffic."""
+    partition: PartitionFigures | None
+    """Figures of the partition; None if its folder is not there any more."""
+
+    @property
+    def num_steps(self) -> int:
+        """Steps of the run, each of all ranks."""
+        return len(self.epoch_of_step)
+
+    @property
+    def num_ranks(self) -> int:
+        """Ranks of the job."""
+        return int(self.summary["num_ranks"])
+
+    @property
+    def config(self) -> Mapping[str, Any]:
+        """Options of the run, by group."""
+        config: Mapping[str, Any] = self.summary["config"]
+        return config
+
+    def field(self, name: str) -> FloatArray:
+        """Returns a field of the metrics, `[num_steps, num_ranks]`; zeros if it is not there."""
+        if name in self.fields:
+            return self.fields[name]
+        return np.zeros((self.num_steps, self.num_ranks))
+
+
+def read_run(folder: Path) -> RunRecord:
+    """Reads the folder of a run.
+
+    Raises:
+        DataError: If it is not the folder of a finished run, or damaged.
+    """
+    path = folder / SUMMARY_FILE
+    try:
+        summary = json.loads(path.read_text(encoding="utf-8"))
+        num_ranks = int(summary["num_ranks"])
+        config = summary["config"]
+        parts = str(config["parts"])
+    except FileNotFoundError:
+        raise DataError(
+            f"{folder} holds no {SUMMARY_FILE}, which a finished run leaves; "
+            "give the folder that gnnflow-train wrote (--out)"
+        ) from None
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise DataError(f"{path} cannot be read ({error}); run it again") from None
+    epoch_of_step, fields = _read_metrics(folder / METRICS_FILE, num_ranks)
+    trace = config.get("cache", {}).get("trace")
+    return RunRecord(
+        name=folder.absolute().name,
+        summary=summary,
+        epoch_of_step=epoch_of_step,
+        fields=fields,
+        decisions=read_decisions(folder),
+        optimum=_optimum(folder, len(epoch_of_step), None if trace is None else Path(trace)),
+        partition=read_partition_figures(Path(parts)),
+    )
+
+
+def _optimum(folder: Path, num_steps: int, traces: Path | None) -> Optimum:
+    """What the run noted; what it had no room for, from its traces."""
+    noted = Optimum.read(folder)
+    if noted is not None and noted.hits is not None and len(noted.hits) == num_steps:
+        return noted
+    if traces is not None:
+        with suppress(DataError):
+            recorded = read_traces(traces)
+            if all(trace.num_minibatches == num_steps for trace in recorded):
+                return Optimum.of_traces(recorded)
+    if noted is None:
+        reason = "the run did not note which rows it asked for"
+    else:
+        reason = noted.left_out or "the run was resumed, and what it asked for before is not known"
+    capacities = () if noted is None else noted.capacity_rows
+    return Optimum(capacity_rows=capacities, hits=None, left_out=reason)
+
+
+def _read_metrics(
+    path: Path, num_ranks: int
+) -> tuple[npt.NDArray[np.int64], dict[str, FloatArray]]:
+    """Puts the lines together by step; of a step that was taken twice the last line counts."""
+    rows: dict[tuple[int, int], list[dict[str, Any] | None]] = {}
+    for number, line in _json_lines(path):
+        try:
+            step = (int(line["epoch"]), int(line["step"]))
+            rows.setdefault(step, [None] * num_ranks)[int(line["rank"])] = line
+        except (KeyError, TypeError, ValueError, IndexError):
+            raise DataError(f"{path}, line {number} is not a step of this run") from None
+    complete = {
+        step: [line for line in lines if line is not None] for step, lines in sorted(rows.items())
+    }
+    steps = [step for step, lines in complete.items() if len(lines) == num_ranks]
+    if not steps:
+        raise DataError(f"{path} holds no step of all {num_ranks} ranks; run it again")
+    names = complete[steps[0]][0].keys() - {"epoch", "rank", "step", "hit_rate"}
+    fields = {
+        name: np.array(
+            [[line.get(name, 0) for line in complete[step]] for step in steps], dtype=np.float64
+        )
+        for name in sorted(names)
+    }
+    return np.array([epoch for epoch, _ in steps], dtype=np.int64), fields
+
+
+def _json_lines(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Yields the number and content of every line; a last line that was cut off is left out."""
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"{path} cannot be read: {error}") from None
+    for number, line in enumerate(lines, start=1):
+        try:
+            yield number, json.loads(line)
+        except ValueError:
+            if number < len(lines):
+                raise DataError(f"{path}, line {number} is not JSON") from None
