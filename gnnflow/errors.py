@@ -24,6 +24,10 @@ class PartitionFormatError(GnnflowError):
     """A partition folder is incomplete, damaged or of another version."""
 
 
+class CheckpointError(GnnflowError):
+    """A checkpoint is incomplete, damaged, of another version, model or graph."""
+
+
 class CommError(GnnflowError, RuntimeError):
     """Ranks could not exchange what they had to: a time-out, a lost rank, a wrong launch."""
 

@@ -6,6 +6,7 @@ known.
 """
 
 from gnnflow.config.cache import CacheConfig
+from gnnflow.config.checkpoint import CheckpointConfig
 from gnnflow.config.model import ModelConfig
 from gnnflow.config.optimization import OptimizationConfig
 from gnnflow.config.partition import PartitionConfig
@@ -18,6 +19,7 @@ from gnnflow.config.values import IntList, parse_int_list, require
 
 __all__ = [
     "CacheConfig",
+    "CheckpointConfig",
     "IntList",
     "ModelConfig",
     "OptimizationConfig",

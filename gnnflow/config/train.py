@@ -6,6 +6,7 @@ from pathlib import Path
 import tyro
 
 from gnnflow.config.cache import CacheConfig
+from gnnflow.config.checkpoint import CheckpointConfig
 from gnnflow.config.model import ModelConfig
 from gnnflow.config.optimization import OptimizationConfig
 from gnnflow.config.policy import PolicyConfig
@@ -28,3 +29,4 @@ class TrainConfig:
     policy: tyro.conf.OmitArgPrefixes[PolicyConfig] = PolicyConfig()
     runtime: tyro.conf.OmitArgPrefixes[RuntimeConfig] = RuntimeConfig()
     records: tyro.conf.OmitArgPrefixes[RecordsConfig] = RecordsConfig()
+    checkpoint: tyro.conf.OmitArgPrefixes[CheckpointConfig] = CheckpointConfig()

@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 from torch_geometric.data import Data
 
 from gnnflow.config import CacheConfig, PolicyConfig
-from gnnflow.errors import DataError, GnnflowError
+from gnnflow.errors import ConfigError, DataError, GnnflowError
 from gnnflow.graph import DistGraph
 from gnnflow.loader.minibatch_maker import (
     MinibatchMaker,
@@ -169,6 +169,7 @@ class DistNeighborLoader:
             None if self.cache_setup is None else self.cache_setup.rows,
         )
         self._next_epoch = 0
+        self._first_step = 0
         self._session: _Session | None = None
         self._session_epoch = 0  # that the session goes on with
 
@@ -176,18 +177,31 @@ class DistNeighborLoader:
         """Minibatches of an epoch, the same on all ranks."""
         return self.schedule.num_steps
 
-    def set_epoch(self, epoch: int) -> None:
-        """Chooses the epoch that the next pass takes; later passes count on from it."""
+    def set_epoch(self, epoch: int, *, first_step: int = 0) -> None:
+        """Chooses the epoch that the next pass takes; later passes count on from it.
+
+        Args:
+            epoch: number of the epoch, from 0.
+            first_step: minibatches of that epoch to leave out, as those that were trained before a
+                checkpoint; the others are the same as in a whole pass.
+
+        Raises:
+            ConfigError: if the epoch has no such step.
+        """
+        if not 0 <= first_step <= len(self):
+            raise ConfigError(f"first_step must be in [0, {len(self)}], got {first_step}")
         self._next_epoch = epoch
+        self._first_step = first_step
 
     def __iter__(self) -> Iterator[Data]:
         """Yields the minibatches of the next epoch."""
-        epoch = self._next_epoch
+        epoch, first_step = self._next_epoch, self._first_step
         self._next_epoch += 1
-        session = self._session_from(epoch)
+        self._first_step = 0
+        session = self._session_from(epoch, first_step)
         complete = False
         try:
-            for step in range(len(self)):
+            for step in range(first_step, len(self)):
                 self._ctx.step = f"epoch {epoch}, step {step}"
                 if session is not self._session:
                     raise GnnflowError(
@@ -222,10 +236,11 @@ class DistNeighborLoader:
         if self.policy is not None:
             self.policy.close()
 
-    def _session_from(self, epoch: int) -> _Session:
+    def _session_from(self, epoch: int, first_step: int) -> _Session:
         """Goes on with the pipeline that has prepared an epoch, or starts one there."""
         session = self._session
-        if session is not None and not session.closed and self._session_epoch == epoch:
+        prepared = session is not None and not session.closed and self._session_epoch == epoch
+        if session is not None and prepared and first_step == 0:
             self._session_epoch = -1  # until this pass is complete
             return session
         self.close()
@@ -234,7 +249,11 @@ class DistNeighborLoader:
         epochs = range(epoch, max(self._num_epochs, epoch + 1))
         session = Pipeline(
             self.maker,
-            (schedule.batch(number, step) for number in epochs for step in range(num_steps)),
+            (
+                schedule.batch(number, step)
+                for number in epochs
+                for step in range(first_step if number == epoch else 0, num_steps)
+            ),
             depth=self._depth,
             exchange_every=self.config.exchange_every,
         )

@@ -60,14 +60,19 @@ def make_model(
         raise ConfigError(f"model must be one of {', '.join(known)}, got '{name}'{hint}")
     if len(dims) < 2 or min(dims) < 1:
         raise ConfigError(f"a model needs positive input and output widths, got {list(dims)}")
-    if name in MODELS:
-        return MODELS[name](dims, dropout)
-    if num_edge_features < 1:
+    if name in EDGE_MODELS and num_edge_features < 1:
         raise ConfigError(
             f"model '{name}' uses attributes of edges and the graph has none; partition it with "
             f"--edge-features FILE or choose one of {', '.join(MODELS)}"
         )
-    return EDGE_MODELS[name](dims, dropout, num_edge_features)
+    options = {"name": name, "dims": list(dims), "dropout": dropout}
+    if name in MODELS:
+        model = MODELS[name](dims, dropout)
+    else:
+        model = EDGE_MODELS[name](dims, dropout, num_edge_features)
+        options["num_edge_features"] = num_edge_features
+    model.options = options
+    return model
 
 
 def build_model(

@@ -1,8 +1,9 @@
 """What gnnflow's networks share: a stack of layers, trained on samples and evaluated exactly."""
 
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import accumulate
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -35,6 +36,8 @@ class LayeredModel(nn.Module):
     def __init__(self, convs: Sequence[nn.Module], dropout: float) -> None:
         """Takes the convolutions, first layer first, and the dropout of hidden activations."""
         super().__init__()
+        self.options: Mapping[str, Any] | None = None
+        """What `make_model` made this model from, so that it can be made again."""
         self.convs = nn.ModuleList(convs)
         self.dropout = nn.Dropout(dropout)
 

@@ -1,15 +1,31 @@
 """Training on all ranks as one, exact evaluation, and what a run shows."""
 
+from gnnflow.training.checkpoint import (
+    Resumed,
+    TrainingState,
+    load_checkpoint,
+    load_model_from_checkpoint,
+    save_checkpoint,
+)
+from gnnflow.training.checkpoint_files import Position
+from gnnflow.training.checkpoints import Checkpoints
 from gnnflow.training.evaluation import evaluate
 from gnnflow.training.gradients import sum_gradients, unwrap, wrap
 from gnnflow.training.layerwise import LayerwiseInference, LayerwiseModel
 from gnnflow.training.link_evaluation import evaluate_links
 
 __all__ = [
+    "Checkpoints",
     "LayerwiseInference",
     "LayerwiseModel",
+    "Position",
+    "Resumed",
+    "TrainingState",
     "evaluate",
     "evaluate_links",
+    "load_checkpoint",
+    "load_model_from_checkpoint",
+    "save_checkpoint",
     "sum_gradients",
     "unwrap",
     "wrap",

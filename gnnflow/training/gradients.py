@@ -76,7 +76,39 @@ class WeightedDataParallel(DistributedDataParallel):
         )
         gradient_sum = GradientSum(ctx)
         self.register_comm_hook(gradient_sum, sum_gradients)
+        if not find_unused_parameters:
+            self._settle_buckets()
+            gradient_sum.take_seconds()
         self.take_all_reduce_seconds = gradient_sum.take_seconds
+
+    def _settle_buckets(self) -> None:
+        """Takes a backward pass without the model, after which gradients keep their buckets.
+
+        DistributedDataParallel arranges buckets anew after its first pass, and sums round by the
+        place in a bucket: a run that goes on from a checkpoint would round its first step
+        otherwise than one that was never interrupted.
+        """
+        module = self.module
+        self.module = _SumOfParameters(module)
+        try:
+            torch.autograd.backward(self())
+        finally:
+            self.module = module
+            self.zero_grad()
+
+
+class _SumOfParameters(nn.Module):
+    """Stands in for a module: uses every parameter."""
+
+    def __init__(self, module: nn.Module) -> None:
+        super().__init__()
+        self._used = [parameter for parameter in module.parameters() if parameter.requires_grad]
+
+    def forward(self) -> Tensor:
+        total = self._used[0].new_zeros(())
+        for parameter in self._used:
+            total = total + parameter.sum().to(total) * 0.0
+        return total
 
 
 def wrap(model: nn.Module, ctx: Context, *, find_unused_parameters: bool = False) -> nn.Module:

@@ -21,6 +21,8 @@ from gnnflow.graph import DistGraph
 from gnnflow.loader import DEFAULT_DEPTH, DistNeighborLoader
 from gnnflow.models import LayeredModel, build_model
 from gnnflow.partition.memory import peak_memory_bytes
+from gnnflow.training.cache_state import CacheState
+from gnnflow.training.checkpoint import TrainingState
 from gnnflow.training.evaluation import SPLITS, evaluate
 from gnnflow.training.gradients import wrap
 from gnnflow.training.in_degree import IN_DEGREE, ensure_in_degree
@@ -28,9 +30,12 @@ from gnnflow.training.memory import MemoryUse, keep_freed_memory
 from gnnflow.training.optimum import AskedRows, write_optimum
 from gnnflow.training.policies_of_run import policy_summary, policy_table
 from gnnflow.training.progress import TrainingProgress
+from gnnflow.training.run_checkpoints import RunCheckpoints
+from gnnflow.training.run_history import RunHistory, keep_epochs_before
 from gnnflow.training.run_trace import RunTrace
-from gnnflow.training.step_metrics import EpochMetrics, EpochRecorder, StepMetrics
-from gnnflow.training.summary import RunSummary, Scores
+from gnnflow.training.state_tree import Stateful
+from gnnflow.training.step_metrics import EpochRecorder, StepMetrics
+from gnnflow.training.summary import RunSummary
 from gnnflow.training.tasks import MultiLabelTask, Task, task_of
 from gnnflow.training.trackers import Trackers
 from gnnflow.training.trainer import Trainer, attach_layers
@@ -38,6 +43,7 @@ from gnnflow.training.watcher import Watcher
 
 _LOGGER = logging.getLogger(__name__)
 
+METRICS_FILE = "metrics.jsonl"
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
 
@@ -67,7 +73,7 @@ def train(config: TrainConfig, ctx: Context) -> RunSummary:
     model = wrap(layered, ctx)
     # The weights are the same everywhere, dropout is not.
     torch.manual_seed(config.runtime.seed + 1 + ctx.rank)
-    folder = _make_run_folder(config.runtime.out, ctx)
+    folder = _make_run_folder(config, ctx)
     loader = _make_loader(config, graph, layered, device, folder)
     _log_start(graph, loader, device)
     trace = None
@@ -83,25 +89,47 @@ def train(config: TrainConfig, ctx: Context) -> RunSummary:
     asked = AskedRows()
     with ExitStack() as stack:
         stack.callback(loader.finish)
-        sink = None
-        if ctx.rank == 0:
-            sink = stack.enter_context((folder / "metrics.jsonl").open("w", encoding="utf-8"))
         optimizer = torch.optim.Adam(
             model.parameters(),
             lr=config.optimization.lr,
             weight_decay=config.optimization.weight_decay,
         )
+        recorder = EpochRecorder(ctx)
         trainer = Trainer(
             model,
             loader,
             optimizer,
             task,
-            EpochRecorder(ctx, sink),
+            recorder,
             dtype=DTYPES[config.runtime.dtype],
             recorders=[asked, *([] if trace is None else [trace])],
         )
+        history = RunHistory()
+        per_rank: dict[str, Stateful] = {
+            "epoch": recorder,
+            "cache": CacheState(loader.cache_setup),
+        }
+        if loader.policy is not None:
+            per_rank["policy"] = loader.policy
+        checkpoints = RunCheckpoints(
+            config.checkpoint,
+            TrainingState(
+                graph=graph,
+                model=model,
+                loader=loader,
+                shared={"optimizer": optimizer, "history": history},
+                per_rank=per_rank,
+                options=_plain(dataclasses.asdict(config)),
+            ),
+            recorder,
+        )
+        position = checkpoints.begin()
+        if ctx.rank == 0:
+            metrics_file = folder / METRICS_FILE
+            keep_epochs_before(metrics_file, position.epoch)
+            recorder.write_to(stack.enter_context(metrics_file.open("a", encoding="utf-8")))
         watchers = _open_watchers(config, folder, len(loader), stack) if ctx.rank == 0 else []
-        epochs, scores = _run_epochs(config, trainer, model, graph, watchers)
+        _run_epochs(config, trainer, model, graph, watchers, checkpoints, history)
     if trace is not None:
         _LOGGER.info("trace written to %s", trace.save())
     summary = RunSummary(
@@ -109,9 +137,9 @@ def train(config: TrainConfig, ctx: Context) -> RunSummary:
         model=config.model.model,
         num_ranks=ctx.num_ranks,
         score_name=_score_name(task),
-        scores=scores[-1],
-        epochs=epochs,
-        epoch_scores=scores,
+        scores=history.scores[-1],
+        epochs=history.epochs,
+        epoch_scores=history.scores,
         total_time_s=time.perf_counter() - start_s,
         topology_bytes=int(np.max(ctx.allgather_array(graph.topology_bytes))),
         halo_hops=graph.manifest.halo_hops,
@@ -219,35 +247,44 @@ def _run_epochs(
     model: nn.Module,
     graph: DistGraph,
     watchers: Sequence[Watcher],
-) -> tuple[list[EpochMetrics], list[Scores]]:
-    """Trains and evaluates; returns the metrics and scores of every epoch."""
+    checkpoints: RunCheckpoints,
+    history: RunHistory,
+) -> None:
+    """Trains and evaluates from where the checkpoints begin."""
     num_epochs, every = config.optimization.epochs, config.optimization.eval_every
-    epochs: list[EpochMetrics] = []
-    scores: list[Scores] = []
+    begin = checkpoints.position
+    for epoch in range(begin.epoch, num_epochs):
 
-    def on_step(metrics: StepMetrics) -> None:
-        for watcher in watchers:
-            watcher.show_step(metrics)
+        def on_step(metrics: StepMetrics, epoch: int = epoch) -> None:
+            for watcher in watchers:
+                watcher.show_step(metrics)
+            checkpoints.after_step(epoch, metrics.step + 1)
 
-    for epoch in range(num_epochs):
         for watcher in watchers:
             watcher.start_epoch(epoch)
-        epochs.append(trainer.train_epoch(epoch, on_step if watchers else None))
+        metrics = trainer.train_epoch(epoch, on_step, first_step=begin.first_step(epoch))
         due = epoch == num_epochs - 1 or (every and (epoch + 1) % every == 0)
-        scores.append(evaluate(model, graph, SPLITS) if due else {})
+        scores = evaluate(model, graph, SPLITS) if due else {}
+        history.add(metrics, scores)
+        checkpoints.after_epoch(epoch, scores.get("val"))
         for watcher in watchers:
-            watcher.show_epoch(epochs[-1], scores[-1])
-    return epochs, scores
+            watcher.show_epoch(metrics, scores)
+    if not history.scores[-1]:
+        history.scores[-1] = evaluate(model, graph, SPLITS)
 
 
-def _make_run_folder(out: Path | None, ctx: Context) -> Path:
-    """Makes the folder of the run on rank 0; the others only learn its name."""
+def _make_run_folder(config: TrainConfig, ctx: Context) -> Path:
+    """Makes the folder of the run on rank 0; the others only learn its name.
+
+    A run that goes on may use its folder again.
+    """
     if ctx.rank != 0:
         return Path(ctx.broadcast_json(None))
-    folder = out
+    folder = config.runtime.out
     if folder is None:
         folder = Path("runs") / datetime.now().strftime("%Y-%m-%d-%H%M%S")
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+    goes_on = config.checkpoint.resume is not None and (folder / METRICS_FILE).is_file()
+    if folder.exists() and not goes_on and (not folder.is_dir() or any(folder.iterdir())):
         raise ConfigError(
             f"the run folder {folder} exists and is not empty; remove it or choose another --out"
         )

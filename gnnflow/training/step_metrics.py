@@ -2,7 +2,7 @@
 
 import json
 from dataclasses import astuple, dataclass, fields
-from typing import TextIO
+from typing import Any, TextIO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -102,6 +102,34 @@ class EpochRecorder:
         self._sink = sink
         self._steps: list[StepMetrics] = []
         self._job_losses: list[float] = []
+        self._elapsed_before_s = 0.0
+
+    def write_to(self, sink: TextIO) -> None:
+        """Sets the open file `metrics.jsonl`."""
+        self._sink = sink
+
+    def restart(self) -> None:
+        """Forgets the steps of an unfinished epoch."""
+        self._steps = []
+        self._elapsed_before_s = 0.0
+
+    def state_dict(self) -> dict[str, Any]:
+        """The steps of the unfinished epoch, `[num_steps, num_fields]`, and names of the fields."""
+        return {"fields": list(_NAMES), "steps": self._table()}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Takes on the steps of an unfinished epoch, to which further ones are added."""
+        names, rows = state_dict["fields"], state_dict["steps"].tolist()
+        steps = [dict(zip(names, row, strict=True)) for row in rows]
+        self._steps = [
+            StepMetrics(
+                **{name: int(value) if name in _WHOLE else value for name, value in step.items()}
+            )
+            for step in steps
+        ]
+        self._elapsed_before_s = sum(
+            step.wait_s + step.compute_s + step.all_reduce_s for step in self._steps
+        )
 
     @property
     def job_losses(self) -> list[float]:
@@ -117,9 +145,9 @@ class EpochRecorder:
 
         Rank 0 writes one line per step and rank.
         """
-        own = np.array([astuple(step) for step in self._steps], dtype=np.float64)
-        own = own.reshape(len(self._steps), len(_NAMES))
-        self._steps = []
+        own = self._table()
+        epoch_time_s += self._elapsed_before_s
+        self.restart()
         # [num_ranks, num_steps, num_fields]; all ranks take the same number of steps.
         table = np.stack(self._ctx.allgather_array(own))
         facts = np.array([epoch_time_s, peak_memory_bytes()])
@@ -151,6 +179,11 @@ class EpochRecorder:
             peak_memory_bytes=int(peak),
             **times,
         )
+
+    def _table(self) -> NDArray[np.float64]:
+        """`[num_steps, num_fields]` of this rank."""
+        own = np.array([astuple(step) for step in self._steps], dtype=np.float64)
+        return own.reshape(len(self._steps), len(_NAMES))
 
     def _write(self, epoch: int, table: NDArray[np.float64], sink: TextIO) -> None:
         for step in range(table.shape[1]):

@@ -68,21 +68,26 @@ class Trainer:
         self._recorders = tuple(recorders)
 
     def train_epoch(
-        self, epoch: int, on_step: Callable[[StepMetrics], None] | None = None
+        self,
+        epoch: int,
+        on_step: Callable[[StepMetrics], None] | None = None,
+        *,
+        first_step: int = 0,
     ) -> EpochMetrics:
         """Takes every minibatch of an epoch once; all ranks call this.
 
         Args:
             epoch: number of the epoch, from 0.
             on_step: called after each step.
+            first_step: where to go on in an epoch whose first steps the recorder has already.
 
         Returns:
             The metrics of the epoch over all ranks.
         """
         self._model.train()
-        self._loader.set_epoch(epoch)
+        self._loader.set_epoch(epoch, first_step=first_step)
         start_s = asked_s = time.perf_counter()
-        for step, batch in enumerate(self._loader):
+        for step, batch in enumerate(self._loader, first_step):
             wait_s = time.perf_counter() - asked_s
             metrics = self._step(step, batch, wait_s)
             self._recorder.add(metrics)

@@ -246,9 +246,9 @@ def test_passes_go_on_or_start_anew(ctx, parts):
     graph = open_graph(ctx, parts)
     loader = make_loader(graph, CacheConfig())
     plain = make_loader(graph, None)
-    for epoch in (0, 1, 1, 0, 2, 5):
-        loader.set_epoch(epoch)
-        plain.set_epoch(epoch)
+    for epoch, first_step in ((0, 0), (1, 0), (1, 2), (0, 0), (1, 1), (2, 0), (5, 0)):
+        loader.set_epoch(epoch, first_step=first_step)
+        plain.set_epoch(epoch, first_step=first_step)
         for batch, same in zip(loader, plain, strict=True):
             assert torch.equal(batch.x, same.x)
             assert ctx.loss_weight == batch.loss_weight

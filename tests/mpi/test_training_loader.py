@@ -71,7 +71,15 @@ def test_epochs(graph):
     loader.set_epoch(0)
     assert same(one_pass(), first) and same(one_pass(), second)
     assert not same(first, second)
+    for first_step in (2, len(loader)):
+        loader.set_epoch(0, first_step=first_step)
+        assert same(one_pass(), first[first_step:]) and same(one_pass(), second)
+    with pytest.raises(ConfigError, match=r"first_step must be in \[0, \d+\], got -1"):
+        loader.set_epoch(0, first_step=-1)
     other = DistNeighborLoader(graph, "train", [3, 2], 16, seed=6)
+    assert loader.schedule.digest not in (other.schedule.digest, "")
+    again = DistNeighborLoader(graph, "train", [3, 2], 16, seed=5)
+    assert loader.schedule.digest == again.schedule.digest
     assert not same(first, [(batch.n_id, batch.edge_index) for batch in other])
 
 

@@ -1,0 +1,246 @@
+"""One checkpoint on disk: safetensors, JSON, and the facts that say that it is whole.
+
+    epoch-0003-step-000120/
+      checkpoint.json       written last: position, graph, model, sha256 of the other files
+      model.safetensors     parameters and buffers by name
+      state.json            optimizer, schedule and whatever else training keeps, without tensors
+      state.safetensors     the tensors of it
+      rank-00000.json       what is different on each rank: torch's generator, cache, policy
+      rank-00000.safetensors
+
+It appears under its name when it is complete. Reading checks every hash.
+"""
+
+import hashlib
+import json
+import os
+import re
+import shutil
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any
+
+from gnnflow.errors import CheckpointError
+
+FORMAT_NAME = "gnnflow-checkpoint"
+FORMAT_VERSION = 1
+FACTS_FILE = "checkpoint.json"
+MODEL_FILE = "model.safetensors"
+STATE_NAME = "state"
+
+_FOLDER_NAME = re.compile(r"epoch-(\d{4,})-step-(\d{6,})")
+_FILE_NAME = re.compile(r"[a-z0-9-]{1,40}\.(json|safetensors)")
+_ENDINGS = ("json", "safetensors")
+_UNFINISHED = "unfinished"
+_REPLACED = "replaced"
+_REMOVED = "removed"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, order=True)
+class Position:
+    """Where training stands: what is done."""
+
+    epoch: int = 0
+    """Epochs that are complete."""
+    step: int = 0
+    """Steps done of the next one."""
+    num_updates: int = 0
+    """Steps of the optimizer so far."""
+
+    def first_step(self, epoch: int) -> int:
+        """The step that an epoch starts with when training goes on from here."""
+        return self.step if epoch == self.epoch else 0
+
+    @property
+    def folder_name(self) -> str:
+        """Name of the checkpoint's folder."""
+        return f"epoch-{self.epoch:04d}-step-{self.step:06d}"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class CheckpointFacts:
+    """What `checkpoint.json` says about a checkpoint, besides its files."""
+
+    gnnflow: str
+    """Version of gnnflow that wrote it."""
+    position: Position
+    """Where training stood."""
+    score: float | None
+    """Validation score, larger is better; None where it was not known."""
+    num_ranks: int
+    """Ranks of the job."""
+    graph: Mapping[str, Any]
+    """What was trained on: name, sizes, shapes of features and labels."""
+    partition: str
+    """Sha256 of the partition's manifest."""
+    seeds: str
+    """Digest of the seeds of every step, over all ranks; empty without a loader."""
+    model: Mapping[str, Any]
+    """`class`, and `options` of `gnnflow.models.make_model`, null for a model of a program."""
+    options: Mapping[str, Any]
+    """Options of the run, for people; empty if a program saved it."""
+
+
+def rank_name(rank: int) -> str:
+    """Name of the files of a rank, without ending."""
+    return f"rank-{rank:05d}"
+
+
+def write_files(folder: Path, facts: CheckpointFacts, files: Mapping[str, bytes]) -> None:
+    """Writes a checkpoint, complete or not at all; one of the same name is replaced.
+
+    Raises:
+        CheckpointError: if the place cannot be written to.
+    """
+    staging = folder.with_name(f".{folder.name}.{_UNFINISHED}")
+    about = {
+        name: {"size_bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
+        for name, content in files.items()
+    }
+    head = {"format": FORMAT_NAME, "version": FORMAT_VERSION}
+    text = json.dumps(head | asdict(facts) | {"files": about}, indent=1) + "\n"
+    try:
+        shutil.rmtree(staging, ignore_errors=True)
+        staging.mkdir(parents=True)
+        for name, content in files.items():
+            _write(staging / name, content)
+        _write(staging / FACTS_FILE, text.encode())
+        replaced = folder.with_name(f".{folder.name}.{_REPLACED}")
+        if folder.exists():
+            os.replace(folder, replaced)
+        os.replace(staging, folder)
+        _sync(folder.parent)
+        shutil.rmtree(replaced, ignore_errors=True)
+    except OSError as error:
+        shutil.rmtree(staging, ignore_errors=True)
+        raise CheckpointError(
+            f"cannot write the checkpoint {folder}: {error.strerror}; free some space or choose "
+            "another folder"
+        ) from None
+
+
+def write_pointer(path: Path, name: str) -> None:
+    """Writes a file that names a checkpoint, under a temporary name first."""
+    temporary = path.with_name(f".{path.name}.{_UNFINISHED}")
+    _write(temporary, f"{name}\n".encode())
+    os.replace(temporary, path)
+
+
+def remove_folder(folder: Path) -> None:
+    """Removes a checkpoint; whatever happens, no half of it keeps its name."""
+    hidden = folder.with_name(f".{folder.name}.{_REMOVED}")
+    shutil.rmtree(hidden, ignore_errors=True)
+    os.replace(folder, hidden)
+    shutil.rmtree(hidden, ignore_errors=True)
+
+
+def remove_leftovers(parent: Path) -> None:
+    """Removes what runs that were killed left half done in a folder of checkpoints."""
+    for path in parent.glob(f".*.{_REPLACED}"):
+        # Killed between two renames: the old one is still the one of that name.
+        original = path.with_name(path.name.removeprefix(".").removesuffix(f".{_REPLACED}"))
+        if not original.exists():
+            os.replace(path, original)
+    for ending in (_UNFINISHED, _REPLACED, _REMOVED):
+        for path in parent.glob(f".*.{ending}"):
+            if path.is_dir():
+                shutil.rmtree(path, ignore_errors=True)
+            else:
+                path.unlink(missing_ok=True)
+
+
+def checkpoint_folders(parent: Path) -> list[Path]:
+    """The checkpoints in a folder, the one that got furthest first."""
+    found = []
+    for path in parent.iterdir() if parent.is_dir() else ():
+        match = _FOLDER_NAME.fullmatch(path.name)
+        if match is not None and path.is_dir():
+            found.append((int(match[1]), int(match[2]), path))
+    return [path for _, _, path in sorted(found, reverse=True)]
+
+
+def read_facts(folder: Path) -> CheckpointFacts:
+    """Reads what a checkpoint says about itself, and checks nothing else.
+
+    Raises:
+        CheckpointError: if it is no checkpoint of a version that this release reads.
+    """
+    return _read_facts(folder)[0]
+
+
+def read_files(folder: Path) -> tuple[CheckpointFacts, dict[str, bytes]]:
+    """Reads a checkpoint and checks the hashes of all its files.
+
+    Raises:
+        CheckpointError: if it is incomplete, damaged or of another version.
+    """
+    facts, about = _read_facts(folder)
+    files = {}
+    for name, entry in about.items():
+        try:
+            content = (folder / name).read_bytes()
+        except OSError as error:
+            raise damaged(folder, f"{name} cannot be read ({error.strerror})") from None
+        if len(content) != entry["size_bytes"]:
+            raise damaged(folder, f"{name} has {len(content)} bytes, not {entry['size_bytes']}")
+        if hashlib.sha256(content).hexdigest() != entry["sha256"]:
+            raise damaged(folder, f"{name} has another sha256 than when it was written")
+        files[name] = content
+    ranks = [f"{rank_name(rank)}.{end}" for rank in range(facts.num_ranks) for end in _ENDINGS]
+    for name in (MODEL_FILE, *(f"{STATE_NAME}.{end}" for end in _ENDINGS), *ranks):
+        if name not in files:
+            raise damaged(folder, f"{name} is not in it")
+    return facts, files
+
+
+def damaged(folder: Path, what: str) -> CheckpointError:
+    """The error for a checkpoint that cannot be used."""
+    return CheckpointError(
+        f"the checkpoint {folder} is damaged: {what}; go on from another one, as --resume PATH"
+    )
+
+
+def _read_facts(folder: Path) -> tuple[CheckpointFacts, dict[str, Any]]:
+    path = folder / FACTS_FILE
+    try:
+        raw = json.loads(path.read_bytes())
+    except OSError:
+        raise CheckpointError(
+            f"{folder} is no checkpoint (it has no {FACTS_FILE}); give a folder as "
+            f"{Position().folder_name} in the one of --checkpoint-dir"
+        ) from None
+    except (ValueError, RecursionError) as error:
+        raise damaged(folder, f"{FACTS_FILE} is not JSON ({error})") from None
+    if not isinstance(raw, dict) or raw.get("format") != FORMAT_NAME:
+        raise CheckpointError(f"{path} is not a '{FORMAT_NAME}'; give a folder that gnnflow saved")
+    if raw.get("version") != FORMAT_VERSION:
+        raise CheckpointError(
+            f"{path}: format version is {raw.get('version')!r}, this release of gnnflow reads "
+            f"version {FORMAT_VERSION}; upgrade gnnflow or train anew"
+        )
+    try:
+        about = raw["files"]
+        for name, entry in about.items():
+            if not _FILE_NAME.fullmatch(name) or set(entry) != {"size_bytes", "sha256"}:
+                raise ValueError(f"'{name}' is no file of the format")
+        values = {field.name: raw[field.name] for field in fields(CheckpointFacts)}
+        facts = CheckpointFacts(**values | {"position": Position(**raw["position"])})
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise damaged(folder, f"{FACTS_FILE} lacks something ({error})") from None
+    return facts, about
+
+
+def _write(path: Path, content: bytes) -> None:
+    with path.open("wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _sync(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

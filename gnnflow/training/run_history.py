@@ -1,0 +1,54 @@
+"""What a run has recorded so far, kept in checkpoints so that one that goes on has it all."""
+
+import dataclasses
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+from gnnflow.training.step_metrics import EpochMetrics
+from gnnflow.training.summary import Scores
+
+
+class RunHistory:
+    """Metrics and scores of the finished epochs."""
+
+    def __init__(self) -> None:
+        """Starts with no epoch."""
+        self.epochs: list[EpochMetrics] = []
+        """Metrics of each epoch, over all ranks."""
+        self.scores: list[Scores] = []
+        """Scores after each epoch; empty where nothing was evaluated."""
+
+    def add(self, metrics: EpochMetrics, scores: Scores) -> None:
+        """Adds an epoch."""
+        self.epochs.append(metrics)
+        self.scores.append(scores)
+
+    def state_dict(self) -> dict[str, Any]:
+        """All of it."""
+        return {
+            "epochs": [dataclasses.asdict(metrics) for metrics in self.epochs],
+            "scores": [dict(scores) for scores in self.scores],
+        }
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Takes on what an earlier process recorded."""
+        self.epochs = [EpochMetrics(**metrics) for metrics in state_dict["epochs"]]
+        self.scores = list(state_dict["scores"])
+
+
+def keep_epochs_before(path: Path, epoch: int) -> None:
+    """Removes from `metrics.jsonl` the lines of epochs that will be written again."""
+    if not path.exists():
+        return
+    kept = []
+    for line in path.read_text("utf-8").splitlines(keepends=True):
+        try:
+            if json.loads(line)["epoch"] < epoch:
+                kept.append(line)
+        except ValueError:
+            break  # the line that a kill cut off
+    temporary = path.with_name(f"{path.name}.part")
+    temporary.write_text("".join(kept), encoding="utf-8")
+    os.replace(temporary, path)

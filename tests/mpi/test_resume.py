@@ -1,0 +1,104 @@
+"""Runs that are killed and go on, as real processes: what they compute is what one run computes."""
+
+import json
+import os
+import random
+import subprocess
+import sys
+import time
+
+import psutil
+import pytest
+from ranks import ROOT
+from small_graphs import power_law
+
+from gnnflow.config import PartitionConfig
+from gnnflow.partition import partition_graph
+from gnnflow.training.checkpoint_files import checkpoint_folders
+
+NUM_EPOCHS, STEPS = 5, 25
+OPTIONS = ["--fanout", "3,2", "--hidden", "8", "--epochs", str(NUM_EPOCHS), "--threads", "1"]
+OPTIONS += ["--transport", "alltoall"]
+# What a step computes; how long it took and what was in the cache may differ.
+COMPUTED = ("epoch", "step", "rank", "loss", "weight", "num_seeds", "num_vertices", "num_edges")
+
+
+@pytest.fixture(scope="module")
+def parts(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("resume")
+    for num_parts in (1, 4):
+        config = PartitionConfig(num_parts=num_parts, method="random")
+        partition_graph(power_law(), folder / str(num_parts), config)
+    return folder
+
+
+def start(parts, num_ranks, *words):
+    """Starts the command as a user does; 200 train seeds in 25 steps."""
+    batch_size = 200 // (num_ranks * STEPS)
+    options = [*OPTIONS, "--ranks", num_ranks, "--batch-size", batch_size, *words]
+    return subprocess.Popen(
+        [sys.executable, "-m", "gnnflow.cli.train", *map(str, [parts / str(num_ranks), *options])],
+        env=os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+
+
+def run(*words):
+    process = start(*words)
+    stdout, stderr = process.communicate(timeout=240)
+    assert (process.returncode, stderr) == (0, "")
+    return stdout
+
+
+def kill_at(process, folder, num_steps):
+    """Ends all processes of a job at once, some time after a checkpoint of so many steps."""
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline and process.poll() is None:
+        found = checkpoint_folders(folder)
+        if found:
+            _, epoch, _, step = found[0].name.split("-")
+            if int(epoch) * STEPS + int(step) >= num_steps:
+                break
+        time.sleep(0.002)
+    assert process.poll() is None, process.communicate()
+    for victim in [*psutil.Process(process.pid).children(recursive=True), process]:
+        victim.kill()
+    process.communicate(timeout=60)
+
+
+def computed(out):
+    lines = (out / "metrics.jsonl").read_text().splitlines()
+    return [{name: json.loads(line)[name] for name in COMPUTED} for line in lines]
+
+
+@pytest.mark.parametrize("num_ranks", [1, 4])
+def test_a_killed_run_computes_the_same(parts, tmp_path, num_ranks):
+    whole, killed, folder = tmp_path / "whole", tmp_path / "killed", tmp_path / "checkpoints"
+    run(parts, num_ranks, "--out", whole)
+    expected = computed(whole)
+    assert len(expected) == NUM_EPOCHS * STEPS * num_ranks
+    words = ["--out", killed, "--checkpoint-dir", folder, "--save-every", 3, "--resume", "auto"]
+    at = random.randint(1, 3 * STEPS)
+    kill_at(start(parts, num_ranks, *words), folder, at)
+    assert not (killed / "summary.json").exists()
+    shown = run(parts, num_ranks, *words)
+    assert "going on after" in shown
+    assert computed(killed) == expected, f"killed after {at} steps"
+    summaries = [json.loads((out / "summary.json").read_text()) for out in (whole, killed)]
+    for epochs in zip(*(summary["epochs"] for summary in summaries), strict=True):
+        for name in ("loss", "train_accuracy", "val_accuracy", "test_accuracy"):
+            assert epochs[0][name] == epochs[1][name]
+
+    # One more call finds nothing to do, and the model of four ranks goes on in one process.
+    again = run(parts, num_ranks, *words)
+    assert f"going on after {NUM_EPOCHS} epochs" in again and "epoch 5/5" not in again
+    if num_ranks == 4:
+        shown = run(
+            *(parts, 1, "--out", tmp_path / "one", "--epochs", NUM_EPOCHS + 1),
+            *("--resume", checkpoint_folders(folder)[1]),
+        )
+        assert "its minibatches have other seeds now; what each rank had of its own" in shown
+        assert [f"epoch {epoch}/6" in shown for epoch in (4, 5, 6)] == [False, True, True]
