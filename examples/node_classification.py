@@ -1,10 +1,11 @@
 """Trains a PyG model of your own on a partitioned graph, in one process or on many ranks.
 
     gnnflow-partition --dataset debian-packages --num-parts 4 --out parts
-    mpiexec -n 4 python examples/node_classification.py parts
+    mpiexec -n 4 python examples/node_classification.py parts --checkpoints saved
 
-With one part no mpiexec is needed. Compared with a program for PyG's NeighborLoader on one
-process, the lines with gnnflow in them are what is new.
+With one part no mpiexec is needed. Started again, it goes on after the last epoch that it saved.
+Compared with a program for PyG's NeighborLoader on one process, the lines with gnnflow in them are
+what is new.
 """
 
 import argparse
@@ -15,7 +16,7 @@ from torch import Tensor, nn
 from torch_geometric.nn import SAGEConv
 
 import gnnflow
-from gnnflow.training import evaluate
+from gnnflow.training import Checkpoints, Position, TrainingState, evaluate
 
 
 class Net(nn.Module):
@@ -51,6 +52,7 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("parts")
     parser.add_argument("--epochs", type=int, default=5)
+    parser.add_argument("--checkpoints", help="folder to save in and to go on from")
     options = parser.parse_args()
 
     with gnnflow.init() as ctx:
@@ -60,9 +62,18 @@ def main() -> None:
         torch.manual_seed(0)
         model = gnnflow.wrap(Net(graph.num_features, 128, graph.num_classes), ctx)
         optimizer = torch.optim.Adam(model.parameters(), lr=0.003)
+        checkpoints, begin = None, Position()
+        if options.checkpoints:
+            state = TrainingState(
+                graph=graph, model=model, loader=loader, shared={"optimizer": optimizer}
+            )
+            checkpoints = Checkpoints(options.checkpoints, state)
+            resumed = checkpoints.resume()
+            begin = resumed.position if resumed else begin
 
-        for epoch in range(options.epochs):
+        for epoch in range(begin.epoch, options.epochs):
             model.train()
+            loader.set_epoch(epoch)
             for batch in loader:
                 out = model(batch.x, batch.edge_index)[: batch.batch_size]
                 loss = F.cross_entropy(out, batch.y)
@@ -70,6 +81,8 @@ def main() -> None:
                 loss.backward()
                 optimizer.step()
             scores = evaluate(model, graph, ["val", "test"])
+            if checkpoints is not None:
+                checkpoints.save(epoch + 1, score=scores["val"])
             if ctx.rank == 0:
                 print(f"epoch {epoch + 1}: val {scores['val']:.4f}, test {scores['test']:.4f}")
 
