@@ -78,7 +78,10 @@ class TrainingProgress:
         self._epoch = epoch
         self._latest.clear()
         self._bar.reset(
-            self._task, completed=epoch * self._num_steps, description=self._position(0)
+            self._task,
+            completed=epoch * self._num_steps,
+            description=self._position(0),
+            figures="",
         )
 
     def show_step(self, metrics: StepMetrics) -> None:
