@@ -91,10 +91,12 @@ class DecisionLine:
 def read_decisions(folder: Path) -> tuple[DecisionLine, ...]:
     """Reads the decisions of all ranks, in the order of minibatches.
 
+    A run that was killed and goes on decides some things again; what it decided last counts.
+
     Raises:
         DataError: If a line is not one of a decision log.
     """
-    decisions = []
+    decisions: dict[tuple[int, int], DecisionLine] = {}
     for path in sorted(folder.iterdir()):
         match = _LOG_NAME.fullmatch(path.name)
         if match is None:
@@ -102,11 +104,13 @@ def read_decisions(folder: Path) -> tuple[DecisionLine, ...]:
         lines = path.read_text(encoding="utf-8").splitlines()
         for number, line in enumerate(lines, start=1):
             try:
-                decisions.append(_decision(int(match[1]), json.loads(line)))
+                decision = _decision(int(match[1]), json.loads(line))
             except (ValueError, KeyError, TypeError):
                 if number < len(lines):
                     raise DataError(f"{path}, line {number} is not a decision") from None
-    return tuple(sorted(decisions, key=lambda each: (each.minibatch, each.rank)))
+                continue
+            decisions[decision.minibatch, decision.rank] = decision
+    return tuple(decision for _, decision in sorted(decisions.items()))
 
 
 def _decision(rank: int, line: dict[str, Any]) -> DecisionLine:

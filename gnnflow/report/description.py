@@ -180,7 +180,7 @@ def _checkpoint(path: Path) -> Description:
             ],
             "complete epochs": position["epoch"],
             "steps of the next": position["step"],
-            "validation score": content["score"],
+            "validation score": None if content["score"] is None else round(content["score"], 4),
             "ranks": content["num_ranks"],
             "size": human_bytes(sum(each["size_bytes"] for each in files.values())),
             "written by": f"gnnflow {content['gnnflow']}",

@@ -9,7 +9,7 @@ import numpy.typing as npt
 from gnnflow.comm import Context
 from gnnflow.loader import MinibatchCost
 from gnnflow.prefetch.belady import belady_hits
-from gnnflow.prefetch.optimum import Optimum
+from gnnflow.prefetch.optimum import OPTIMUM_FILE, Optimum
 from gnnflow.training.step_metrics import StepMetrics
 
 MAX_IDS = 1 << 23
@@ -34,6 +34,11 @@ class AskedRows:
             fits = not len(cost.remote_ids) or cost.remote_ids.max() <= np.iinfo(np.int32).max
             self._minibatches.append(cost.remote_ids.astype(np.int32 if fits else np.int64))
 
+    @property
+    def is_empty(self) -> bool:
+        """Whether no minibatch was noted."""
+        return self._minibatches == []
+
     def best_hits(self, capacity: int) -> npt.NDArray[np.int64] | None:
         """Returns what the best cache would have found.
 
@@ -49,11 +54,14 @@ class AskedRows:
 
 
 def write_optimum(folder: Path, asked: AskedRows, capacity: int, ctx: Context) -> None:
-    """Puts the best hits of all ranks together into the folder of the run; all ranks call this."""
+    """Puts the best hits of all ranks together into the folder of the run; all ranks call this.
+
+    A run that went on from its last step asked for nothing and keeps what was noted before.
+    """
     hits = asked.best_hits(capacity)
     facts = ctx.allgather_array(np.array([hits is not None, capacity], dtype=np.int64))
     all_hits = ctx.allgather_array(np.zeros(0, dtype=np.int64) if hits is None else hits)
-    if ctx.rank != 0:
+    if ctx.rank != 0 or (asked.is_empty and (folder / OPTIMUM_FILE).exists()):
         return
     is_known = all(is_known for is_known, _ in facts)
     left_out = (

@@ -15,6 +15,7 @@ from gnnflow.config import PartitionConfig
 from gnnflow.datasets.raw_graph import RawGraph
 from gnnflow.datasets.row_source import ArrayRows
 from gnnflow.partition import partition_graph
+from gnnflow.report.description import describe
 
 
 def make_graph(labels, num_vertices=120, num_classes=3):
@@ -178,6 +179,14 @@ def test_a_missing_extra_is_told_before_the_run(run, parts, tmp_path, monkeypatc
     code, _, err = run(parts / "one", *words)
     assert code == 1 and err.endswith(f'pip install "gnnflow[{name}]"\n')
     assert list(tmp_path.iterdir()) == []
+
+
+def test_its_checkpoints_can_be_described(run, parts, tmp_path):
+    assert run(parts / "one", "--out", "here", "--checkpoint-dir", "here/checkpoints")[0] == 0
+    description = describe(tmp_path / "here" / "checkpoints")
+    assert (description.kind, description.facts["graph"]) == ("checkpoint", "clusters")
+    assert description.facts["complete epochs"] == 2
+    assert 0 <= description.facts["validation score"] <= 1
 
 
 def test_without_the_extra_of_the_report_the_run_is_as_good(run, parts, tmp_path, monkeypatch):

@@ -1,5 +1,7 @@
 """What the log of decisions writes, as the page of a run reads it."""
 
+import dataclasses
+
 from made_up import make_observation
 
 from gnnflow.policies.controller import Answer
@@ -13,11 +15,15 @@ def test_decision_logs_are_read_as_they_are_written(tmp_path):
     outcome = Outcome(minibatches=3, hit_rate_change=-0.01, volume_change=0.5)
     with DecisionLog(tmp_path / decision_log_name(3)) as log:
         observation = make_observation()
-        for status, error in (("valid", None), ("timeout", "no answer within 3 s")):
+        later = dataclasses.replace(observation, minibatch=observation.minibatch + 8)
+        for asked, status, error in (
+            (observation, "valid", None),
+            (later, "timeout", "no answer within 3 s"),
+        ):
             is_valid = status == "valid"
             log.write(
                 Answer(
-                    observation=observation,
+                    observation=asked,
                     status=status,
                     decision=decision if is_valid else None,
                     error=error,

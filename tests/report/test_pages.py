@@ -5,7 +5,7 @@ import re
 import sys
 
 import pytest
-from made_run import make_parts, make_run
+from made_run import decision_line, make_parts, make_run
 
 from gnnflow.cli import report as command
 from gnnflow.errors import MissingExtraError
@@ -115,9 +115,9 @@ def test_runs_compared(call, parts, tmp_path):
 
 
 def test_many_decisions_stay_a_small_page(call, parts, tmp_path):
-    folder = make_run(tmp_path / "run", parts)
-    path = folder / "decisions-rank0.jsonl"
-    path.write_text(path.read_text() * 3000)
+    folder = make_run(tmp_path / "run", parts, num_epochs=400)
+    lines = [json.dumps(decision_line(minibatch, True)) for minibatch in range(2000)]
+    (folder / "decisions-rank0.jsonl").write_text("\n".join(lines))
     assert call(folder)[0] == 0
     page = (folder / "report.html").read_text()
     assert len(charts_of(page)["hit-rate"]["marks"]) == 1500

@@ -5,7 +5,7 @@ import re
 
 import numpy as np
 import pytest
-from made_run import EXPLANATION, NUM_STEPS, make_parts, make_run
+from made_run import EXPLANATION, NUM_STEPS, decision_line, make_parts, make_run
 
 from gnnflow.errors import DataError
 from gnnflow.prefetch import TraceFacts, TraceRecorder
@@ -55,6 +55,13 @@ def test_decisions(folder):
         "PolicyError: the server is away",
         "failed · answered in 0.25 s",
     ]
+
+
+def test_a_decision_that_was_taken_twice_counts_once(folder):
+    with (folder / "decisions-rank1.jsonl").open("a") as file:
+        file.write(json.dumps(decision_line(2, False)) + '\n{"minib')
+    kinds = [each.kind for each in read_decisions(folder) if each.minibatch == 2]
+    assert kinds == ["replace", "keep"]
 
 
 def test_curves(folder):

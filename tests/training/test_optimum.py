@@ -45,6 +45,13 @@ def test_too_much_is_forgotten_and_said(minibatches, tmp_path):
     assert content["hits"] is None and "with --trace they are kept" in content["left_out"]
 
 
+def test_a_run_that_had_nothing_left_to_do_keeps_what_was_noted(minibatches, tmp_path):
+    with gnnflow.init(threads=1) as ctx:
+        for asked in (remember(minibatches), AskedRows()):
+            write_optimum(tmp_path, asked, 9, ctx)
+    assert Optimum.read(tmp_path).hits.sum() > 0
+
+
 def test_no_file_and_a_damaged_one(tmp_path):
     assert Optimum.read(tmp_path) is None
     (tmp_path / "optimum.json").write_text("{}")
