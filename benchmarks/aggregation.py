@@ -10,6 +10,7 @@ are made before the clock starts. Our process, in which PyG's layers run too, re
 gnnflow-train does.
 """
 
+import importlib.util
 import tempfile
 import time
 from collections.abc import Callable
@@ -140,6 +141,32 @@ def forward_on_adj_t(model: SAGE) -> Callable[[Minibatch], Tensor]:
     return forward
 
 
+def forward_on_sparse_tensor(model: SAGE) -> Callable[[Minibatch], Tensor] | None:
+    """The same on torch-sparse's SparseTensor, if that is installed."""
+    if importlib.util.find_spec("torch_sparse") is None:
+        return None
+    from torch_sparse import SparseTensor
+
+    def forward(batch: Minibatch) -> Tensor:
+        x, hops = batch.x, len(model.convs)
+        vertices = np.cumsum(batch.num_nodes)
+        for index, conv in enumerate(model.convs):
+            num_dst = int(vertices[hops - 1 - index])
+            cut = _cut(batch.adj_t, num_dst, len(x))
+            layer = SparseTensor(
+                rowptr=cut.crow_indices(),
+                col=cut.col_indices(),
+                sparse_sizes=(num_dst, len(x)),
+                is_sorted=True,
+                trust_data=True,
+            )
+            x = conv((x, x[:num_dst]), layer)
+            x = x.relu() if index < hops - 1 else x
+        return x
+
+    return forward
+
+
 def _cut(adj_t: Tensor, num_dst: int, num_src: int) -> Tensor:
     indptr = adj_t.crow_indices()[: num_dst + 1]
     num_edges = int(indptr[-1])
@@ -193,6 +220,11 @@ def compare(fanout: str, dims: tuple[int, ...], options: Options, report: Report
         "PyG on edge_index": torch_side(forward_on_edge_index(model), minibatches),
         "PyG on a CSR adj_t": torch_side(forward_on_adj_t(model), minibatches),
     }
+    on_sparse_tensor = forward_on_sparse_tensor(model)
+    if on_sparse_tensor is None:
+        report.absent("torch-sparse", 'it is not installed; the extra "sparse" has it')
+    else:
+        sides["PyG on a SparseTensor"] = torch_side(on_sparse_tensor, minibatches)
     with ExitStack() as stack:
         python = peer_python("dgl")
         if python is None:
