@@ -10,6 +10,10 @@ several fills, periods and alphas: `decay-published` does what the published cod
 gnnflow's scorer, which any remote vertex may enter and which fetches nothing twice. Budgets are
 percent of the halo vertices.
 
+Rows `cache/GRAPH/BUDGET/common-rows` compare rows that cross between two machines of two ranks
+each where the ranks of a machine hold common rows once (`--cache-scope host`) and where they do
+not.
+
 Rows `cache/GRAPH/books/SCORER` compare the mean processor time per minibatch of look-up and
 bookkeeping, once all vertices were met, with a plain sorted buffer whose scores all decay (as
 published: all vertices of the minibatch are looked up; and told the remote ones alone), and with
@@ -27,9 +31,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks import _distributed_sampling_side
+from benchmarks._cache_hosts import volumes
 from benchmarks._cache_traces import Sampled, Workload, repeated, sample_workload
 from benchmarks._harness import Report, Row, benchmark, take_turns
 from benchmarks._sorted_buffer import SortedBuffer
+from gnnflow.partition import open_partition
 from gnnflow.prefetch import Replay, ReplaySettings, Trace, belady_hits, replay_trace
 
 WORKLOADS = (
@@ -165,6 +171,24 @@ def compare_volumes(
                 )
 
 
+def compare_scopes(
+    name: str, sampled: Sampled, report: Report, *, budgets: Sequence[float]
+) -> None:
+    """Adds the rows on common rows of one graph."""
+    offsets = open_partition(sampled.folder, 0).book.offsets
+    for budget in budgets:
+        rows = volumes(sampled.traces, offsets, budget)
+        report.add(
+            Row(
+                name=f"cache/{name}/{round(100 * budget)}/common-rows",
+                ours=rows["host"],
+                theirs=rows["rank"],
+                unit="rows",
+                against="rank scope",
+            )
+        )
+
+
 def time_books(plan: Callable[[int], object], first: int, last: int) -> float:
     """Returns the mean microseconds of the minibatches from `first` to before `last`."""
     # The mean, because the published scheme does much of its work every so many minibatches.
@@ -250,6 +274,9 @@ def main() -> None:
                     budgets=(0.25,) if quick else BUDGETS,
                     periods=QUICK_PERIODS if quick else PERIODS,
                     alphas=QUICK_ALPHAS if quick else ALPHAS,
+                )
+                compare_scopes(
+                    workload.name, sampled, report, budgets=(0.25,) if quick else BUDGETS
                 )
                 compare_books(workload, sampled, report)
 

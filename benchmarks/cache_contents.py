@@ -14,7 +14,14 @@ from pathlib import Path
 
 from benchmarks._cache_traces import Workload, sample_workload
 from benchmarks._harness import benchmark
-from benchmarks.cache import ALPHAS, BUDGETS, QUICK_ALPHAS, compare_books, compare_volumes
+from benchmarks.cache import (
+    ALPHAS,
+    BUDGETS,
+    QUICK_ALPHAS,
+    compare_books,
+    compare_scopes,
+    compare_volumes,
+)
 from gnnflow.errors import DataError
 
 WORKLOAD = Workload(
@@ -43,6 +50,8 @@ def main() -> None:
             periods=PERIODS,
             alphas=QUICK_ALPHAS if options.quick else ALPHAS,
         )
+        budgets = (0.25,) if options.quick else BUDGETS
+        compare_scopes(workload.name, sampled, report, budgets=budgets)
         compare_books(workload, sampled, report)
 
 

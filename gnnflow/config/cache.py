@@ -17,6 +17,11 @@ class CacheConfig:
     cache_bytes: int | None = None
     """Budget in bytes of rows; takes the place of cache-fraction."""
 
+    cache_scope: Literal["host", "rank"] = "host"
+    """Whether the ranks of a machine hold the remote rows that they need most once between them, in
+    70 % of their budgets (host; with scorers lookahead, vip and frequency), or each its own
+    (rank)."""
+
     cache_fill: Literal["empty", "degree", "random", "vip"] = "empty"
     """Rows fetched into the cache before the first minibatch: none, those with most neighbours,
     any, or those that minibatches need with the largest probability."""

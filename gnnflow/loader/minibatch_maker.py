@@ -41,6 +41,8 @@ class MinibatchCost:
     were planned; what a policy is told."""
     rows_cached: int = 0
     """Rows of features that other ranks own and the halo cache had."""
+    rows_on_host: int = 0
+    """Further ones that were found among the common rows of this machine."""
     rows_filled: int = 0
     """Rows fetched only to fill the halo cache."""
     rows_fetched: int = 0
@@ -292,6 +294,7 @@ class MinibatchMaker:
     def _count_features(self, request: RowRequest, cost: MinibatchCost) -> None:
         assert self._features is not None
         cost.rows_cached = request.num_hits
+        cost.rows_on_host = request.num_on_host
         cost.rows_filled = request.num_fill
         cost.rows_fetched = len(request.fetch_ids)
         if self._is_first:

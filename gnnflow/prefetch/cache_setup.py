@@ -16,6 +16,7 @@ from gnnflow.features.vertex_values import VertexValues
 from gnnflow.features.vip import VipMessage, exchange_through, vip_walk
 from gnnflow.graph import DistGraph
 from gnnflow.prefetch.cached_rows import CachedRows
+from gnnflow.prefetch.host_rows import HostRows
 from gnnflow.prefetch.lookahead_window import LookaheadWindow
 from gnnflow.prefetch.replay import every
 
@@ -47,7 +48,7 @@ class CacheSetup:
     halo: Halo
     """What the cache may hold."""
     capacity: int
-    """Rows that it can hold, 0 without a cache."""
+    """Rows that it can hold besides the common ones of its machine, 0 without a cache."""
 
 
 def set_up_cache(
@@ -94,8 +95,16 @@ def set_up_cache(
     if wants_vip and _anywhere(graph.ctx, capacity > 0 or config.trace is not None):
         vip = _vip_of(graph, seeds, num_steps, fanout)
         halo = Halo(vertices=halo.vertices, degrees=halo.degrees, vip=_elsewhere(graph, store, vip))
+    host_rows = None
+    if config.cache_scope == "host" and halo.vip is not None and config.scorer in _SCORERS_WITH_VIP:
+        host_rows = HostRows.choose_and_fetch(
+            graph.ctx, _at_hand(graph), store, capacity, halo.vip, graph.num_vertices
+        )
+    num_shared = 0 if host_rows is None else len(host_rows.own_share)
+    capacity -= num_shared
     if capacity == 0:
-        return CacheSetup(rows=CachedRows(store), halo=halo, capacity=0)
+        rows = CachedRows(store, host_rows=host_rows, num_fill_at_start=num_shared)
+        return CacheSetup(rows=rows, halo=halo, capacity=0)
     options = ScorerOptions(alpha=config.alpha, period=max(config.replace_every, 1), vip=halo.vip)
     cache = HaloCache(
         capacity,
@@ -107,13 +116,17 @@ def set_up_cache(
     candidates = fill_candidates(
         config.cache_fill, halo.vertices, halo.degrees, vip=halo.vip, seed=seed
     )
+    if host_rows is not None:
+        is_rest = host_rows.find(candidates.ids) < 0
+        candidates = VertexValues(candidates.ids[is_rest], candidates.values[is_rest])
     num_fill = cache.fill(candidates, store.fetch)
     rows = CachedRows(
         store,
         cache=cache,
         window=LookaheadWindow(lookahead=config.lookahead),
         decide=every(config.replace_every),
-        num_fill_at_start=num_fill,
+        num_fill_at_start=num_fill + num_shared,
+        host_rows=host_rows,
     )
     return CacheSetup(rows=rows, halo=halo, capacity=capacity)
 

@@ -11,6 +11,7 @@ from gnnflow.comm.buffers import BufferPool
 from gnnflow.features import DistFeatureStore, FetchUnderWay, RowPlan
 from gnnflow.features.cache_step import CacheStep
 from gnnflow.features.halo_cache import HaloCache
+from gnnflow.prefetch.host_rows import HostRows
 from gnnflow.prefetch.lookahead_window import LookaheadWindow
 from gnnflow.prefetch.recycled_rows import RecycledRows
 from gnnflow.prefetch.replay import Decide
@@ -27,13 +28,18 @@ class RowRequest:
     plan: RowPlan
     """Where the row of each vertex is."""
     remote_ids: Ids
-    """int64 `[n]`: vertices whose rows only other ranks have, by owner."""
+    """int64 `[n]`: vertices whose rows only ranks elsewhere have, by owner; common rows of this
+    machine are none of them."""
+    remote_positions: Ids
+    """int64 `[n]`: where they are among the vertices of the minibatch."""
     subgraph_bytes: int
     """Size of the sampled minibatch, which counts while it waits in the window."""
     step: CacheStep | None = None
     """What the cache decided; None without a cache."""
     fetch_ids: Ids = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
     """int64: what is fetched for it, rows to fill the cache last."""
+    num_on_host: int = 0
+    """Further remote rows, found among the common ones of this machine."""
     num_requests: int = 0
     """Messages that ask for it; those of a shared exchange count with its first minibatch."""
     exchange: "RowExchange | None" = None
@@ -97,6 +103,7 @@ class CachedRows:
         window: LookaheadWindow | None = None,
         decide: Decide | None = None,
         num_fill_at_start: int = 0,
+        host_rows: HostRows | None = None,
     ) -> None:
         """Joins store and cache.
 
@@ -106,7 +113,9 @@ class CachedRows:
             window: How far ahead minibatches are announced to the cache.
             decide: When to replace rows of the cache and how much; always by default.
             num_fill_at_start: Rows that were fetched to fill the cache.
+            host_rows: Remote rows that the ranks of this machine hold between them.
         """
+        self.host_rows = host_rows
         self.store = store
         self.cache = cache
         self.decide: Decide = decide or (lambda cache, minibatch: 1.0)
@@ -126,7 +135,10 @@ class CachedRows:
     @property
     def cache_bytes(self) -> int:
         """Memory of the cache: its rows and its books."""
-        return 0 if self.cache is None else self.cache.rows_bytes + self.cache.bookkeeping_bytes
+        shared = 0 if self.host_rows is None else self.host_rows.num_bytes
+        if self.cache is None:
+            return shared
+        return shared + self.cache.rows_bytes + self.cache.bookkeeping_bytes
 
     @property
     def peak_bytes(self) -> int:
@@ -141,7 +153,20 @@ class CachedRows:
             subgraph_bytes: Size of the sampled minibatch.
         """
         plan = self.store.plan(vertices)
-        return RowRequest(plan, vertices[plan.remote_positions], subgraph_bytes)
+        positions = plan.remote_positions
+        ids = vertices[positions]
+        if self.host_rows is None:
+            return RowRequest(plan, ids, positions, subgraph_bytes)
+        numbers = self.host_rows.find(ids)
+        found = numbers >= 0
+        self.host_rows.take(plan, positions[found], numbers[found], self.store.num_sources + 2)
+        return RowRequest(
+            plan,
+            ids[~found],
+            positions[~found],
+            subgraph_bytes,
+            num_on_host=int(np.count_nonzero(found)),
+        )
 
     def wants_more(self) -> bool:
         """Tells whether to announce a further minibatch before planning the next one."""
@@ -196,14 +221,16 @@ class CachedRows:
         """
         store, plan, step = self.store, request.plan, request.step
         fetched = request.fetched()
-        further = [fetched]
-        misses = plan.remote_positions
+        further = [fetched, fetched]
+        misses = request.remote_positions
         if self.cache is not None and step is not None:
             further = [fetched, self.cache.rows_for(step)]
             is_hit = step.slots >= 0
             hits, misses = misses[is_hit], misses[~is_hit]
             plan.take_from(store.num_sources + 1, hits, step.slots[is_hit])
         plan.take_from(store.num_sources, misses, np.arange(len(misses)))
+        if self.host_rows is not None:
+            further += self.host_rows.shares
         out = self._recycled.take((plan.num_rows, *store.row_shape), store.dtype)
         store.gather(plan, further, out)
         self._settle(request, fetched)

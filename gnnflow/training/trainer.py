@@ -110,6 +110,7 @@ class Trainer:
         if isinstance(self._model, WeightedDataParallel):
             all_reduce_s = self._model.take_all_reduce_seconds()
         cost = batch.cost
+        rows_cached = cost.rows_cached + cost.rows_on_host
         return StepMetrics(
             step=step,
             num_seeds=batch.batch_size,
@@ -122,12 +123,12 @@ class Trainer:
             wait_s=wait_s,
             compute_s=max(elapsed_s - all_reduce_s, 0.0),
             all_reduce_s=all_reduce_s,
-            rows_remote=cost.rows_cached + cost.rows_fetched - cost.rows_filled,
-            rows_cached=cost.rows_cached,
+            rows_remote=rows_cached + cost.rows_fetched - cost.rows_filled,
+            rows_cached=rows_cached,
             rows_fetched=cost.rows_fetched,
             bytes_fetched=cost.bytes_fetched,
             rows_filled=cost.rows_filled,
-            rows_asked=len(cost.remote_ids),
+            rows_asked=len(cost.remote_ids) + cost.rows_on_host,
             sample_exchanges=cost.sample_exchanges,
             sample_requests=cost.sample_requests,
             sample_bytes=cost.sample_bytes,
