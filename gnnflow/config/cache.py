@@ -47,6 +47,10 @@ class CacheConfig:
     default 2 with several ranks or a GPU, else 0: one process has no link to wait for, and cores
     that sample do not train."""
 
+    fetch_early_bytes: int = 0
+    """Memory of minibatches beyond prefetch-depth whose rows may be fetched while nothing else is
+    on its way, so that a slow link does not stand idle; 0 for none."""
+
     exchange_every: int = 1
     """Minibatches that are sampled together and whose remote rows share one exchange."""
 
@@ -72,7 +76,7 @@ class CacheConfig:
             "use cache_bytes for an absolute budget",
         )
         require(0 < self.alpha < 1, f"alpha must be in (0, 1), got {self.alpha}")
-        for name in ("cache_bytes", "period", "prefetch_depth"):
+        for name in ("cache_bytes", "period", "prefetch_depth", "fetch_early_bytes"):
             value = getattr(self, name)
             require(value is None or value >= 0, f"{name} must not be negative, got {value}")
         require(

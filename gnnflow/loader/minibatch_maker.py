@@ -196,6 +196,10 @@ class MinibatchMaker:
         """Tells whether a further minibatch has to be announced before the next one is planned."""
         return self._features is not None and self._features.wants_more()
 
+    def may_ask_early(self) -> bool:
+        """Tells whether rows may be asked for earlier than has to be."""
+        return self._features is not None and self._features.may_ask_early()
+
     def announce(self, sampled: SampledMinibatch) -> None:
         """Tells the halo cache what a later minibatch will ask for."""
         if self._features is None:

@@ -256,6 +256,7 @@ class DistNeighborLoader:
             ),
             depth=self._depth,
             exchange_every=self.config.exchange_every,
+            fetch_early=self.config.fetch_early_bytes > 0,
         )
         self._session = session
         self._session_epoch = -1

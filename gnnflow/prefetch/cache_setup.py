@@ -103,7 +103,12 @@ def set_up_cache(
     num_shared = 0 if host_rows is None else len(host_rows.own_share)
     capacity -= num_shared
     if capacity == 0:
-        rows = CachedRows(store, host_rows=host_rows, num_fill_at_start=num_shared)
+        rows = CachedRows(
+            store,
+            host_rows=host_rows,
+            num_fill_at_start=num_shared,
+            early_bytes=config.fetch_early_bytes,
+        )
         return CacheSetup(rows=rows, halo=halo, capacity=0)
     options = ScorerOptions(alpha=config.alpha, period=max(config.replace_every, 1), vip=halo.vip)
     cache = HaloCache(
@@ -127,6 +132,7 @@ def set_up_cache(
         decide=every(config.replace_every),
         num_fill_at_start=num_fill + num_shared,
         host_rows=host_rows,
+        early_bytes=config.fetch_early_bytes,
     )
     return CacheSetup(rows=rows, halo=halo, capacity=capacity)
 

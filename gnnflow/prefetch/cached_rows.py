@@ -13,6 +13,7 @@ from gnnflow.features.cache_step import CacheStep
 from gnnflow.features.halo_cache import HaloCache
 from gnnflow.prefetch.host_rows import HostRows
 from gnnflow.prefetch.lookahead_window import LookaheadWindow
+from gnnflow.prefetch.memory_meter import MemoryMeter
 from gnnflow.prefetch.recycled_rows import RecycledRows
 from gnnflow.prefetch.replay import Decide
 from gnnflow.prefetch.stall_clock import StallClock
@@ -78,6 +79,10 @@ class RowExchange:
         self._rows = rows
         self._num_users = num_users
 
+    def done(self) -> bool:
+        """Tells whether the rows are here."""
+        return self._fetch is None or self._fetch.done()
+
     def rows(self) -> Rows:
         """Waits for the rows of all minibatches, one after the other."""
         return self._rows if self._fetch is None else self._fetch.result()
@@ -104,6 +109,7 @@ class CachedRows:
         decide: Decide | None = None,
         num_fill_at_start: int = 0,
         host_rows: HostRows | None = None,
+        early_bytes: int = 0,
     ) -> None:
         """Joins store and cache.
 
@@ -114,7 +120,12 @@ class CachedRows:
             decide: When to replace rows of the cache and how much; always by default.
             num_fill_at_start: Rows that were fetched to fill the cache.
             host_rows: Remote rows that the ranks of this machine hold between them.
+            early_bytes: Memory of minibatches that are asked for and not gathered, up to which
+                further ones may be asked for when nothing is on its way.
         """
+        self._early_bytes = early_bytes
+        self._latest: RowExchange | None = None
+        self._asked = MemoryMeter()
         self.host_rows = host_rows
         self.store = store
         self.cache = cache
@@ -204,7 +215,7 @@ class CachedRows:
         buffer = self._pool.take(len(ids) * store.row_bytes)
         rows = buffer.view(store.dtype).reshape(len(ids), *store.row_shape)
         fetch = store.fetch_async(ids, rows) if len(ids) else None
-        exchange = RowExchange(fetch, rows, len(requests))
+        exchange = self._latest = RowExchange(fetch, rows, len(requests))
         if fetch is not None:
             requests[0].num_requests = int(np.count_nonzero(fetch.plan.remote_counts))
         first_row = 0
@@ -212,6 +223,12 @@ class CachedRows:
             request.exchange = exchange
             request.first_row = first_row
             first_row += len(request.fetch_ids)
+            self._asked.add(self._size_of(request))
+
+    def may_ask_early(self) -> bool:
+        """Tells whether nothing is on its way and little waits to be gathered."""
+        idle = self._latest is None or self._latest.done()
+        return idle and self._asked.held_bytes < self._early_bytes
 
     def gather(self, request: RowRequest) -> Rows:
         """Waits for the rows of the oldest planned minibatch, collects all and feeds the cache.
@@ -251,7 +268,11 @@ class CachedRows:
         if self.cache is not None and request.step is not None:
             self.cache.commit(request.step, fetched)
         request.settled = True
+        self._asked.add(-self._size_of(request))
         exchange, request.exchange = request.exchange, None
         assert exchange is not None
         if exchange.release():
             self._pool.give(exchange.rows())
+
+    def _size_of(self, request: RowRequest) -> int:
+        return request.subgraph_bytes + len(request.fetch_ids) * self.store.row_bytes

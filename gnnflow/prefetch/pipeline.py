@@ -12,7 +12,8 @@ is planned, exactly those minibatches are announced that the window's rule asks 
 sampling has come. Threads and depth change when things happen and nothing else.
 
 Memory is bounded: sampled minibatches wait in a queue of fixed size and in the window, and at most
-`depth` minibatches (and one exchange's worth less one) are planned and not yet handed over.
+`depth` minibatches (and one exchange's worth less one) are planned and not yet handed over, unless
+the stages allow more while the link is idle.
 """
 
 import itertools
@@ -22,6 +23,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Generic, Protocol, TypeVar
 
 from gnnflow.prefetch.channel import Channel, ChannelClosed
+from gnnflow.prefetch.gate import Gate
 
 SeedsT = TypeVar("SeedsT", contravariant=True)
 SampledT = TypeVar("SampledT")
@@ -38,6 +40,9 @@ class Stages(Protocol[SeedsT, SampledT, AskedT, ReadyT]):
 
     def wants_more(self) -> bool:
         """Tells whether a further minibatch has to be announced before the next one is planned."""
+
+    def may_ask_early(self) -> bool:
+        """Tells whether more rows may be asked for although enough are: the link is idle."""
 
     def announce(self, sampled: SampledT, /) -> None:
         """Tells what a later minibatch will ask for."""
@@ -68,6 +73,7 @@ class Pipeline(Generic[SeedsT, SampledT, AskedT, ReadyT]):
         *,
         depth: int,
         exchange_every: int = 1,
+        fetch_early: bool = False,
     ) -> None:
         """Starts the threads.
 
@@ -78,22 +84,23 @@ class Pipeline(Generic[SeedsT, SampledT, AskedT, ReadyT]):
                 each when it is asked for, without threads.
             exchange_every: Minibatches that are sampled together and whose misses share an
                 exchange.
+            fetch_early: Whether rows are asked for beyond `depth` when the stages allow it.
         """
         self._stages = stages
         self._exchange_every = exchange_every
         self._under_way: deque[AskedT] = deque()  # asked and not completed, in order
-        self._tickets: Channel[None] | None = None
+        self._gate: Gate | None = None
         self._background: list[_Background[Any]] = []
         self._closed = False
         if depth == 0:
             self._ready = self._completed(self._asked(self._sampled(seeds)))
             return
-        self._tickets = Channel()
-        for _ in range(depth + exchange_every - 1):
-            self._tickets.put(None)
+        limit = depth + exchange_every - 1
+        self._gate = Gate(limit, stages.may_ask_early if fetch_early else None)
         sampled = self._start("sample", self._sampled(seeds), max(depth, exchange_every))
         asked = self._start("ask", self._asked(sampled), None)
-        self._ready = self._start("complete", self._completed(asked), None)
+        # What is asked for early waits as the rows that arrive, not as whole minibatches.
+        self._ready = self._start("complete", self._completed(asked), limit)
 
     @property
     def closed(self) -> bool:
@@ -117,8 +124,8 @@ class Pipeline(Generic[SeedsT, SampledT, AskedT, ReadyT]):
         except BaseException:
             self.close()
             raise
-        if self._tickets is not None:
-            self._tickets.put(None)
+        if self._gate is not None:
+            self._gate.leave()
         return ready
 
     def close(self) -> None:
@@ -126,8 +133,8 @@ class Pipeline(Generic[SeedsT, SampledT, AskedT, ReadyT]):
         if self._closed:
             return
         self._closed = True
-        if self._tickets is not None:
-            self._tickets.close()
+        if self._gate is not None:
+            self._gate.close()
         for background in self._background:
             background.channel.close()
         for background in self._background:
@@ -151,9 +158,8 @@ class Pipeline(Generic[SeedsT, SampledT, AskedT, ReadyT]):
         stages = self._stages
         announced: deque[SampledT] = deque()
         while True:
-            if self._tickets is not None:
-                for _ in range(self._exchange_every):
-                    self._tickets.get()
+            if self._gate is not None:
+                self._gate.enter(self._exchange_every)
             group: list[AskedT] = []
             try:
                 while len(group) < self._exchange_every:

@@ -31,6 +31,8 @@ CONFIGS = [
     CacheConfig(scorer="none", prefetch_depth=3, exchange_every=2),
     CacheConfig(lookahead=0, cache_bytes=20 * ROW_BYTES, exchange_every=3),
     CacheConfig(lookahead=5, cache_fraction=0.1, prefetch_depth=4),
+    CacheConfig(cache_fraction=0.1, prefetch_depth=1, fetch_early_bytes=20_000),
+    CacheConfig(cache_fraction=0.2, exchange_every=2, fetch_early_bytes=1 << 20),
     CacheConfig(scorer="vip", cache_fill="vip", prefetch_depth=1, exchange_every=2),
     CacheConfig(scorer="frequency", cache_fill="random", cache_fraction=1.0),
     CacheConfig(scorer="lru", cache_fill="degree", period=3, prefetch_depth=0, exchange_every=4),

@@ -1,6 +1,7 @@
 """The pipeline with stages that only count: order, bounds, errors and early ends."""
 
 import threading
+import time
 
 import pytest
 
@@ -26,6 +27,7 @@ class CountingStages:
         self.completed = []
         self.abandoned = []
         self.retracted = False
+        self.num_early = 0
         self.num_handed_over = 0
         self.most_under_way = 0
 
@@ -36,6 +38,9 @@ class CountingStages:
 
     def wants_more(self):
         return len(self.announced) <= len(self.known_when_planned) + self.window
+
+    def may_ask_early(self):
+        return len(asked(self)) - len(self.completed) < self.num_early
 
     def announce(self, number):
         self.check("announce", number)
@@ -160,3 +165,46 @@ def test_a_channel_ends_for_those_who_wait():
     assert ended == ["put"]
     with pytest.raises(ChannelClosed):
         channel.get()
+
+
+@pytest.mark.parametrize(("depth", "exchange_every"), [(1, 1), (2, 3)])
+def test_asked_for_early_while_the_stages_allow_it(depth, exchange_every):
+    plain = CountingStages(window=3)
+    expected = list(Pipeline(plain, range(30), depth=depth, exchange_every=exchange_every))
+    stages = CountingStages(window=3)
+    stages.num_early = 5
+    pipeline = Pipeline(
+        stages, range(30), depth=depth, exchange_every=exchange_every, fetch_early=True
+    )
+    limit = depth + exchange_every - 1
+    # Whole minibatches wait within the depth, one more is in hand; the rest is only asked for.
+    most = limit + 1 + stages.num_early + exchange_every - 1
+    wait_until(lambda: len(asked(stages)) >= limit + stages.num_early)
+    assert len(stages.completed) <= limit + 1
+    got = []
+    for ready in pipeline:
+        stages.num_handed_over += 1
+        got.append(ready)
+    assert got == expected
+    assert stages.known_when_planned == plain.known_when_planned
+    assert limit < stages.most_under_way <= most + 1
+    assert not own_threads()
+
+
+@pytest.mark.parametrize("allowed", [False, True])
+def test_closed_while_it_waits_to_ask_early(allowed):
+    stages = CountingStages()
+    stages.num_early = 4 if allowed else 0
+    pipeline = Pipeline(stages, range(100), depth=1, fetch_early=True)
+    next(pipeline)
+    wait_until(lambda: len(asked(stages)) >= (6 if allowed else 2))
+    pipeline.close()
+    assert not own_threads()
+    assert sorted(stages.completed + stages.abandoned) == asked(stages)
+
+
+def wait_until(holds):
+    end = time.monotonic() + 20
+    while not holds():
+        assert time.monotonic() < end
+        time.sleep(0.001)
