@@ -8,6 +8,8 @@ import contextlib
 import dataclasses
 import io
 import os
+import select
+import signal
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -104,14 +106,30 @@ def to_yaml(config: Any) -> str:
 def run(main: Callable[[], None]) -> NoReturn:
     """Runs a command; an error that a user can mend is one line on stderr and exit code 1."""
     try:
-        main()
+        try:
+            main()
+        finally:
+            sys.stdout.flush()
     except GnnflowError as error:
         if _is_first_rank():
             print(f"{Path(sys.argv[0]).name}: error: {error}", file=sys.stderr)
         raise SystemExit(1) from None
     except KeyboardInterrupt:
         raise SystemExit(130) from None
+    except BrokenPipeError:
+        _stop_if_nobody_reads()
+        raise
     raise SystemExit(0)
+
+
+def _stop_if_nobody_reads() -> None:
+    """Ends a command quietly whose output was cut off, as by `| head`."""
+    poll = select.poll()
+    poll.register(sys.stdout.fileno(), select.POLLOUT)
+    if any(events & select.POLLERR for _, events in poll.poll(0)):
+        # What is left in the buffer goes nowhere when Python ends.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise SystemExit(128 + signal.SIGPIPE)
 
 
 def _parse_words(config_class: type[Any], prog: str, words: list[str], default: Any = None) -> Any:

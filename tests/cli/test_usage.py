@@ -140,3 +140,11 @@ def test_completion_in_bash(capsys: pytest.CaptureFixture[str], tmp_path: Path) 
     with pytest.raises(SystemExit):
         options.parse(TrainConfig, prog="gnnflow-train", args=["--print-completion", "zsh"])
     assert "#compdef gnnflow-train" in capsys.readouterr().out
+
+
+def test_a_page_that_nobody_reads_on() -> None:
+    code = "from gnnflow.cli.partition import main; main()"
+    shell = f"{sys.executable} -c '{code}' --help | true; echo ${{PIPESTATUS[0]}}"
+    done = subprocess.run(["bash", "-c", shell], capture_output=True, text=True)
+    assert done.stderr == ""
+    assert done.stdout in ("0\n", "141\n")  # 0 if the page was in the pipe before it closed
