@@ -22,7 +22,7 @@ from gnnflow.comm.collectives import Steps
 from gnnflow.comm.mpi_library import MPI, library_name
 from gnnflow.features import DistFeatureStore
 from gnnflow.features.remote_rows import MessageRows, WindowRows
-from gnnflow.features.row_service import RowAnswers
+from gnnflow.features.row_service import RowAnswers, rows_per_part
 from gnnflow.features.wire import Wire
 
 ROW_BYTES = (128, 512, 1024, 4096)
@@ -48,6 +48,7 @@ class Sides:
         self.rows = np.random.default_rng(ctx.rank).integers(0, num_rows, num_fetched)
         self.ids = self.rows + self.peer * num_rows
         self.out = np.zeros((num_fetched, row_bytes // 4), dtype=np.float32)
+        self.part = np.zeros((rows_per_part(row_bytes), row_bytes // 4), dtype=np.float32)
         self.send = np.zeros(num_bytes, dtype=np.uint8)
         self.received = np.zeros(num_bytes, dtype=np.uint8)
 
@@ -95,10 +96,11 @@ class Sides:
             "bfloat16": self.rate(fetches["bfloat16"], both),
             "int8": self.rate(fetches["int8"], both),
             "rma": self.rate(fetches["rma"], both),
+            "gather": self.rate(self.gather_locally, both),
+            "parts": self.rate(self.gather_parts, both),
+            "parts one way": self.rate(self.gather_parts, one_way),
             "shared": self.rate(fetches["shared"], one_way),
-            "local": self.rate(
-                lambda: _kernels.gather(self.out, self.own, self.rows, self.ctx.threads), one_way
-            ),
+            "local": self.rate(self.gather_locally, one_way),
         }
 
     def rate(
@@ -113,6 +115,17 @@ class Sides:
             return self.num_bytes / slowest / 1e9
 
         return measure
+
+    def gather_locally(self) -> None:
+        """Copies as many random rows of this rank's own part, with no other rank involved."""
+        _kernels.gather(self.out, self.own, self.rows, self.ctx.threads)
+
+    def gather_parts(self) -> None:
+        """Gathers as an owner does: part by part, into memory that stays in the cache."""
+        step = rows_per_part(self.row_bytes)
+        for start in range(0, len(self.rows), step):
+            rows = self.rows[start : start + step]
+            _kernels.gather(self.part[: len(rows)], self.own, rows, self.ctx.threads)
 
     def exchange(
         self,

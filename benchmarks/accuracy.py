@@ -17,7 +17,8 @@ import subprocess
 import sys
 import tempfile
 import warnings
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import mean
 
@@ -55,6 +56,8 @@ class Accuracies:
     """Test accuracy of each seed at its best validation accuracy."""
 
     test: list[float]
+    moved_bytes: list[float] = field(default_factory=list)
+    """Bytes of rows between ranks, per epoch, of each seed."""
 
     @property
     def spread(self) -> float:
@@ -63,12 +66,17 @@ class Accuracies:
 
 
 def train_by_minibatches(
-    folder: Path, num_ranks: int, seeds: range, epochs: int, threads: int
+    folder: Path,
+    num_ranks: int,
+    seeds: range,
+    epochs: int,
+    threads: int,
+    further_options: Mapping[str, str] | None = None,
 ) -> Accuracies:
     """Runs gnnflow-train once for each seed."""
-    found = []
+    found, moved_bytes = [], []
     for seed in seeds:
-        out = folder / f"run-{num_ranks}-{seed}"
+        out = Path(tempfile.mkdtemp(prefix="run-", dir=folder))
         options = {
             "ranks": num_ranks,
             "transport": "alltoall",
@@ -80,15 +88,17 @@ def train_by_minibatches(
             "lr": LEARNING_RATE,
             "seed": seed,
             "threads": max(1, threads // num_ranks),
-            "out": out,
+            "out": out / "run",
+            **(further_options or {}),
         }
         words = [str(word) for name, value in options.items() for word in (f"--{name}", value)]
         command = [sys.executable, "-m", "gnnflow.cli.train", str(folder / f"parts-{num_ranks}")]
         subprocess.run([*command, *words], check=True, stdout=subprocess.DEVNULL)
-        summary = json.loads((out / "summary.json").read_text())
+        summary = json.loads((out / "run" / "summary.json").read_text())
         best = max(summary["epochs"], key=lambda epoch: epoch["val_accuracy"])
         found.append(best["test_accuracy"])
-    return Accuracies(found)
+        moved_bytes.append(summary["volume_bytes"] / epochs)
+    return Accuracies(found, moved_bytes)
 
 
 def train_full_batch(graph: RawGraph, seeds: range) -> Accuracies:

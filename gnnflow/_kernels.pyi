@@ -189,6 +189,20 @@ def gather_rows(
 ) -> None:
     """Copies row `row_of[i]` of `sources[source_of[i]]` to row `i` of `out`, in one pass."""
 
+def gather_ids(
+    out: NDArray[Any],
+    sources: Sequence[NDArray[Any]],
+    source_of_part: NDArray[np.uint8],
+    offsets: _Ids,
+    ids: _Ids,
+    num_threads: int = 1,
+) -> list[int]:
+    """Copies the row of global id `ids[i]` to row `i` of `out`; every part's rows are at hand.
+
+    Returns:
+        How many rows each source gave.
+    """
+
 _Keys = NDArray[np.int32]
 _Slots = NDArray[np.int32]
 _Priorities = NDArray[np.uint32]

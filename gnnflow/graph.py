@@ -18,6 +18,7 @@ from gnnflow.features.row_exchange import RowExchange
 from gnnflow.features.wire import WireDtype
 from gnnflow.partition import GraphPartition, Manifest, PartitionBook, open_partition, read_manifest
 from gnnflow.partition.manifest import part_folder
+from gnnflow.partition.stored_rows import INT8_SCALED, SCALE_BYTES
 from gnnflow.sampling.dist_sampler import DistNeighborSampler
 from gnnflow.sampling.neighbor_service import NeighborAnswers
 from gnnflow.sampling.resident_indices import default_budget_bytes, resident_indices
@@ -160,7 +161,8 @@ class DistGraph:
             DataError: if the graph has no features.
         """
         row_shape = self.store("x").row_shape
-        return int(np.prod(row_shape, dtype=np.int64))
+        width = int(np.prod(row_shape, dtype=np.int64))
+        return width - SCALE_BYTES if self.manifest.arrays["x"].dtype == INT8_SCALED else width
 
     @property
     def array_names(self) -> tuple[str, ...]:

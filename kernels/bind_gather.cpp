@@ -18,15 +18,15 @@ int64_t row_bytes(const py::array& array, const std::string& name) {
   return bytes;
 }
 
-void gather(py::array& out, const std::vector<py::array>& sources, const uint8_t* source_of,
-            const py::array_t<int64_t>& row_of, int num_threads) {
+// Checks what every gather is given: returns the bytes of a row and fills `from`.
+int64_t check_arrays(const py::array& out, const std::vector<py::array>& sources, int64_t num_rows,
+                     std::vector<RowSource>& from) {
   const int64_t bytes = row_bytes(out, "out");
   if (!out.writeable()) throw py::value_error("out must be writeable");
-  if (out.shape(0) != row_of.size()) {
+  if (out.shape(0) != num_rows) {
     throw py::value_error("out must have one row per row asked for: expected " +
-                          std::to_string(row_of.size()) + ", got " + std::to_string(out.shape(0)));
+                          std::to_string(num_rows) + ", got " + std::to_string(out.shape(0)));
   }
-  std::vector<RowSource> from;
   for (size_t i = 0; i < sources.size(); ++i) {
     const std::string name = "source " + std::to_string(i);
     if (row_bytes(sources[i], name) != bytes) {
@@ -35,11 +35,39 @@ void gather(py::array& out, const std::vector<py::array>& sources, const uint8_t
     }
     from.push_back({static_cast<const char*>(sources[i].data()), sources[i].shape(0)});
   }
+  return bytes;
+}
+
+void gather(py::array& out, const std::vector<py::array>& sources, const uint8_t* source_of,
+            const py::array_t<int64_t>& row_of, int num_threads) {
+  std::vector<RowSource> from;
+  const int64_t num_rows = row_of.size();
+  const int64_t bytes = check_arrays(out, sources, num_rows, from);
   char* const to = static_cast<char*>(out.mutable_data());
   const int64_t* const rows = row_of.data();
-  const int64_t num_rows = row_of.size();
   py::gil_scoped_release nogil;
   gather_rows(to, bytes, from, source_of, rows, num_rows, num_threads);
+}
+
+std::vector<int64_t> gather_ids(py::array out, const std::vector<py::array>& sources,
+                                const py::array& source_of_part_array,
+                                const py::array& offsets_array, const py::array& ids_array,
+                                int num_threads) {
+  const py::array_t<int64_t> ids = int64_array(ids_array, "ids");
+  const uint8_t* const source_of_part = borrow<uint8_t>(source_of_part_array, "source_of_part");
+  const Owners owners{borrow<int64_t>(offsets_array, "offsets"), source_of_part_array.size()};
+  if (offsets_array.size() != owners.num_parts + 1) {
+    throw py::value_error("offsets must have one entry more than source_of_part, got " +
+                          std::to_string(offsets_array.size()) + " and " +
+                          std::to_string(owners.num_parts));
+  }
+  std::vector<RowSource> from;
+  const int64_t bytes = check_arrays(out, sources, ids.size(), from);
+  char* const to = static_cast<char*>(out.mutable_data());
+  const int64_t* const first_id = ids.data();
+  const int64_t num_rows = ids.size();
+  py::gil_scoped_release nogil;
+  return gather_by_id(to, bytes, from, owners, source_of_part, first_id, num_rows, num_threads);
 }
 
 }  // namespace
@@ -65,6 +93,9 @@ void bind_gather(py::module_& module) {
       },
       py::arg("out"), py::arg("sources"), py::arg("source_of"), py::arg("row_of"),
       py::arg("num_threads") = 1);
+  module.def("gather_ids", &gather_ids, py::arg("out"), py::arg("sources"),
+             py::arg("source_of_part"), py::arg("offsets"), py::arg("ids"),
+             py::arg("num_threads") = 1);
 }
 
 }  // namespace gnnflow

@@ -7,13 +7,13 @@
 #include "bindings.h"
 #include "buffer.h"
 #include "numpy_arrays.h"
+#include "owners.h"
 #include "thread_pool.h"
 
 namespace gnnflow {
 namespace {
 
 constexpr uint8_t kElsewhere = 255;  // source of a row that another rank will send
-constexpr int64_t kLinearSearchParts = 8;
 constexpr int64_t kRowsPerChunk = 2048;
 constexpr int64_t kPrefetchRows = 12;
 constexpr int64_t kPrefetchBytes = 1024;
@@ -58,28 +58,6 @@ void prefetch_row(const char* row, int64_t row_bytes) {
   for (int64_t at = 0; at < bytes; at += kCacheLine) __builtin_prefetch(row + at);
 }
 
-// Which part owns an id. Compares with every offset if there are few, else halves; without
-// branches, for ids come in no order that the processor could learn.
-struct Owners {
-  const int64_t* offsets;
-  int64_t num_parts;
-
-  int64_t of(int64_t id) const {
-    if (num_parts <= kLinearSearchParts) {
-      int64_t owner = 0;
-      for (int64_t part = 1; part < num_parts; ++part) owner += id >= offsets[part];
-      return owner;
-    }
-    const int64_t* first = offsets;
-    for (int64_t num = num_parts; num > 1;) {
-      const int64_t half = num / 2;
-      first += id >= first[half] ? half : 0;
-      num -= half;
-    }
-    return first - offsets;
-  }
-};
-
 struct Plan {
   Buffer<uint8_t> source_of;
   Buffer<int64_t> row_of, positions, rows;
@@ -89,17 +67,13 @@ struct Plan {
 Plan make_plan(const int64_t* ids, int64_t num_rows, const Owners& owners,
                const uint8_t* source_of_part) {
   const size_t num_parts = static_cast<size_t>(owners.num_parts);
-  const int64_t num_vertices = owners.offsets[num_parts];
   Plan plan;
   plan.source_of.resize(num_rows);
   plan.row_of.resize(num_rows);
   plan.counts.resize(num_parts);
   Buffer<int32_t> owner_of(num_rows);
   for (int64_t i = 0; i < num_rows; ++i) {
-    if (static_cast<uint64_t>(ids[i]) >= static_cast<uint64_t>(num_vertices)) {
-      throw std::invalid_argument("global ids must be in [0, " + std::to_string(num_vertices) +
-                                  "), got " + std::to_string(ids[i]));
-    }
+    owners.check(ids[i]);
     const int64_t owner = owners.of(ids[i]);
     owner_of[i] = static_cast<int32_t>(owner);
     plan.source_of[i] = source_of_part[owner];

@@ -8,6 +8,7 @@ import numpy.typing as npt
 
 from gnnflow.datasets.row_source import ArrayRows, RowSource
 from gnnflow.datasets.segments import SegmentedRows
+from gnnflow.partition.stored_rows import StoredRows
 
 
 def release_pages(array: npt.NDArray[Any]) -> None:
@@ -28,6 +29,8 @@ def release_pages(array: npt.NDArray[Any]) -> None:
 
 def release_rows(source: RowSource) -> None:
     """Does the same for the array behind a row source, if there is one."""
+    if isinstance(source, StoredRows):
+        release_rows(source.source)
     if isinstance(source, ArrayRows):
         release_pages(source.array)
     elif isinstance(source, SegmentedRows):

@@ -3,7 +3,7 @@
 import os
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -12,6 +12,7 @@ import numpy as np
 
 from gnnflow.config import PartitionConfig
 from gnnflow.datasets.raw_graph import RawGraph
+from gnnflow.datasets.row_source import RowSource
 from gnnflow.errors import ConfigError
 from gnnflow.partition.assignment import Assignment
 from gnnflow.partition.csc import build_csc, count_in_degrees
@@ -30,6 +31,7 @@ from gnnflow.partition.output_folder import check_output, staged_folder
 from gnnflow.partition.part_writer import PartWriter, WrittenPart
 from gnnflow.partition.progress import Progress, silent
 from gnnflow.partition.report import PartitionReport
+from gnnflow.partition.stored_rows import StoredRows
 from gnnflow.partition.undirected import make_undirected
 
 
@@ -90,6 +92,9 @@ def partition_graph(
         release_pages(graph.edges)
         for source in graph.arrays.values():
             release_rows(source)
+    stored: dict[str, RowSource] = dict(graph.arrays)
+    if config.feature_dtype != "stored" and "x" in stored:
+        stored["x"] = StoredRows(stored["x"], config.feature_dtype)
     with staged_folder(out, overwrite=overwrite) as staging:
         scratch = staging / "scratch"
         scratch.mkdir()
@@ -145,12 +150,12 @@ def partition_graph(
                 parts.append(written)
                 progress("writing topology", part_id + 1, num_parts)
         with watch.stage("write arrays"):
-            for name, source in graph.arrays.items():
+            for name, source in stored.items():
                 files = writer.write_rows(name, source, progress)
                 for part_written, file in zip(parts, files, strict=True):
                     part_written.files[f"{name}.npy"] = file
         report = _report(parts, config, watch.stage_s, cutter)
-        manifest = _manifest(graph, config, assignment, parts, report)
+        manifest = _manifest(graph, stored, config, assignment, parts, report)
         (staging / MANIFEST_FILE).write_text(manifest.to_json(), encoding="utf-8")
     return report
 
@@ -179,6 +184,7 @@ def _report(
 
 def _manifest(
     graph: RawGraph,
+    stored: Mapping[str, RowSource],
     config: PartitionConfig,
     assignment: Assignment,
     parts: list[WrittenPart],
@@ -186,11 +192,11 @@ def _manifest(
 ) -> Manifest:
     arrays = {
         name: ArraySpec(
-            dtype=source.dtype.name,
+            dtype=source.type_name if isinstance(source, StoredRows) else source.dtype.name,
             npy_dtype=source.dtype.newbyteorder("<").str,
             row_shape=tuple(source.shape[1:]),
         )
-        for name, source in graph.arrays.items()
+        for name, source in stored.items()
     }
     return Manifest(
         name=graph.name,

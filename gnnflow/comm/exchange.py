@@ -153,7 +153,9 @@ class ExchangeService:
             self._submit(partial(self._start_call, call, tags, messages))
         return call
 
-    def open_window(self, name: str, num_rows: int, row_bytes: int, fill: FillRows) -> None:
+    def open_window(
+        self, name: str, num_rows: int, row_bytes: int, fill: FillRows
+    ) -> dict[int, ByteArray]:
         """Copies rows to where other ranks can read them with `get`; all ranks do so together.
 
         Args:
@@ -161,11 +163,16 @@ class ExchangeService:
             num_rows: rows of this rank.
             row_bytes: bytes of a row, the same on all ranks, at least 1.
             fill: writes the rows into uint8 `[num_rows, row_bytes]`.
+
+        Returns:
+            By rank, the rows of others that lie in this process' memory too: uint8
+            `[num_rows, row_bytes]`, valid until the service stops.
         """
-        self.collective(
+        readable: dict[int, ByteArray] = self.collective(
             f"opening a window on {name}",
             lambda comm: self._windows.open(comm, name, num_rows, row_bytes, fill),
         ).result()
+        return readable
 
     def get(self, name: str, label: str, requests: Sequence[Request]) -> Call:
         """Reads rows of other ranks' windows without their help.

@@ -30,6 +30,7 @@ class RowWindows:
         """Opens a window of rows on all ranks, as steps of a collective operation.
 
         The rows are copied: hardware reads memory that MPI has registered, not mapped files.
+        Returns the windows that this rank may read as its own memory, by rank.
 
         Args:
             comm: the ranks.
@@ -48,6 +49,7 @@ class RowWindows:
         window.Sync()
         self._windows[name] = (window, row_bytes)
         yield comm.Ibarrier()
+        return _readable(window, comm, row_bytes)
 
     def start(self, call: Call, name: str) -> None:
         """Begins to read the rows that a call's requests name, part by part."""
@@ -71,6 +73,22 @@ class RowWindows:
             window.Unlock_all()
             window.Free()
         self._windows.clear()
+
+
+def _readable(
+    window: MPI.Win, comm: MPI.Intracomm, row_bytes: int
+) -> dict[int, npt.NDArray[np.uint8]]:
+    """Returns the rows of ranks whose windows MPI has mapped into this process too."""
+    readable = {}
+    for peer in range(comm.size):
+        try:
+            memory, _ = window.Shared_query(peer)
+        except MPI.Exception:  # an MPI before 4.1 answers for one kind of window only
+            return {}
+        rows = np.frombuffer(cast(Any, memory), dtype=np.uint8)
+        if peer != comm.rank and rows.size:
+            readable[peer] = rows.reshape(-1, row_bytes)
+    return readable
 
 
 def _cut(

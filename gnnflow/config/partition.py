@@ -32,6 +32,10 @@ class PartitionConfig:
     halo_hops: int = 0
     """Further hops of topology stored with each part: sampling asks nobody for these hops."""
 
+    feature_dtype: Literal["stored", "float16", "bfloat16", "int8"] = "stored"
+    """Type in which the features are kept, on disk and on their way between ranks: as they come
+    (stored), in half (float16, bfloat16) or a quarter (int8, with a scale per row) of float32."""
+
     undirected: bool = False
     """Add the reverse of every edge and merge parallel edges, as PyG's to_undirected does."""
 

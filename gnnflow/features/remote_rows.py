@@ -1,10 +1,12 @@
 """Rows of other ranks: how they are asked for, in messages or by reading their memory."""
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
+from gnnflow import _kernels
 from gnnflow.comm.buffers import BufferPool, ByteArray
 from gnnflow.comm.calls import Call, Request
 from gnnflow.features.row_service import rows_per_part
@@ -76,15 +78,21 @@ class MessageRows:
         into: ByteArray,
     ) -> Call:
         """Asks for rows; see `RemoteRows.ask`."""
-        requests = _requests(rows, counts, into, self.wire, self._index_dtype)
+        owners = np.flatnonzero(counts).tolist()
+        requests = _requests(owners, rows, counts, into, self.wire, self._index_dtype)
         return self._service.call(self._name, label, requests)
 
 
 class WindowRows:
-    """Reads the owners' memory, one-sided."""
+    """Reads the owners' memory, one-sided: as its own where MPI maps it, else by MPI's gets."""
 
     def __init__(
-        self, service: "ExchangeService", name: str, own_rows: npt.NDArray[Any], wire: Wire
+        self,
+        service: "ExchangeService",
+        name: str,
+        own_rows: npt.NDArray[Any],
+        wire: Wire,
+        num_threads: int = 1,
     ) -> None:
         """Opens a window on this rank's rows; all ranks do so together.
 
@@ -93,6 +101,7 @@ class WindowRows:
             name: name of the window.
             own_rows: `[num_rows, ...]`, contiguous; copied, as they look on the way.
             wire: what rows look like on the way.
+            num_threads: threads that copy rows from mapped memory.
         """
         self.wire = wire
         self.pool = service.pool
@@ -100,7 +109,8 @@ class WindowRows:
         self._name = name
         row_bytes = own_rows.dtype.itemsize * int(np.prod(own_rows.shape[1:], dtype=np.int64))
         every_row = np.arange(len(own_rows))
-        service.open_window(
+        self._num_threads = num_threads
+        self._readable = service.open_window(
             name,
             len(own_rows),
             wire.row_bytes(row_bytes),
@@ -115,11 +125,22 @@ class WindowRows:
         into: ByteArray,
     ) -> Call:
         """Reads rows; see `RemoteRows.ask`."""
-        requests = _requests(rows, counts, into, self.wire, np.dtype(np.int32))
+        ends = np.cumsum(counts)
+        far = []
+        for owner in np.flatnonzero(counts).tolist():
+            if owner in self._readable:
+                wanted = slice(ends[owner] - counts[owner], ends[owner])
+                _kernels.gather(
+                    into[wanted], self._readable[owner], rows[wanted], num_threads=self._num_threads
+                )
+            else:
+                far.append(owner)
+        requests = _requests(far, rows, counts, into, self.wire, np.dtype(np.int32))
         return self._service.get(self._name, label, requests)
 
 
 def _requests(
+    owners: Sequence[int],
     rows: npt.NDArray[np.int64],
     counts: npt.NDArray[np.int64],
     into: ByteArray,
@@ -129,6 +150,7 @@ def _requests(
     """Writes the questions for rows of other ranks.
 
     Args:
+        owners: whom to ask.
         rows: int64 `[num_rows]`: rows within the owners' parts, by owner.
         counts: int64 `[num_parts]`: rows of each owner.
         into: uint8 `[num_rows, row_bytes]`: where the rows go, by owner; `row_bytes` at least 1.
@@ -137,9 +159,10 @@ def _requests(
     """
     requests = []
     step = rows_per_part(into.shape[1])
-    start = 0
-    for owner in np.flatnonzero(counts).tolist():
-        owner_end = start + int(counts[owner])
+    ends = np.cumsum(counts)
+    for owner in owners:
+        owner_end = int(ends[owner])
+        start = owner_end - int(counts[owner])
         while start < owner_end:
             end = min(start + _REQUEST_ROWS, owner_end)
             parts = [

@@ -82,5 +82,6 @@ class RowExchange:
         wire = Wire.choose(wire_dtype, own_rows.dtype, own_rows.shape[1:])
         fits = int(np.diff(offsets).max()) < _INT32_ROWS
         if transport == "rma" and fits and 0 not in own_rows.shape[1:]:
-            return WindowRows(service, self._scope + name, own_rows, wire)
+            scoped, threads = self._scope + name, self._ctx.threads
+            return WindowRows(service, scoped, own_rows, wire, threads)
         return MessageRows(service, self._scope + name, wire, np.int32 if fits else np.int64)

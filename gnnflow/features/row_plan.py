@@ -36,6 +36,10 @@ class RowLayout:
         source_of_part[list(parts_at_hand)] = np.arange(len(parts_at_hand))
         return cls(np.ascontiguousarray(offsets, dtype=np.int64), source_of_part)
 
+    def all_at_hand(self) -> bool:
+        """Says whether the rows of every part can be read directly."""
+        return not (self.source_of_part == ELSEWHERE).any()
+
 
 @dataclass(slots=True)
 class RowPlan:
@@ -71,12 +75,17 @@ class RowPlan:
         """Number of rows that other ranks send."""
         return len(self.remote_positions)
 
+    @property
+    def num_owners(self) -> int:
+        """Number of ranks that send rows."""
+        return int(np.count_nonzero(self.remote_counts))
+
     def remote_arrive_in_order(self) -> bool:
         """Says whether other ranks send all rows, and one after another in the order asked."""
         if self.num_remote < self.num_rows:
             return False
         # By owner and then in order, so one owner's rows are in order; of several, one look tells.
-        return np.count_nonzero(self.remote_counts) == 1 or bool(
+        return self.num_owners == 1 or bool(
             (self.remote_positions[:-1] < self.remote_positions[1:]).all()
         )
 

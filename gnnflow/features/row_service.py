@@ -12,7 +12,7 @@ from gnnflow.features.wire import Wire
 
 # Rows travel in parts: the owner gathers one while the one before is on its way, and a part stays
 # in the processor's cache between gathering and sending.
-PART_BYTES = 1 << 20
+PART_BYTES = 2 << 20
 
 
 def rows_per_part(row_bytes: int) -> int:

@@ -16,6 +16,7 @@ from gnnflow.features import DistFeatureStore, FetchUnderWay
 from gnnflow.graph import DistGraph
 from gnnflow.loader.seed_schedule import SeedBatch
 from gnnflow.loader.sparse_adjacency import sparse_adjacency
+from gnnflow.partition.stored_rows import INT8_SCALED, decode_int8
 from gnnflow.prefetch import CachedRows, RowRequest
 from gnnflow.prefetch.memory_meter import MemoryMeter
 from gnnflow.sampling import SampledSubgraph
@@ -93,6 +94,8 @@ class MinibatchOptions:
     """Whether to hand over `edge_attr`, the attributes of the edges."""
     with_adj_t: bool = False
     """Whether to hand over `adj_t`, the edges as a sparse CSR tensor."""
+    pin_memory: bool = False
+    """Whether the rows of the features lie in page-locked memory."""
     transform: Transform | None = field(default=None)
     """Called with every minibatch before it is handed over."""
 
@@ -147,6 +150,8 @@ class MinibatchMaker:
         stores = [graph.store(name) for name in options.arrays]
         if features is None and stores:
             features = CachedRows(stores[0])
+        if features is not None and options.pin_memory:
+            features.pin_memory()
         self._features = features
         self._stores = [
             store for store in stores if features is None or store is not features.store
@@ -251,9 +256,9 @@ class MinibatchMaker:
             self._count_features(asked.features, cost)
         for store, fetch in asked.fetches:
             rows[store.name] = as_tensor(fetch.result(), self._dtypes.get(store.name))
-            cost.rows_fetched += fetch.plan.num_remote
-            cost.bytes_fetched += fetch.plan.num_remote * store.wire_row_bytes
-            cost.num_requests += int(np.count_nonzero(fetch.plan.remote_counts))
+            cost.rows_fetched += fetch.num_remote
+            cost.bytes_fetched += fetch.num_remote * store.wire_row_bytes
+            cost.num_requests += fetch.num_requests
         cost.fetch_s += time.perf_counter() - start_s
         batch = Data(
             edge_index=torch.from_numpy(subgraph.edge_index()),
@@ -316,11 +321,14 @@ def _size_of(subgraph: SampledSubgraph) -> int:
 
 
 def as_tensor(rows: NDArray[np.generic], dtype: str | None = None) -> Tensor:
-    """Rows of a store as a tensor over the same memory.
+    """Rows of a store as a tensor, over the same memory if they need no decoding.
 
     Args:
         rows: the rows as the store gives them.
-        dtype: what the manifest calls their type; NumPy keeps bfloat16 in 16-bit integers.
+        dtype: what the manifest calls their type; NumPy keeps bfloat16 in 16-bit integers, and
+            int8 with a scale per row, which becomes float32, in bytes.
     """
+    if dtype == INT8_SCALED:
+        rows = decode_int8(rows)
     tensor = torch.from_numpy(rows)
     return tensor.view(torch.bfloat16) if dtype == "bfloat16" else tensor

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
+import torch
 from numpy.typing import ArrayLike, NDArray
 from torch_geometric.data import Data
 
@@ -71,6 +72,7 @@ class DistNeighborLoader:
         edge_ids: bool = False,
         edge_attr: bool = False,
         adj_t: bool = False,
+        pin_memory: bool = False,
         transform: Transform | None = None,
         cache: CacheConfig | None = None,
         num_epochs: int = 1,
@@ -93,6 +95,7 @@ class DistNeighborLoader:
             edge_ids: hand over `e_id` `[num_edges]`, the edges' numbers in the input.
             edge_attr: hand over `edge_attr` `[num_edges, ...]`, the attributes of the edges.
             adj_t: hand over `adj_t`, the edges as a sparse CSR tensor.
+            pin_memory: gather features into page-locked memory, which a GPU copies from faster.
             transform: called with every batch before it is yielded.
             cache: options of halo cache and prefetching; None makes each batch when it is asked for
                 and keeps no remote rows.
@@ -105,9 +108,12 @@ class DistNeighborLoader:
             run_dir: folder where the policy writes its decisions, if any.
 
         Raises:
-            ConfigError: if `fanout` or `batch_size` is out of range, or no policy has that name.
+            ConfigError: if `fanout` or `batch_size` is out of range, no policy has that name, or
+                there is no GPU to pin memory for.
             DataError: if seeds repeat or are not of the graph, or an array is missing.
         """
+        if pin_memory and not torch.cuda.is_available():
+            raise ConfigError("pin_memory needs a GPU that torch can use; leave it out")
         if cache is not None and _is_named_none(policy):
             cache = dataclasses.replace(cache, scorer="none")
         self.config = _ONE_BY_ONE if cache is None else cache
@@ -164,6 +170,7 @@ class DistNeighborLoader:
                 with_edge_ids=edge_ids,
                 with_edge_attr=edge_attr,
                 with_adj_t=adj_t,
+                pin_memory=pin_memory,
                 transform=transform,
             ),
             None if self.cache_setup is None else self.cache_setup.rows,

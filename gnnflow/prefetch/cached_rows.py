@@ -156,6 +156,10 @@ class CachedRows:
         """The most memory that rows of minibatches under way took."""
         return self._pool.peak_bytes + self._recycled.peak_bytes
 
+    def pin_memory(self) -> None:
+        """From now on gathers rows into page-locked memory, for a GPU to copy from."""
+        self._recycled = RecycledRows(pin_memory=True)
+
     def request(self, vertices: Ids, subgraph_bytes: int = 0) -> RowRequest:
         """Starts the way of a minibatch.
 
@@ -217,7 +221,7 @@ class CachedRows:
         fetch = store.fetch_async(ids, rows) if len(ids) else None
         exchange = self._latest = RowExchange(fetch, rows, len(requests))
         if fetch is not None:
-            requests[0].num_requests = int(np.count_nonzero(fetch.plan.remote_counts))
+            requests[0].num_requests = fetch.num_requests
         first_row = 0
         for request in requests:
             request.exchange = exchange

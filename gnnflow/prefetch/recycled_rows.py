@@ -19,8 +19,13 @@ class RecycledRows:
     tensor over it, keeps its memory: nothing is overwritten under the user's hands.
     """
 
-    def __init__(self) -> None:
-        """Starts with no memory."""
+    def __init__(self, *, pin_memory: bool = False) -> None:
+        """Starts with no memory.
+
+        Args:
+            pin_memory: whether memory is page-locked, which a GPU copies from faster.
+        """
+        self._pin_memory = pin_memory
         # Arrays end at any moment and in any thread, also while this thread is in `take`, so there
         # is no lock: operations of a deque are atomic.
         self._free: deque[npt.NDArray[np.uint8]] = deque(maxlen=_KEPT)
@@ -54,10 +59,17 @@ class RecycledRows:
                 return slab
 
     def _new_slab(self, num_bytes: int) -> npt.NDArray[np.uint8]:
-        slab = np.empty(num_bytes, dtype=np.uint8)
+        slab = self._allocate(num_bytes)
         slabs = [(known, known()) for known in self._slabs]
         self._slabs = [known for known, array in slabs if array is not None]
         self._slabs.append(weakref.ref(slab))
         alive = sum(array.nbytes for _, array in slabs if array is not None)
         self._peak_bytes = max(self._peak_bytes, alive + num_bytes)
         return slab
+
+    def _allocate(self, num_bytes: int) -> npt.NDArray[np.uint8]:
+        if not self._pin_memory:
+            return np.empty(num_bytes, dtype=np.uint8)
+        import torch  # replays of traces do without it
+
+        return torch.empty(num_bytes, dtype=torch.uint8, pin_memory=True).numpy()

@@ -195,6 +195,7 @@ def _make_loader(
         seed=config.runtime.seed,
         arrays=arrays,
         edge_attr=model.uses_edge_attr,
+        pin_memory=device.type == "cuda",
         transform=attach_layers if on_kernels else None,
         cache=_cache_config(config.cache, device),
         num_epochs=config.optimization.epochs,

@@ -67,6 +67,40 @@ def test_three_sources(row_bytes, num_threads):
     np.testing.assert_array_equal(out, stacked[np.array([0, 50, 51])[source_of] + row_of])
 
 
+@pytest.mark.parametrize("num_threads", [1, 3])
+@pytest.mark.parametrize("num_parts", [1, 3, 12])
+@pytest.mark.parametrize("row_bytes", [0, 4, 100, 128, 512])
+def test_rows_by_global_id(row_bytes, num_parts, num_threads):
+    rng = np.random.default_rng(num_parts)
+    sizes = rng.integers(0, 400, num_parts)
+    sizes[0] = 5
+    offsets = np.concatenate([[0], np.cumsum(sizes)])
+    # The first source is not the first part's, as on any rank but the first.
+    source_of_part = np.roll(np.arange(num_parts, dtype=np.uint8), 1)
+    parts = [random_rows(size, row_bytes, seed=int(size)) for size in sizes]
+    sources = [parts[int(np.flatnonzero(source_of_part == i)[0])] for i in range(num_parts)]
+    ids = rng.integers(0, offsets[-1], 5000)
+    out = np.empty((len(ids), row_bytes), dtype=np.uint8)
+    counts = _kernels.gather_ids(out, sources, source_of_part, offsets, ids, num_threads)
+    np.testing.assert_array_equal(out, np.concatenate(parts)[ids])
+    owner = np.searchsorted(offsets, ids, side="right") - 1
+    assert counts == np.bincount(source_of_part[owner], minlength=num_parts).tolist()
+
+
+def test_global_ids_that_have_no_row():
+    offsets, at_hand = np.array([0, 3, 5]), np.array([0, 255], dtype=np.uint8)
+    source, out = random_rows(3, 8), np.empty((2, 8), dtype=np.uint8)
+    for wrong in (-1, 5):
+        with pytest.raises(ValueError, match=rf"in \[0, 5\), got {wrong}"):
+            _kernels.gather_ids(out, [source], at_hand, offsets, np.array([0, wrong]))
+    with pytest.raises(ValueError, match="source_of must be below the number of sources"):
+        _kernels.gather_ids(out, [source], at_hand, offsets, np.array([0, 3]))
+    with pytest.raises(ValueError, match="one entry more than source_of_part"):
+        _kernels.gather_ids(out, [source], at_hand, offsets[:2], np.array([0, 1]))
+    with pytest.raises(ValueError, match="expected 1, got 2"):
+        _kernels.gather_ids(out, [source], at_hand, offsets, np.array([0]))
+
+
 @pytest.mark.parametrize("row_bytes", [64, 100, 512, 4096])
 @pytest.mark.parametrize("offset", [0, 16])
 def test_outputs_larger_than_the_caches(row_bytes, offset):

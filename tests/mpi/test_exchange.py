@@ -127,6 +127,25 @@ def test_many_questions_from_several_threads(service: ExchangeService, num_ranks
     assert not wrong
 
 
+def test_windows_are_read_by_gets_and_as_memory(service: ExchangeService, num_ranks: int) -> None:
+    def rows_of(rank: int) -> np.ndarray:
+        return np.random.default_rng(rank).integers(0, 256, (40 + rank, 12), dtype=np.uint8)
+
+    own = rows_of(service.rank)
+    readable = service.open_window("rows", len(own), 12, lambda memory: np.copyto(memory, own))
+    for peer, rows in readable.items():
+        np.testing.assert_array_equal(rows, rows_of(peer))
+    wanted = np.array([3, 3, 39, 0, 7], dtype=np.int32)
+    into = [np.zeros((5, 12), dtype=np.uint8) for _ in others(service)]
+    requests = [
+        Request(peer, (), (wanted,), [rows[:2].reshape(-1), rows[2:].reshape(-1)])
+        for peer, rows in zip(others(service), into, strict=True)
+    ]
+    service.get("rows", "rows", requests).result()
+    for peer, rows in zip(others(service), into, strict=True):
+        np.testing.assert_array_equal(rows, rows_of(peer)[wanted])
+
+
 def test_nothing_can_be_asked_after_the_end(ctx: Context, num_ranks: int) -> None:
     service = ctx.service
     assert service is not None

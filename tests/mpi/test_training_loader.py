@@ -55,6 +55,15 @@ def test_fields(graph, transport):
     assert sorted(seeds) == graph.splits["train"].tolist()
 
 
+def test_page_locked_memory_is_for_gpus(graph):
+    if torch.cuda.is_available():
+        loader = DistNeighborLoader(graph, "train", [3, 2], 16, pin_memory=True)
+        assert all(batch.x.is_pinned() for batch in loader)
+    else:
+        with pytest.raises(ConfigError, match="pin_memory needs a GPU"):
+            DistNeighborLoader(graph, "train", [3, 2], 16, pin_memory=True)
+
+
 def test_epochs(graph):
     loader = DistNeighborLoader(graph, "train", [3, 2], 16, seed=5)
 

@@ -1,0 +1,42 @@
+// Finds the part that owns a vertex.
+#pragma once
+
+#include <cstdint>
+#include <stdexcept>
+#include <string>
+
+namespace gnnflow {
+
+// Which part owns an id. Compares with every offset if there are few, else halves; without
+// branches, for ids come in no order that the processor could learn.
+struct Owners {
+  static constexpr int64_t kLinearSearchParts = 8;
+
+  const int64_t* offsets;
+  int64_t num_parts;
+
+  int64_t num_vertices() const { return offsets[num_parts]; }
+
+  void check(int64_t id) const {
+    if (static_cast<uint64_t>(id) < static_cast<uint64_t>(num_vertices())) return;
+    throw std::invalid_argument("global ids must be in [0, " + std::to_string(num_vertices()) +
+                                "), got " + std::to_string(id));
+  }
+
+  int64_t of(int64_t id) const {
+    if (num_parts <= kLinearSearchParts) {
+      int64_t owner = 0;
+      for (int64_t part = 1; part < num_parts; ++part) owner += id >= offsets[part];
+      return owner;
+    }
+    const int64_t* first = offsets;
+    for (int64_t num = num_parts; num > 1;) {
+      const int64_t half = num / 2;
+      first += id >= first[half] ? half : 0;
+      num -= half;
+    }
+    return first - offsets;
+  }
+};
+
+}  // namespace gnnflow
