@@ -7,6 +7,7 @@ known.
 
 from gnnflow.config.cache import CacheConfig
 from gnnflow.config.checkpoint import CheckpointConfig
+from gnnflow.config.infer import InferConfig
 from gnnflow.config.model import ModelConfig
 from gnnflow.config.optimization import OptimizationConfig
 from gnnflow.config.partition import PartitionConfig
@@ -20,6 +21,7 @@ from gnnflow.config.values import IntList, parse_int_list, require
 __all__ = [
     "CacheConfig",
     "CheckpointConfig",
+    "InferConfig",
     "IntList",
     "ModelConfig",
     "OptimizationConfig",

@@ -134,6 +134,26 @@ class LayerwiseInference:
             graph.unserve(name)
 
     @contextmanager
+    def served_layers(
+        self, name: str, local_ids: _Ids
+    ) -> Iterator[tuple[DistFeatureStore, DistFeatureStore]]:
+        """Serves outputs and what the last layer takes; all ranks enter and leave together.
+
+        Args:
+            name: what to call the outputs; no array of the graph may have that name.
+            local_ids: the inner vertices whose outputs are wanted; rows of others mean nothing.
+
+        Yields:
+            The input of the last layer (the hidden rows before it, or the features of the graph if
+            there is one layer) and the outputs, by global id.
+        """
+        graph, last = self._graph, self._model.num_layers - 1
+        with self._input_of(last) as store, ExitStack() as own:
+            graph.ctx.step = f"evaluation, layer {last}"
+            yield store, graph.serve(name, self._rows(last, store, own, local_ids))
+            graph.unserve(name)
+
+    @contextmanager
     def _input_of(self, last: int) -> Iterator[DistFeatureStore]:
         """Computes the layers before one and yields the rows that it takes."""
         graph = self._graph
@@ -148,15 +168,23 @@ class LayerwiseInference:
                 stack.callback(graph.unserve, store.name)
             yield store
 
-    def _rows(self, index: int, store: DistFeatureStore, stack: ExitStack) -> NDArray[np.float32]:
-        """The outputs of a layer for all inner vertices."""
-        everyone = np.arange(self._graph.partition.num_vertices, dtype=np.int64)
-        hidden = np.empty((0, 0), dtype=np.float32)
-        for number, (local_ids, out) in enumerate(self._layer(index, store, everyone)):
+    def _rows(
+        self,
+        index: int,
+        store: DistFeatureStore,
+        stack: ExitStack,
+        local_ids: _Ids | None = None,
+    ) -> NDArray[np.float32]:
+        """The outputs of a layer for all inner vertices, or some."""
+        num_vertices = self._graph.partition.num_vertices
+        if local_ids is None:
+            local_ids = np.arange(num_vertices, dtype=np.int64)
+        rows = np.empty((0, 0), dtype=np.float32)
+        for number, (piece, out) in enumerate(self._layer(index, store, local_ids)):
             if number == 0:
-                hidden = self._allocate((len(everyone), out.shape[1]), stack)
-            hidden[local_ids] = out.float().cpu().numpy()
-        return hidden
+                rows = self._allocate((num_vertices, out.shape[1]), stack)
+            rows[piece] = out.float().cpu().numpy()
+        return rows
 
     def _allocate(self, shape: tuple[int, int], stack: ExitStack) -> NDArray[np.float32]:
         if 4 * shape[0] * shape[1] <= self._hidden_bytes:

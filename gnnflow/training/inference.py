@@ -1,0 +1,253 @@
+"""Predictions and embeddings of vertices, exact over all neighbours, into files by original id."""
+
+import json
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from rich.console import Console
+from torch import Tensor
+
+import gnnflow
+from gnnflow.comm import Context
+from gnnflow.config import InferConfig
+from gnnflow.datasets.array_file import open_array
+from gnnflow.errors import CheckpointError, ConfigError, DataError
+from gnnflow.features import DistFeatureStore
+from gnnflow.graph import DistGraph
+from gnnflow.loader import as_tensor
+from gnnflow.models import LayeredModel
+from gnnflow.training.checkpoint import load_model_from_checkpoint
+from gnnflow.training.checkpoint_checks import check_graph
+from gnnflow.training.checkpoint_files import FACTS_FILE, checkpoint_folders, read_facts
+from gnnflow.training.checkpoints import BEST
+from gnnflow.training.layerwise import CHUNK_BYTES, LayerwiseInference
+from gnnflow.training.memory import keep_freed_memory
+from gnnflow.training.row_file import RowFile
+from gnnflow.training.run import choose_device
+from gnnflow.training.tasks import MultiLabelTask, SingleLabelTask, Task, task_of
+
+SUMMARY_FILE = "inference.json"
+"""Written last: a folder without it is not complete."""
+
+_Ids = NDArray[np.int64]
+
+
+def run_inference(config: InferConfig, ctx: Context) -> None:
+    """Computes what the options say; every rank calls this, rank 0 shows the summary.
+
+    Raises:
+        GnnflowError: if checkpoint, graph and options do not fit.
+    """
+    torch.set_num_threads(ctx.threads)
+    keep_freed_memory()
+    device = choose_device(config.device, ctx)
+    checkpoint = find_checkpoint(config.checkpoint)
+    model = load_model_from_checkpoint(checkpoint).to(device)
+    graph = DistGraph.open(config.parts, ctx, verify=config.verify)
+    check_graph(checkpoint, read_facts(checkpoint), graph.manifest)
+    vertices = None
+    if config.vertices is not None:
+        vertices = read_vertices(config.vertices, graph.num_vertices)
+    infer(model, graph, config.out, vertices=vertices, chunk_bytes=config.chunk_bytes)
+    if ctx.rank == 0:
+        Console().print(f"{config.out / SUMMARY_FILE}", highlight=False, soft_wrap=True)
+
+
+def infer(
+    model: LayeredModel,
+    graph: DistGraph,
+    out: Path | str,
+    *,
+    vertices: NDArray[np.integer] | None = None,
+    chunk_bytes: int = CHUNK_BYTES,
+) -> dict[str, Any]:
+    """Writes predictions, logits and embeddings of vertices; every rank calls this.
+
+    Each layer is computed once for each vertex, over all neighbours. `predictions.npy` are classes
+    (int64), 0 and 1 for each class where a vertex has several labels (uint8), or the model's output
+    (float32); `logits.npy` is the model's output; `embeddings.npy` is what its last layer takes,
+    all float32. Row `i` is the vertex with id `i` in the input, or `vertices[i]`, which
+    `vertices.npy` then holds.
+
+    Args:
+        model: a model of `gnnflow.models`, on its device.
+        graph: the graph of this rank.
+        out: folder to write, on a disk that all ranks reach; new or empty.
+        vertices: ids of the input, in any order, the same on all ranks; all vertices by default.
+        chunk_bytes: about how much memory a chunk of vertices may take.
+
+    Returns:
+        What `inference.json` in the folder says; that file is written last.
+
+    Raises:
+        ConfigError: if the folder cannot be used.
+        DataError: if vertices are not of the graph.
+    """
+    folder, ctx = Path(out), graph.ctx
+    if vertices is not None:
+        _check_vertices(vertices, graph.num_vertices)
+    _make_folder(folder, ctx)
+    task = task_of(graph.manifest)
+    graph.to_global(np.empty(0, dtype=np.int64))  # all ranks make the first call together
+    model.eval()
+    inference = LayerwiseInference(model, graph, chunk_bytes=chunk_bytes)
+    wanted = _own(graph, vertices)
+    with inference.served_layers("logits", wanted) as (embeddings, logits):
+        writer = _Writer(graph, folder, task, embeddings, logits)
+        writer.write(vertices, chunk_bytes)
+    summary = {
+        "format": "gnnflow-inference",
+        "version": 1,
+        "gnnflow": gnnflow.__version__,
+        "graph": graph.manifest.name,
+        "model": type(model).__name__,
+        "num_vertices": writer.num_rows,
+        "num_ranks": ctx.num_ranks,
+        "rows": "ids of the input" if vertices is None else "as vertices.npy",
+        "files": writer.files,
+    }
+    ctx.barrier()
+    if ctx.rank == 0:
+        if vertices is not None:
+            np.save(folder / "vertices.npy", np.asarray(vertices, dtype=np.int64))
+        text = json.dumps(summary, indent=1) + "\n"
+        unfinished = folder / f".{SUMMARY_FILE}.unfinished"
+        unfinished.write_text(text, encoding="utf-8")
+        unfinished.replace(folder / SUMMARY_FILE)
+    ctx.barrier()
+    return summary
+
+
+def find_checkpoint(path: Path) -> Path:
+    """The checkpoint that a path means: itself, or the best, or else the newest, in it.
+
+    Raises:
+        CheckpointError: if there is none.
+    """
+    if (path / FACTS_FILE).exists():
+        return path
+    folders = checkpoint_folders(path)
+    try:
+        named = path / (path / BEST).read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError):
+        named = None
+    if named in folders:
+        return named
+    if not folders:
+        raise CheckpointError(
+            f"{path} is no checkpoint and holds none; train with --checkpoint-dir DIR and give DIR "
+            "or a folder in it"
+        )
+    return folders[0]
+
+
+def read_vertices(file: Path, num_vertices: int) -> _Ids:
+    """Reads ids of the input.
+
+    Raises:
+        DataError: if the file does not hold ids of the graph.
+    """
+    ids = open_array(file, "vertices", ("vertices", "ids"))
+    if ids.ndim == 2 and ids.shape[1] == 1:
+        ids = ids[:, 0]
+    _check_vertices(ids, num_vertices, file)
+    return ids.astype(np.int64)
+
+
+def _check_vertices(ids: NDArray[Any], num_vertices: int, file: Path | str = "vertices") -> None:
+    if ids.ndim != 1 or ids.dtype.kind not in "iu":
+        raise DataError(
+            f"{file} must hold one whole number per vertex, got {ids.dtype} of shape "
+            f"{list(ids.shape)}"
+        )
+    if ids.size and (ids.min() < 0 or ids.max() >= num_vertices):
+        raise DataError(
+            f"{file} must hold ids of the input in [0, {num_vertices}), "
+            f"got {ids.min()} to {ids.max()}"
+        )
+
+
+def _own(graph: DistGraph, vertices: NDArray[np.integer] | None) -> _Ids:
+    """Local ids of the inner vertices that are asked for, ascending."""
+    original = graph.partition.original_id
+    if vertices is None:
+        return np.arange(len(original), dtype=np.int64)
+    asked = np.unique(vertices)
+    place = np.searchsorted(original, asked)
+    inside = place < len(original)
+    here = place[inside][original[place[inside]] == asked[inside]]
+    return np.asarray(here, dtype=np.int64)
+
+
+def _make_folder(folder: Path, ctx: Context) -> None:
+    if ctx.rank == 0:
+        if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+            raise ConfigError(f"{folder} exists and is not empty; choose another --out")
+        folder.mkdir(parents=True, exist_ok=True)
+    ctx.barrier()
+
+
+class _Writer:
+    """Writes a range of rows of each file, as many on every rank."""
+
+    def __init__(
+        self,
+        graph: DistGraph,
+        folder: Path,
+        task: Task,
+        embeddings: DistFeatureStore,
+        logits: DistFeatureStore,
+    ) -> None:
+        self._graph = graph
+        self._folder = folder
+        self._task = task
+        self._embeddings = embeddings
+        self._logits = logits
+        spec = graph.manifest.arrays.get(embeddings.name)
+        self._dtype = None if spec is None else spec.dtype
+        self.num_rows = 0
+        self.files: dict[str, dict[str, Any]] = {}
+
+    def write(self, vertices: NDArray[np.integer] | None, chunk_bytes: int) -> None:
+        graph, ctx = self._graph, self._graph.ctx
+        num_rows = graph.num_vertices if vertices is None else len(vertices)
+        self.num_rows = num_rows
+        first = num_rows * ctx.rank // ctx.num_ranks
+        last = num_rows * (ctx.rank + 1) // ctx.num_ranks
+        width = int(np.prod(self._logits.row_shape)) + int(np.prod(self._embeddings.row_shape))
+        step = max(1, chunk_bytes // (3 * 4 * max(width, 1)))
+        one = self._predict(torch.zeros((1, *self._logits.row_shape))).numpy()
+        with ExitStack() as stack:
+            files = [
+                self._open(stack, name, dtype, (num_rows, *shape), first)
+                for name, dtype, shape in (
+                    ("predictions", one.dtype, one.shape[1:]),
+                    ("logits", np.float32, self._logits.row_shape),
+                    ("embeddings", np.float32, self._embeddings.row_shape),
+                )
+            ]
+            for start in range(first, last, step):
+                stop = min(start + step, last)
+                ids = np.arange(start, stop) if vertices is None else vertices[start:stop]
+                global_ids = graph.to_global(ids.astype(np.int64))
+                logits = torch.from_numpy(self._logits.fetch(global_ids))
+                embeddings = as_tensor(self._embeddings.fetch(global_ids), self._dtype)
+                rows = (self._predict(logits), logits, embeddings.float())
+                for file, tensor in zip(files, rows, strict=True):
+                    file.append(tensor.numpy())
+
+    def _open(
+        self, stack: ExitStack, name: str, dtype: Any, shape: tuple[int, ...], start: int
+    ) -> RowFile:
+        file = RowFile(self._folder / f"{name}.npy", dtype, shape, start, self._graph.ctx)
+        self.files[f"{name}.npy"] = {"dtype": file.dtype.str, "shape": list(shape)}
+        return stack.enter_context(file)
+
+    def _predict(self, logits: Tensor) -> Tensor:
+        if isinstance(self._task, SingleLabelTask):
+            return logits.argmax(dim=-1)
+        return (logits > 0).to(torch.uint8) if isinstance(self._task, MultiLabelTask) else logits
