@@ -20,7 +20,8 @@ class BufferPool:
     def __init__(self) -> None:
         """Starts with no memory."""
         self._free: dict[int, list[ByteArray]] = {}
-        self._lock = threading.Lock()
+        # The garbage collector may end a loader, which gives memory back, within any call.
+        self._lock = threading.RLock()
         self._num_bytes = 0
         self._peak_bytes = 0
 

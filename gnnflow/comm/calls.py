@@ -11,6 +11,10 @@ import numpy.typing as npt
 
 from gnnflow.comm.buffers import ByteArray
 from gnnflow.comm.messages import Message
+from gnnflow.errors import CommError
+
+# How often a thread that waits looks whether there is anybody left to answer.
+_LOOK_EVERY_S = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,17 +38,25 @@ class Request:
 class Call:
     """Questions to several ranks at once, under way."""
 
-    def __init__(self, label: str, requests: Sequence[Request], deadline: float) -> None:
+    def __init__(
+        self,
+        label: str,
+        requests: Sequence[Request],
+        deadline: float,
+        is_answered: Callable[[], bool] = lambda: True,
+    ) -> None:
         """Takes what is asked.
 
         Args:
             label: what is asked for, in words, for messages about time-outs.
             requests: the questions, at most one to each rank.
             deadline: when the answers are overdue, on the clock of `time.perf_counter`.
+            is_answered: tells whether answers can still arrive.
         """
         self.label = label
         self.requests = requests
         self.deadline = deadline
+        self._is_answered = is_answered
         self.waited_s = 0.0
         """Time that `result` spent waiting."""
         self._messages: list[Message | None] = [None] * len(requests)
@@ -64,10 +76,18 @@ class Call:
 
         Returns:
             One message for each question, in order; None where the answer went into its buffers.
+
+        Raises:
+            CommError: if the context was closed before they came.
         """
         if not self._done.is_set():
             start = time.perf_counter()
-            self._done.wait()
+            while not self._done.wait(_LOOK_EVERY_S):
+                if not self._is_answered() and not self._done.is_set():
+                    raise CommError(
+                        f"no answer to {self.label} can come any more: the context is closed; "
+                        "end loaders before it"
+                    )
             self.waited_s += time.perf_counter() - start
         return self._messages
 

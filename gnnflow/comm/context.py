@@ -1,10 +1,12 @@
 """Who am I among the ranks of a job: the one object that a program opens first and closes last."""
 
+import functools
 import os
+import weakref
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Literal, NoReturn, Self
+from typing import TYPE_CHECKING, Any, Literal, NoReturn, Protocol, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -19,6 +21,13 @@ Transport = Literal["auto", "shared", "alltoall", "rma"]
 TRANSPORTS: tuple[Transport, ...] = ("auto", "shared", "alltoall", "rma")
 
 DEFAULT_TIMEOUT_S = 300.0
+
+
+class Closable(Protocol):
+    """Something that goes on by itself until it is closed."""
+
+    def close(self) -> None:
+        """Ends it; closing twice is fine."""
 
 
 class Context(ABC):
@@ -48,6 +57,11 @@ class Context(ABC):
     loss_weight: float | None = None
     """This rank's share of the job's seeds in the current minibatch: what its mean loss and its
     gradient count with. The loader sets it; None means equal shares."""
+
+    @functools.cached_property
+    def before_close(self) -> "weakref.WeakSet[Closable]":
+        """What has to end while other ranks still answer; closed before the context is."""
+        return weakref.WeakSet()
 
     @property
     def ranks_on_host(self) -> tuple[int, ...]:

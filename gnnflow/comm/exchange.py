@@ -141,7 +141,7 @@ class ExchangeService:
         Raises:
             CommError: if the service has stopped.
         """
-        call = Call(label, requests, time.perf_counter() + self.timeout_s)
+        call = self._new_call(label, requests)
         tags, messages = [], []
         for request in requests:
             tag = FIRST_REPLY_TAG + next(self._reply_numbers) % NUM_REPLY_TAGS
@@ -188,7 +188,7 @@ class ExchangeService:
         Raises:
             CommError: if the service has stopped.
         """
-        call = Call(label, requests, time.perf_counter() + self.timeout_s)
+        call = self._new_call(label, requests)
         if requests:
             self._submit(partial(self._start_get, call, name))
         return call
@@ -246,6 +246,10 @@ class ExchangeService:
         self._collective_comm.Free()
 
     # What the thread does.
+
+    def _new_call(self, label: str, requests: Sequence[Request]) -> Call:
+        deadline = time.perf_counter() + self.timeout_s
+        return Call(label, requests, deadline, self._thread.is_alive)
 
     def _submit(self, action: Callable[[], Any]) -> None:
         if self._stopping:

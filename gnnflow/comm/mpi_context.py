@@ -116,6 +116,8 @@ class MpiContext(Context):
         """Waits for all ranks, then stops the communication thread."""
         if self._closed:
             return
+        for running in list(self.before_close):
+            running.close()
         self.step = "closing"
         self._exchange.finish_calls()
         self.barrier()

@@ -58,7 +58,7 @@ class DistFeatureStore:
         self._num_threads = num_threads
         self._remote = remote
         self._counts = FetchCounts()
-        self._counts_lock = threading.Lock()
+        self._counts_lock = threading.RLock()  # see `BufferPool`
 
     def fetch(self, global_ids: IdArray, out: Rows | None = None) -> Rows:
         """Returns the rows of vertices; see `FeatureStore.fetch`.

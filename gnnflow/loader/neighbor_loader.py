@@ -267,6 +267,7 @@ class DistNeighborLoader:
         )
         self._session = session
         self._session_epoch = -1
+        self._ctx.before_close.add(session)
         # Threads end with the loader; at the end of the process nobody would answer them.
         weakref.finalize(self, session.close).atexit = False
         return session

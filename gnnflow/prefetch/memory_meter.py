@@ -10,7 +10,8 @@ class MemoryMeter:
         """Starts with nothing held."""
         self._held_bytes = 0
         self._peak_bytes = 0
-        self._lock = threading.Lock()
+        # The garbage collector may end a loader, which gives memory back, within any call.
+        self._lock = threading.RLock()
 
     @property
     def held_bytes(self) -> int:

@@ -25,6 +25,9 @@ from typing import Any, Generic, Protocol, TypeVar
 from gnnflow.prefetch.channel import Channel, ChannelClosed
 from gnnflow.prefetch.gate import Gate
 
+OWN_THREADS = "gnnflow-"
+"""What the names of all threads begin with that a pipeline may wait for."""
+
 SeedsT = TypeVar("SeedsT", contravariant=True)
 SampledT = TypeVar("SampledT")
 AskedT = TypeVar("AskedT")
@@ -129,8 +132,15 @@ class Pipeline(Generic[SeedsT, SampledT, AskedT, ReadyT]):
         return ready
 
     def close(self) -> None:
-        """Ends the threads, and waits for answers that are still to come."""
+        """Ends the threads, and waits for answers that are still to come.
+
+        Called in a thread of gnnflow's own, it does so in another one: the garbage collector ends
+        what nobody refers to in any thread, also in one that this would wait for.
+        """
         if self._closed:
+            return
+        if threading.current_thread().name.startswith(OWN_THREADS):
+            threading.Thread(target=self.close, name="closing", daemon=True).start()
             return
         self._closed = True
         if self._gate is not None:
@@ -197,7 +207,7 @@ class _Background(Generic[ItemT]):
         self.channel = channel
         self._name = name
         self._items = items
-        self.thread = threading.Thread(target=self._run, name=f"gnnflow-{name}", daemon=True)
+        self.thread = threading.Thread(target=self._run, name=OWN_THREADS + name, daemon=True)
         self.thread.start()
 
     def _run(self) -> None:

@@ -208,3 +208,32 @@ def wait_until(holds):
     while not holds():
         assert time.monotonic() < end
         time.sleep(0.001)
+
+
+def test_closed_by_the_garbage_collector_in_a_thread_of_its_own():
+    """What is garbage ends in any thread, also in one that it would wait for."""
+    stages = CountingStages()
+    errors = []
+
+    class Closing:
+        def __del__(self):
+            try:
+                pipeline.close()
+            except BaseException as error:
+                errors.append(error)
+
+    garbage, made = [Closing()], threading.Event()
+
+    def complete(number):
+        assert made.wait(20)
+        wait_until(lambda: len(asked(stages)) == 3)
+        garbage.clear()
+        stages.completed.append(number)
+        return number
+
+    stages.complete = complete
+    pipeline = Pipeline(stages, range(100), depth=3)
+    made.set()
+    wait_until(lambda: stages.retracted and pipeline.closed and not own_threads())
+    assert not errors
+    assert stages.completed + stages.abandoned == [0, 1, 2]
