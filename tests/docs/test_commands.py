@@ -127,6 +127,17 @@ def test_commands_parse(block: Block, monkeypatch: pytest.MonkeyPatch, tmp_path:
         check_command(words)
 
 
+@pytest.mark.parametrize("example", sorted((ROOT / "examples").glob("*.py")), ids=lambda p: p.name)
+def test_commands_of_examples_parse(example: Path) -> None:
+    text = ast.get_docstring(ast.parse(example.read_text())) or ""
+    lines = [line.strip() for line in text.splitlines() if line.startswith("    ")]
+    shown = [words for line in lines for words in split_commands(line)]
+    ours = [words for words in shown if words[0] in SCRIPTS or words[0] == "python"]
+    assert any(words[1:2] == [f"examples/{example.name}"] for words in ours)
+    for words in ours:
+        check_command(words)
+
+
 def test_every_block_that_is_left_out_says_why() -> None:
     for block in BLOCKS:
         assert block.marker in ("", "run", "compile", "skip"), block
