@@ -1,5 +1,6 @@
 """Rows of one array for minibatches under way: from the halo cache, and from other ranks."""
 
+import threading
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -142,6 +143,7 @@ class CachedRows:
         self._num_planned = 0
         self._pool = BufferPool()
         self._recycled = RecycledRows()
+        self._books = threading.Lock()  # held while the cache changes what it knows
 
     @property
     def cache_bytes(self) -> int:
@@ -159,6 +161,13 @@ class CachedRows:
     def pin_memory(self) -> None:
         """From now on gathers rows into page-locked memory, for a GPU to copy from."""
         self._recycled = RecycledRows(pin_memory=True)
+
+    def cached_vertices(self) -> Ids:
+        """Global ids of the vertices in the cache, ascending, from any thread."""
+        if self.cache is None:
+            return np.zeros(0, dtype=np.int64)
+        with self._books:
+            return np.sort(self.cache.cached_ids())
 
     def request(self, vertices: Ids, subgraph_bytes: int = 0) -> RowRequest:
         """Starts the way of a minibatch.
@@ -191,7 +200,8 @@ class CachedRows:
     def announce(self, request: RowRequest) -> None:
         """Tells the cache what a minibatch will ask for; in the order of the minibatches."""
         if self.cache is not None:
-            self.cache.announce(request.remote_ids)
+            with self._books:
+                self.cache.announce(request.remote_ids)
             self._waiting_bytes += request.subgraph_bytes
 
     def plan(self, request: RowRequest) -> None:
@@ -202,9 +212,10 @@ class CachedRows:
         else:
             self.known_s = request.known_s = self.clock.take()
             fraction = self.decide(cache, self._num_planned)
-            request.step = cache.plan(
-                request.remote_ids, replace=fraction > 0, fraction=fraction or 1.0
-            )
+            with self._books:
+                request.step = cache.plan(
+                    request.remote_ids, replace=fraction > 0, fraction=fraction or 1.0
+                )
             request.fetch_ids = request.step.fetch_ids
             self.latest_ids = request.remote_ids
             self._waiting_bytes -= request.subgraph_bytes
@@ -265,7 +276,8 @@ class CachedRows:
     def retract(self) -> None:
         """Forgets minibatches that were announced and will not be planned."""
         if self.cache is not None:
-            self.cache.retract()
+            with self._books:
+                self.cache.retract()
             self._waiting_bytes = 0
 
     def _settle(self, request: RowRequest, fetched: Rows) -> None:

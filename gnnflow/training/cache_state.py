@@ -21,9 +21,8 @@ class CacheState:
 
     def state_dict(self) -> dict[str, Any]:
         """The global ids of the cached rows, ascending, `[num_cached]` int64."""
-        cache = None if self._rows is None else self._rows.cache
-        ids = np.empty(0, dtype=np.int64) if cache is None else np.sort(cache.cached_ids())
-        return {"vertices": ids.astype(np.int64)}
+        nothing = np.empty(0, dtype=np.int64)
+        return {"vertices": nothing if self._rows is None else self._rows.cached_vertices()}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Fetches the rows of cached vertices into free slots, before the first minibatch."""

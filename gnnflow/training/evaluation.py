@@ -13,7 +13,7 @@ from gnnflow.loader import DistNeighborLoader
 from gnnflow.models import LayeredModel
 from gnnflow.training.gradients import unwrap
 from gnnflow.training.layerwise import CHUNK_BYTES, LayerwiseInference, LayerwiseModel
-from gnnflow.training.tasks import score, task_of
+from gnnflow.training.tasks import Scored, Task, task_of
 
 SPLITS = ("train", "val", "test")
 _SEEDS_AT_ONCE = 256
@@ -26,6 +26,7 @@ def evaluate(
     *,
     num_hops: int | None = None,
     chunk_bytes: int = CHUNK_BYTES,
+    task: Task | None = None,
 ) -> dict[str, float | None]:
     """Scores a model on splits of the graph, exactly; every rank must call this.
 
@@ -40,36 +41,54 @@ def evaluate(
         splits: names of splits.
         num_hops: hops that the model looks at, needed for models without `layer`.
         chunk_bytes: about how much memory a chunk of vertices may take.
+        task: what labels are; by default what they look like.
 
     Returns:
-        The score of each split over all ranks (accuracy, or micro-averaged F1 where a vertex has
-        several labels); None for a split without vertices.
+        The score of each split over all ranks (accuracy, micro-averaged F1 where a vertex has
+        several labels, R2 where labels are numbers); None for a split without vertices.
 
     Raises:
         ConfigError: if `num_hops` is needed and missing.
         DataError: if the graph has no labels.
     """
+    task = task_of(graph.manifest) if task is None else task
+    every = evaluate_scores(
+        model, graph, splits, task=task, num_hops=num_hops, chunk_bytes=chunk_bytes
+    )
+    return {split: scores[task.score_name] for split, scores in every.items()}
+
+
+def evaluate_scores(
+    model: nn.Module,
+    graph: DistGraph,
+    splits: Sequence[str] = SPLITS,
+    *,
+    task: Task,
+    num_hops: int | None = None,
+    chunk_bytes: int = CHUNK_BYTES,
+) -> dict[str, Scored]:
+    """As `evaluate`, with all scores of a task by name for each split."""
     inner = unwrap(model)
     training = inner.training
     inner.eval()
     try:
-        counts = _count(inner, graph, splits, num_hops, chunk_bytes)
+        counts = _count(inner, graph, splits, task, num_hops, chunk_bytes)
     finally:
         inner.train(training)
     total = graph.ctx.allreduce_sum(counts)
-    return {split: score(row) for split, row in zip(splits, total, strict=True)}
+    return {split: task.scores(row) for split, row in zip(splits, total, strict=True)}
 
 
 def _count(
     model: nn.Module,
     graph: DistGraph,
     splits: Sequence[str],
+    task: Task,
     num_hops: int | None,
     chunk_bytes: int,
-) -> NDArray[np.int64]:
-    """`[num_splits, 2]` counts of this rank."""
-    task = task_of(graph.manifest)
-    counts = np.zeros((len(splits), 2), dtype=np.int64)
+) -> NDArray[np.float64]:
+    """`[num_splits, num_counts]` counts of this rank; sums of whole numbers stay exact."""
+    counts = np.zeros((len(splits), task.num_counts), dtype=np.float64)
     seeds = [graph.partition.splits.get(split, np.empty(0, np.int64)) for split in splits]
     wanted = np.unique(np.concatenate([np.empty(0, np.int64), *seeds]))
     if isinstance(model, LayeredModel | LayerwiseModel):

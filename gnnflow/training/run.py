@@ -15,28 +15,32 @@ from rich.console import Console
 from torch import nn
 
 from gnnflow.comm import Context
-from gnnflow.config import CacheConfig, TrainConfig
+from gnnflow.config import CacheConfig, OptimizationConfig, TrainConfig
 from gnnflow.errors import ConfigError, DataError
 from gnnflow.graph import DistGraph
-from gnnflow.loader import DEFAULT_DEPTH, DistNeighborLoader
+from gnnflow.loader import DEFAULT_DEPTH, DistNeighborLoader, SeedSchedule
 from gnnflow.models import LayeredModel, build_model
 from gnnflow.partition.memory import peak_memory_bytes
 from gnnflow.training.cache_state import CacheState
 from gnnflow.training.checkpoint import TrainingState
-from gnnflow.training.evaluation import SPLITS, evaluate
+from gnnflow.training.class_weights import class_weights
+from gnnflow.training.early_stopping import EarlyStopping
+from gnnflow.training.evaluation import SPLITS, evaluate_scores
 from gnnflow.training.gradients import wrap
 from gnnflow.training.in_degree import IN_DEGREE, ensure_in_degree
+from gnnflow.training.loss_shares import LossShares
 from gnnflow.training.memory import MemoryUse, keep_freed_memory
 from gnnflow.training.optimum import AskedRows, write_optimum
 from gnnflow.training.policies_of_run import policy_summary, policy_table
 from gnnflow.training.progress import TrainingProgress
-from gnnflow.training.run_checkpoints import RunCheckpoints
+from gnnflow.training.run_checkpoints import RunCheckpoints, check_source
 from gnnflow.training.run_history import RunHistory, keep_epochs_before
 from gnnflow.training.run_trace import RunTrace
+from gnnflow.training.schedules import LearningRate, make_optimizer
 from gnnflow.training.state_tree import Stateful
 from gnnflow.training.step_metrics import EpochRecorder, StepMetrics
-from gnnflow.training.summary import RunSummary
-from gnnflow.training.tasks import MultiLabelTask, Task, task_of
+from gnnflow.training.summary import RunSummary, Scores
+from gnnflow.training.tasks import RegressionTask, Scored, Task, task_of
 from gnnflow.training.trackers import Trackers
 from gnnflow.training.trainer import Trainer, attach_layers
 from gnnflow.training.watcher import Watcher
@@ -65,7 +69,7 @@ def train(config: TrainConfig, ctx: Context) -> RunSummary:
         topology_bytes=config.runtime.topology_bytes,
     )
     start_s = time.perf_counter()
-    task = task_of(graph.manifest)
+    task = _make_task(config.optimization, graph)
     torch.manual_seed(config.runtime.seed)
     layered = build_model(
         config, graph.num_features, task.num_outputs, graph.edges.num_features
@@ -73,6 +77,7 @@ def train(config: TrainConfig, ctx: Context) -> RunSummary:
     model = wrap(layered, ctx)
     # The weights are the same everywhere, dropout is not.
     torch.manual_seed(config.runtime.seed + 1 + ctx.rank)
+    check_source(config.checkpoint, ctx)
     folder = _make_run_folder(config, ctx)
     loader = _make_loader(config, graph, layered, device, folder)
     _log_start(graph, loader, device)
@@ -89,11 +94,8 @@ def train(config: TrainConfig, ctx: Context) -> RunSummary:
     asked = AskedRows()
     with ExitStack() as stack:
         stack.callback(loader.finish)
-        optimizer = torch.optim.Adam(
-            model.parameters(),
-            lr=config.optimization.lr,
-            weight_decay=config.optimization.weight_decay,
-        )
+        optimizer = make_optimizer(config.optimization, model.parameters())
+        learning_rate = LearningRate(optimizer, config.optimization, len(loader))
         recorder = EpochRecorder(ctx)
         trainer = Trainer(
             model,
@@ -103,7 +105,11 @@ def train(config: TrainConfig, ctx: Context) -> RunSummary:
             recorder,
             dtype=DTYPES[config.runtime.dtype],
             recorders=[asked, *([] if trace is None else [trace])],
+            learning_rate=learning_rate,
+            clip_norm=config.optimization.clip_norm,
+            shares=_make_shares(task, graph, loader),
         )
+        stopping = EarlyStopping(config.optimization.patience)
         history = RunHistory()
         per_rank: dict[str, Stateful] = {
             "epoch": recorder,
@@ -117,27 +123,36 @@ def train(config: TrainConfig, ctx: Context) -> RunSummary:
                 graph=graph,
                 model=model,
                 loader=loader,
-                shared={"optimizer": optimizer, "history": history},
+                shared={
+                    "optimizer": optimizer,
+                    "learning rate": learning_rate,
+                    "early stopping": stopping,
+                    "history": history,
+                },
                 per_rank=per_rank,
                 options=_plain(dataclasses.asdict(config)),
             ),
             recorder,
         )
         position = checkpoints.begin()
+        learning_rate.go_to(position.epoch * len(loader) + position.step)
         if ctx.rank == 0:
             metrics_file = folder / METRICS_FILE
             keep_epochs_before(metrics_file, position.epoch)
             recorder.write_to(stack.enter_context(metrics_file.open("a", encoding="utf-8")))
         watchers = _open_watchers(config, folder, len(loader), stack) if ctx.rank == 0 else []
-        _run_epochs(config, trainer, model, graph, watchers, checkpoints, history)
+        learner = _Learner(model, graph, task, trainer, learning_rate, stopping)
+        _run_epochs(config, learner, watchers, checkpoints, history)
     if trace is not None:
         _LOGGER.info("trace written to %s", trace.save())
     summary = RunSummary(
         graph=graph.manifest.name,
         model=config.model.model,
         num_ranks=ctx.num_ranks,
-        score_name=_score_name(task),
+        score_name=task.score_name,
         scores=history.scores[-1],
+        all_scores=learner.all_scores,
+        stopped_early=stopping.stops,
         epochs=history.epochs,
         epoch_scores=history.scores,
         total_time_s=time.perf_counter() - start_s,
@@ -195,12 +210,12 @@ def _make_loader(
         seed=config.runtime.seed,
         arrays=arrays,
         edge_attr=model.uses_edge_attr,
-        pin_memory=device.type == "cuda",
         transform=attach_layers if on_kernels else None,
         cache=_cache_config(config.cache, device),
         num_epochs=config.optimization.epochs,
         policy=config.policy,
         run_dir=folder,
+        pin_memory=device.type == "cuda",
     )
     if not len(loader):
         raise DataError(f"{config.parts} has no train seeds; partition it with a train split")
@@ -242,11 +257,28 @@ def _open_watchers(
     ]
 
 
+@dataclasses.dataclass(slots=True)
+class _Learner:
+    """What learns, and what looks at how well."""
+
+    model: nn.Module
+    graph: DistGraph
+    task: Task
+    trainer: Trainer
+    learning_rate: LearningRate
+    stopping: EarlyStopping
+    all_scores: dict[str, Scored] = dataclasses.field(default_factory=dict)
+    """Those of the last evaluation."""
+
+    def evaluate(self) -> Scores:
+        """The score that runs are compared by, of each split."""
+        self.all_scores = evaluate_scores(self.model, self.graph, SPLITS, task=self.task)
+        return {split: every[self.task.score_name] for split, every in self.all_scores.items()}
+
+
 def _run_epochs(
     config: TrainConfig,
-    trainer: Trainer,
-    model: nn.Module,
-    graph: DistGraph,
+    learner: _Learner,
     watchers: Sequence[Watcher],
     checkpoints: RunCheckpoints,
     history: RunHistory,
@@ -255,6 +287,8 @@ def _run_epochs(
     num_epochs, every = config.optimization.epochs, config.optimization.eval_every
     begin = checkpoints.position
     for epoch in range(begin.epoch, num_epochs):
+        if learner.stopping.stops:
+            break
 
         def on_step(metrics: StepMetrics, epoch: int = epoch) -> None:
             for watcher in watchers:
@@ -263,15 +297,36 @@ def _run_epochs(
 
         for watcher in watchers:
             watcher.start_epoch(epoch)
-        metrics = trainer.train_epoch(epoch, on_step, first_step=begin.first_step(epoch))
+        metrics = learner.trainer.train_epoch(epoch, on_step, first_step=begin.first_step(epoch))
         due = epoch == num_epochs - 1 or (every and (epoch + 1) % every == 0)
-        scores = evaluate(model, graph, SPLITS) if due else {}
+        scores = learner.evaluate() if due else {}
         history.add(metrics, scores)
+        learner.learning_rate.after_evaluation(scores.get("val"))
+        learner.stopping.after_evaluation(scores.get("val"))
         checkpoints.after_epoch(epoch, scores.get("val"))
         for watcher in watchers:
             watcher.show_epoch(metrics, scores)
-    if not history.scores[-1]:
-        history.scores[-1] = evaluate(model, graph, SPLITS)
+    if not learner.all_scores:
+        history.scores[-1] = learner.evaluate()
+
+
+def _make_task(config: OptimizationConfig, graph: DistGraph) -> Task:
+    task = task_of(graph.manifest, config.task)
+    if config.class_weights is None:
+        return task
+    if isinstance(task, RegressionTask):
+        raise ConfigError("class_weights are for classes, and these labels are numbers; drop them")
+    weights = class_weights(config.class_weights, graph, task.num_outputs)
+    return task_of(graph.manifest, config.task, weights)
+
+
+def _make_shares(task: Task, graph: DistGraph, loader: DistNeighborLoader) -> LossShares | None:
+    """What losses count with if seeds do not all count the same."""
+    schedule = loader.schedule
+    assert isinstance(schedule, SeedSchedule)
+    labels = graph.partition.arrays["y"][schedule.seeds - graph.partition.first_id]
+    weights = task.seed_weights(np.asarray(labels))
+    return None if weights is None else LossShares(graph.ctx, schedule, weights)
 
 
 def _make_run_folder(config: TrainConfig, ctx: Context) -> Path:
@@ -292,10 +347,6 @@ def _make_run_folder(config: TrainConfig, ctx: Context) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     ctx.broadcast_json(str(folder))
     return folder
-
-
-def _score_name(task: Task) -> str:
-    return "micro-F1" if isinstance(task, MultiLabelTask) else "accuracy"
 
 
 def _plain(value: Any) -> Any:

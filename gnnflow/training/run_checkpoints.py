@@ -1,10 +1,14 @@
 """Checkpoints of a run as its options ask for them."""
 
+from pathlib import Path
+
 from rich.console import Console
 
-from gnnflow.config.checkpoint import CheckpointConfig
+from gnnflow.comm import Context
+from gnnflow.config.checkpoint import RESUME_AUTO, CheckpointConfig
+from gnnflow.errors import CheckpointError
 from gnnflow.training.checkpoint import Resumed, TrainingState, load_checkpoint
-from gnnflow.training.checkpoint_files import Position
+from gnnflow.training.checkpoint_files import Position, read_facts
 from gnnflow.training.checkpoints import Checkpoints
 from gnnflow.training.step_metrics import EpochRecorder
 
@@ -66,6 +70,24 @@ class RunCheckpoints:
             checkpoints.start()
             return None
         return checkpoints.resume(source)
+
+
+def check_source(config: CheckpointConfig, ctx: Context) -> None:
+    """Finds out before anything is written that there is no checkpoint to go on from.
+
+    Raises:
+        CheckpointError: if `resume` names something else; all ranks call this and raise it.
+    """
+    if config.resume in (None, RESUME_AUTO):
+        return
+    problem = ""
+    if ctx.rank == 0:
+        try:
+            read_facts(Path(str(config.resume)))
+        except CheckpointError as error:
+            problem = str(error)
+    if problem := ctx.broadcast_json(problem):
+        raise CheckpointError(problem)
 
 
 def _words(resumed: Resumed) -> str:

@@ -26,7 +26,7 @@ class RunSummary:
     model: str
     num_ranks: int
     score_name: str
-    """What the scores are: `accuracy` or `micro-F1`."""
+    """What the scores are: `accuracy`, `micro-F1` or `R2`."""
     scores: Scores
     """Score of the final model on each split, over all neighbours."""
     epochs: Sequence[EpochMetrics]
@@ -36,6 +36,10 @@ class RunSummary:
     """Seconds from the opened graph to the last evaluation."""
     config: Mapping[str, Any]
     """The options of the run."""
+    all_scores: Mapping[str, Scores] = field(default_factory=dict)
+    """All scores of the final model by name, for each split."""
+    stopped_early: bool = False
+    """Whether the validation score had not risen for long enough to stop."""
     policy: Mapping[str, Any] = field(default_factory=dict)
     """Who decided when rows of the halo cache were replaced, and how well."""
     folder: Path | None = None
@@ -100,6 +104,8 @@ class RunSummary:
             "num_ranks": self.num_ranks,
             "score": self.score_name,
             **_accuracies(self.scores),
+            "scores": self.all_scores,
+            "stopped_early": self.stopped_early,
             "epoch_time_s": self.epoch_time_s,
             "total_time_s": self.total_time_s,
             "hit_rate": self.hit_rate,

@@ -1,85 +1,172 @@
-"""What a model learns from labels, and how its answers are counted."""
+"""What a model learns from labels, and how its answers are scored."""
 
-from typing import Protocol
+from collections.abc import Mapping
+from typing import Any, Protocol
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
 from gnnflow.errors import DataError
 from gnnflow.partition import Manifest
+from gnnflow.training.scores import class_scores, count_answers, count_labels, number_scores
+
+Counts = NDArray[np.float64]
+Scored = Mapping[str, float | None]
 
 
 class Task(Protocol):
-    """Loss and score of a kind of label."""
+    """Loss and scores of a kind of label."""
 
     num_outputs: int
     """Width of the model's output."""
 
-    def loss(self, logits: Tensor, labels: Tensor) -> Tensor:
-        """The mean loss over `logits` `[num_seeds, num_outputs]`."""
+    score_name: str
+    """The one of its scores that runs are compared by, larger is better."""
 
-    def count(self, logits: Tensor, labels: Tensor) -> NDArray[np.int64]:
-        """`[2]`: numerator and denominator of the score, to be added up over batches and ranks."""
+    num_counts: int
+    """How many numbers `count` gives."""
+
+    def loss(self, logits: Tensor, labels: Tensor) -> Tensor:
+        """The mean loss over `logits` `[num_seeds, num_outputs]`, weighted where seeds are."""
+
+    def seed_weights(self, labels: NDArray[Any]) -> NDArray[np.float64] | None:
+        """What each seed counts with in the mean, `[num_seeds]`; None if all count the same."""
+
+    def count(self, logits: Tensor, labels: Tensor) -> Counts:
+        """`[num_counts]` sums over vertices, to be added up over batches and ranks."""
+
+    def scores(self, counts: Counts) -> Scored:
+        """The scores of added-up counts by name; None where there was nothing to count."""
 
 
 class SingleLabelTask:
     """One class per vertex: cross-entropy, and accuracy as the score."""
 
-    def __init__(self, num_classes: int) -> None:
-        """Takes the number of classes."""
+    score_name = "accuracy"
+
+    def __init__(self, num_classes: int, weights: NDArray[np.float64] | None = None) -> None:
+        """Takes the number of classes and what an error on each counts with."""
         self.num_outputs = num_classes
+        self.num_counts = 3 * num_classes
+        self._weights = weights
 
     def loss(self, logits: Tensor, labels: Tensor) -> Tensor:
         """The mean cross-entropy."""
-        return functional.cross_entropy(logits, labels.long())
+        return functional.cross_entropy(logits, labels.long(), _like(self._weights, logits))
 
-    def count(self, logits: Tensor, labels: Tensor) -> NDArray[np.int64]:
-        """Right answers and answers."""
-        right = int((logits.argmax(dim=-1) == labels).sum()) if len(labels) else 0
-        return np.array([right, len(labels)], dtype=np.int64)
+    def seed_weights(self, labels: NDArray[Any]) -> NDArray[np.float64] | None:
+        """The weight of each seed's class."""
+        return None if self._weights is None else self._weights[labels]
+
+    def count(self, logits: Tensor, labels: Tensor) -> Counts:
+        """For each class right, wrong and missed answers."""
+        return count_answers(logits.argmax(dim=-1), labels.long(), self.num_outputs)
+
+    def scores(self, counts: Counts) -> Scored:
+        """Accuracy and the mean of the classes' F1."""
+        return class_scores(counts, ("accuracy", "macro-F1"))
 
 
 class MultiLabelTask:
     """Any number of classes per vertex: binary cross-entropy, and micro-averaged F1."""
 
-    def __init__(self, num_classes: int) -> None:
-        """Takes the number of classes."""
+    score_name = "micro-F1"
+
+    def __init__(self, num_classes: int, weights: NDArray[np.float64] | None = None) -> None:
+        """Takes the number of classes and what a present label counts with, against an absent."""
         self.num_outputs = num_classes
+        self.num_counts = 3 * num_classes
+        self._weights = weights
 
     def loss(self, logits: Tensor, labels: Tensor) -> Tensor:
         """The mean binary cross-entropy."""
-        return functional.binary_cross_entropy_with_logits(logits, labels.to(logits.dtype))
+        return functional.binary_cross_entropy_with_logits(
+            logits, labels.to(logits.dtype), pos_weight=_like(self._weights, logits)
+        )
 
-    def count(self, logits: Tensor, labels: Tensor) -> NDArray[np.int64]:
-        """Twice the true positives, and that plus false positives and false negatives."""
-        answered, true = logits > 0, labels > 0
-        both = int((answered & true).sum())
-        return np.array([2 * both, int(answered.sum()) + int(true.sum())], dtype=np.int64)
+    def seed_weights(self, labels: NDArray[Any]) -> NDArray[np.float64] | None:
+        """None: the mean is over seeds and classes, whatever labels count with."""
+        return None
+
+    def count(self, logits: Tensor, labels: Tensor) -> Counts:
+        """For each class right, wrong and missed answers."""
+        return count_labels(logits > 0, labels > 0)
+
+    def scores(self, counts: Counts) -> Scored:
+        """F1 over all answers and the mean of the classes' F1."""
+        return class_scores(counts, ("micro-F1", "macro-F1"))
 
 
-def task_of(manifest: Manifest) -> Task:
+class RegressionTask:
+    """One or more numbers per vertex: mean squared error, and R2 as the score."""
+
+    score_name = "R2"
+    num_counts = 5
+
+    def __init__(self, num_outputs: int) -> None:
+        """Takes how many numbers a vertex has."""
+        self.num_outputs = num_outputs
+
+    def loss(self, logits: Tensor, labels: Tensor) -> Tensor:
+        """The mean squared error."""
+        return functional.mse_loss(logits, labels.to(logits.dtype).reshape(logits.shape))
+
+    def seed_weights(self, labels: NDArray[Any]) -> NDArray[np.float64] | None:
+        """None: all seeds count the same."""
+        return None
+
+    def count(self, logits: Tensor, labels: Tensor) -> Counts:
+        """Numbers, their absolute and squared errors, and sums of labels and of their squares."""
+        true = labels.double().reshape(logits.shape)
+        error = logits.double() - true
+        sums = [error.abs().sum(), error.square().sum(), true.sum(), true.square().sum()]
+        return np.array([true.numel(), *(float(value) for value in sums)])
+
+    def scores(self, counts: Counts) -> Scored:
+        """R2, and the mean absolute and the root of the mean squared error."""
+        return number_scores(counts)
+
+
+def task_of(
+    manifest: Manifest, kind: str = "auto", weights: NDArray[np.float64] | None = None
+) -> Task:
     """Finds out from a partition's labels what there is to learn.
 
+    Args:
+        manifest: facts about the partition.
+        kind: `classes`, `multilabel` or `regression`, or `auto` to go by the labels.
+        weights: what errors on each class count with, `[num_classes]`; a regression has none.
+
     Raises:
-        DataError: if there are no labels or they are not classes.
+        DataError: if there are no labels or they are of another kind.
     """
     if "y" not in manifest.arrays:
         raise DataError(
             f"'{manifest.name}' has no labels to train on; partition it with --labels FILE"
         )
     labels = manifest.arrays["y"]
-    if len(labels.row_shape) == 1:
-        return MultiLabelTask(labels.row_shape[0])
-    if not np.issubdtype(np.dtype(labels.npy_dtype), np.integer) or manifest.num_classes < 1:
-        raise DataError(
-            f"labels of '{manifest.name}' are {labels.dtype} with {manifest.num_classes} classes; "
-            "training needs integer classes or a 0/1 matrix [num_vertices, num_classes]"
-        )
-    return SingleLabelTask(manifest.num_classes)
+    whole = np.issubdtype(np.dtype(labels.npy_dtype), np.integer) and manifest.num_classes > 0
+    is_matrix = len(labels.row_shape) == 1
+    if kind == "auto":
+        kind = "multilabel" if is_matrix else "classes" if whole else "regression"
+    about = f"labels of '{manifest.name}' are {labels.dtype} of row shape {list(labels.row_shape)}"
+    if kind == "classes":
+        if is_matrix or not whole:
+            raise DataError(f"{about}; task classes needs one whole number per vertex")
+        return SingleLabelTask(manifest.num_classes, weights)
+    if kind == "multilabel":
+        if not is_matrix:
+            raise DataError(f"{about}; task multilabel needs a 0/1 row per vertex")
+        return MultiLabelTask(labels.row_shape[0], weights)
+    if len(labels.row_shape) > 1:
+        raise DataError(f"{about}; task regression needs a number or a row of them per vertex")
+    return RegressionTask(labels.row_shape[0] if is_matrix else 1)
 
 
-def score(counts: NDArray[np.int64]) -> float | None:
-    """The score of added-up counts, None if there was nothing to count."""
-    return float(counts[0] / counts[1]) if counts[1] else None
+def _like(weights: NDArray[np.float64] | None, logits: Tensor) -> Tensor | None:
+    if weights is None:
+        return None
+    return torch.from_numpy(weights).to(logits.device, logits.dtype)

@@ -12,6 +12,8 @@ from gnnflow.loader import DistNeighborLoader, MinibatchCost
 from gnnflow.models import LayeredModel, layer_adjacencies
 from gnnflow.training.gradients import WeightedDataParallel, unwrap
 from gnnflow.training.in_degree import IN_DEGREE
+from gnnflow.training.loss_shares import LossShares
+from gnnflow.training.schedules import LearningRate
 from gnnflow.training.step_metrics import EpochMetrics, EpochRecorder, StepMetrics
 from gnnflow.training.tasks import Task
 
@@ -42,6 +44,9 @@ class Trainer:
         *,
         dtype: torch.dtype = torch.float32,
         recorders: Sequence[MinibatchRecorder] = (),
+        learning_rate: LearningRate | None = None,
+        clip_norm: float | None = None,
+        shares: LossShares | None = None,
     ) -> None:
         """Takes the parts.
 
@@ -53,6 +58,9 @@ class Trainer:
             recorder: where the steps' metrics go.
             dtype: float32, or bfloat16 for autocast.
             recorders: told what each minibatch asked for, moved and took.
+            learning_rate: told of every step; None leaves the optimizer's as it is.
+            clip_norm: largest norm of all gradients together.
+            shares: what the loss of this rank counts with where seeds count differently.
         """
         inner = unwrap(model)
         assert isinstance(inner, LayeredModel)
@@ -66,6 +74,9 @@ class Trainer:
         self._device = next(model.parameters()).device
         self._dtype = dtype
         self._recorders = tuple(recorders)
+        self._learning_rate = learning_rate
+        self._clip_norm = clip_norm
+        self._shares = shares
 
     def train_epoch(
         self,
@@ -86,6 +97,8 @@ class Trainer:
         """
         self._model.train()
         self._loader.set_epoch(epoch, first_step=first_step)
+        if self._shares is not None:
+            self._shares.set_epoch(epoch)
         start_s = asked_s = time.perf_counter()
         for step, batch in enumerate(self._loader, first_step):
             wait_s = time.perf_counter() - asked_s
@@ -100,10 +113,18 @@ class Trainer:
 
     def _step(self, step: int, batch: Data, wait_s: float) -> StepMetrics:
         start_s = time.perf_counter()
-        loss = self._loss(batch)
+        weight = batch.loss_weight
+        if self._shares is not None:
+            weight = self._shares.apply(step)
+        loss = self._loss(batch, weight)
         self._optimizer.zero_grad()
         torch.autograd.backward(loss)
+        if self._clip_norm is not None:
+            # After the sum over ranks: all clip alike.
+            nn.utils.clip_grad_norm_(self._model.parameters(), self._clip_norm)
         self._optimizer.step()
+        if self._learning_rate is not None:
+            self._learning_rate.after_step()
         value = float(loss.detach())  # waits for the GPU, so that the time is that of the step
         elapsed_s = time.perf_counter() - start_s
         all_reduce_s = 0.0
@@ -114,7 +135,7 @@ class Trainer:
         return StepMetrics(
             step=step,
             num_seeds=batch.batch_size,
-            weight=batch.loss_weight,
+            weight=weight,
             loss=value,
             num_vertices=len(batch.n_id),
             num_edges=batch.edge_index.shape[1],
@@ -134,21 +155,25 @@ class Trainer:
             sample_bytes=cost.sample_bytes,
         )
 
-    def _loss(self, batch: Data) -> Tensor:
+    def _loss(self, batch: Data, weight: float) -> Tensor:
         device = self._device
-        in_degree = batch[IN_DEGREE].to(device) if self._uses_in_degree else None
-        edge_attr = batch.edge_attr.to(device, torch.float32) if self._uses_edge_attr else None
-        edges = batch.layers if "layers" in batch else batch.edge_index.to(device)
+        in_degree = self._moved(batch[IN_DEGREE]) if self._uses_in_degree else None
+        edge_attr = self._moved(batch.edge_attr).float() if self._uses_edge_attr else None
+        edges = batch.layers if "layers" in batch else self._moved(batch.edge_index)
         with torch.autocast(device.type, torch.bfloat16, enabled=self._dtype != torch.float32):
             logits: Tensor = self._model(
-                batch.x.to(device, torch.float32),
+                self._moved(batch.x).float(),
                 edges,
                 batch.num_sampled_nodes,
                 batch.num_sampled_edges,
                 in_degree,
                 edge_attr,
             )
-        if not batch.batch_size:
-            # The mean over no seeds is NaN; this takes the same way through the model with zeros.
+        if not batch.batch_size or not weight:
+            # The mean over nothing is NaN; this takes the same way through the model with zeros.
             return logits.sum() * 0.0
-        return self._task.loss(logits[: batch.batch_size].float(), batch.y.to(device))
+        return self._task.loss(logits[: batch.batch_size].float(), self._moved(batch.y))
+
+    def _moved(self, tensor: Tensor) -> Tensor:
+        """A tensor on the device; from pinned memory the copy goes on while Python does."""
+        return tensor.to(self._device, non_blocking=True)

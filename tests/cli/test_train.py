@@ -61,7 +61,7 @@ def run(monkeypatch, tmp_path, capsys):
 
     def call(*words):
         common = ["--threads", "1", "--fanout", "3,2", "--hidden", "8", "--epochs", "2"]
-        monkeypatch.setattr(sys, "argv", ["gnnflow-train", *map(str, words), *common])
+        monkeypatch.setattr(sys, "argv", ["gnnflow-train", *common, *map(str, words)])
         with pytest.raises(SystemExit) as ended:
             command.main()
         out, err = capsys.readouterr()
@@ -153,6 +153,48 @@ def test_bfloat16(run, parts, tmp_path, model):
     assert all(np.isfinite(epoch["loss"]) for epoch in summary["epochs"])
 
 
+def summary_of(folder):
+    return json.loads((folder / "summary.json").read_text())
+
+
+def test_numbers(run, parts, tmp_path):
+    code, out, _ = run(parts / "numbers", "--out", "here")
+    assert code == 0 and "Test R2" in out
+    summary = summary_of(tmp_path / "here")
+    assert summary["score"] == "R2" and summary["scores"]["val"].keys() == {"R2", "MAE", "RMSE"}
+    assert summary["scores"]["test"]["R2"] == summary["test_accuracy"]
+
+
+@pytest.mark.parametrize("graph", ["one", "several"])
+def test_class_weights(run, parts, tmp_path, graph):
+    losses = []
+    for words in ([], ["--class-weights", "balanced"]):
+        assert run(parts / graph, "--out", f"{len(words)}", *words)[0] == 0
+        losses.append(summary_of(tmp_path / f"{len(words)}")["epochs"][0]["loss"])
+    assert losses[0] != losses[1]
+
+
+def test_early_stopping_is_remembered(run, parts, tmp_path):
+    words = ["--lr", "1e-9", "--patience", "2", "--batch-size", "60", "--dropout", "0"]
+    words += ["--checkpoint-dir", "saved"]
+    code, out, _ = run(parts / "one", "--out", "here", *words, "--epochs", "9")
+    assert code == 0 and "epoch 3/9" in out and "epoch 4/9" not in out
+    summary = summary_of(tmp_path / "here")
+    assert summary["stopped_early"] and len(summary["epochs"]) == 3
+    code, out, _ = run(parts / "one", "--out", "again", *words, "--epochs", "9", "--resume", "auto")
+    assert code == 0 and "going on after 3 epochs" in out and "epoch 4/9" not in out
+    again = summary_of(tmp_path / "again")
+    assert again["stopped_early"] and again["val_accuracy"] == summary["val_accuracy"]
+
+
+def test_a_checkpoint_of_another_schedule(run, parts):
+    words = [parts / "one", "--checkpoint-dir", "saved", "--schedule"]
+    assert run(*words, "step", "--out", "first")[0] == 0
+    code, _, err = run(*words, "cosine", "--out", "second", "--resume", "auto")
+    assert code == 1 and len(err.splitlines()) == 1
+    assert "'learning rate' is of another kind here (schedule was step and is cosine)" in err
+
+
 def test_out_is_named_after_the_time(run, parts, tmp_path):
     assert run(parts / "one")[0] == 0
     [folder] = (tmp_path / "runs").iterdir()
@@ -218,7 +260,14 @@ def test_print_config(run, parts, tmp_path):
         (["{parts}/none"], 1, "none is not a folder; give the folder that gnnflow-partition wrote"),
         (["{parts}/two"], 1, "two has 2 parts but the job has 1 ranks; use --ranks 2"),
         (["{parts}/one", "--ranks", "3"], 1, "one has 1 parts but the job has 3 ranks"),
-        (["{parts}/numbers"], 1, "labels of 'clusters' are float64 with 0 classes"),
+        (["{parts}/numbers", "--task", "classes"], 1, "needs one whole number per vertex"),
+        (["{parts}/one", "--task", "multilabel"], 1, "task multilabel needs a 0/1 row"),
+        (["{parts}/numbers", "--class-weights", "balanced"], 1, "class_weights are for classes"),
+        (["{parts}/one", "--save-every", "5"], 2, "there is no folder to save in"),
+        (["{parts}/one", "--resume", "auto"], 2, "there is no folder to look in"),
+        (["{parts}/one", "--resume", "full"], 1, "full is no checkpoint"),
+        (["{parts}/one", "--patience", "2", "--eval-every", "0"], 2, "need evaluations during"),
+        (["{parts}/one", "--clip-norm", "0"], 2, "clip_norm must be positive, got 0"),
         (["{parts}/one", "--device", "cuda"], 1, "device is cuda, but torch finds no GPU here"),
         (["{parts}/one", "--out", "full"], 1, "run folder full exists and is not empty"),
         (["{parts}/one", "--dropout", "1"], 2, "dropout must be in [0, 1), got 1"),

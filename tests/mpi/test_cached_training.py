@@ -1,5 +1,6 @@
 """Cache and prefetching change what moves and when, and nothing that is computed."""
 
+import dataclasses
 import threading
 import time
 
@@ -15,6 +16,7 @@ from gnnflow.loader import DistNeighborLoader
 from gnnflow.models import make_model
 from gnnflow.prefetch import ReplaySettings, read_trace, replay_trace
 from gnnflow.training import wrap
+from gnnflow.training.cache_state import CacheState
 from gnnflow.training.run_trace import RunTrace
 from gnnflow.training.step_metrics import EpochRecorder
 from gnnflow.training.tasks import task_of
@@ -208,6 +210,29 @@ def test_leaving_early_leaves_nothing_behind(ctx, parts, transport):
         assert bool(own_threads()) == runs_ahead
         del loader
         assert not own_threads()
+    ctx.barrier()
+
+
+@pytest.mark.parametrize("transport", ["alltoall"])
+def test_a_cache_goes_on_with_its_rows(ctx, parts, transport):
+    """What a checkpoint holds of it is taken while minibatches are made ahead."""
+    graph = open_graph(ctx, parts)
+    for config in (CONFIGS[0], CONFIGS[4], CONFIGS[6], CONFIGS[9]):
+        loader = make_loader(graph, config)
+        next(iter(loader))
+        state = CacheState(loader.cache_setup).state_dict()
+        loader.close()
+        later = make_loader(graph, dataclasses.replace(config, cache_fill="empty"))
+        CacheState(later.cache_setup).load_state_dict(state)
+        rows = later.cache_setup.rows
+        assert np.array_equal(rows.cached_vertices(), state["vertices"])
+        assert rows.num_fill_at_start == len(state["vertices"])
+        expected = make_loader(graph, None)
+        for batch, same in zip(later, expected, strict=True):
+            assert torch.equal(batch.x, same.x)
+        later.close()
+    CacheState(None).load_state_dict(state)
+    assert not len(CacheState(None).state_dict()["vertices"])
     ctx.barrier()
 
 

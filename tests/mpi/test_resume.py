@@ -18,7 +18,8 @@ from gnnflow.training.checkpoint_files import checkpoint_folders
 
 NUM_EPOCHS, STEPS = 5, 25
 OPTIONS = ["--fanout", "3,2", "--hidden", "8", "--epochs", str(NUM_EPOCHS), "--threads", "1"]
-OPTIONS += ["--transport", "alltoall"]
+OPTIONS += ["--transport", "alltoall", "--schedule", "step", "--lr-patience", "2"]
+OPTIONS += ["--warmup-steps", "30", "--class-weights", "balanced"]
 # What a step computes; how long it took and what was in the cache may differ.
 COMPUTED = ("epoch", "step", "rank", "loss", "weight", "num_seeds", "num_vertices", "num_edges")
 

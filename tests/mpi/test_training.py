@@ -1,20 +1,30 @@
 """Training on several ranks is training in one process."""
 
+import dataclasses
 import itertools
 
 import numpy as np
 import pytest
 import torch
+from sklearn import metrics
+from sklearn.utils.class_weight import compute_class_weight
 from small_graphs import NUM_CLASSES, make_graph, power_law, tiny
 from torch import nn
 from torch.nn import functional
 from torch_geometric.nn import GCNConv, SAGEConv
 
 import gnnflow
+from gnnflow.config import OptimizationConfig
+from gnnflow.datasets.row_source import ArrayRows
+from gnnflow.errors import ConfigError
 from gnnflow.loader import DistNeighborLoader, SeedSchedule
 from gnnflow.models import make_model
 from gnnflow.training import evaluate, unwrap, wrap
+from gnnflow.training.class_weights import class_weights
+from gnnflow.training.evaluation import evaluate_scores
 from gnnflow.training.in_degree import IN_DEGREE, ensure_in_degree
+from gnnflow.training.loss_shares import LossShares
+from gnnflow.training.schedules import LearningRate, make_optimizer
 from gnnflow.training.step_metrics import EpochRecorder
 from gnnflow.training.tasks import task_of
 from gnnflow.training.trainer import Trainer, attach_layers
@@ -117,6 +127,154 @@ def test_same_loss_per_step_as_the_whole_graph(ctx, parts, name, on_kernels):
     assert len(losses) == num_steps
     np.testing.assert_allclose(losses, expected, atol=1e-4, rtol=0)
     assert epoch.loss == pytest.approx(np.mean(expected), abs=1e-4)
+
+
+def test_same_losses_with_class_weights_clipping_and_a_schedule(ctx, parts):
+    """Weights change what a mean divides by; a batch of some ranks may weigh nothing."""
+    raw, num_steps = power_law(), 12
+    batches = job_batches(raw, size=10, num_steps=num_steps)
+    weights = np.array([0.0, 0.5, 3.0, 1.0, 10.0])
+    config = OptimizationConfig(
+        optimizer="sgd", lr=0.3, schedule="cosine", warmup_steps=4, clip_norm=0.5, epochs=1
+    )
+    graph = open_graph(ctx, parts)
+    wrapped, whole = wrap(build("sage"), ctx), WholeGraphModel(build("sage"))
+    schedule = SeedSchedule.from_batches(own_batches(graph, batches), ctx)
+    loader = DistNeighborLoader(graph, schedule, fanout=[-1, -1])
+    task = task_of(graph.manifest, weights=weights)
+    seed_labels = graph.partition.arrays["y"][schedule.seeds - graph.partition.first_id]
+    optimizer = make_optimizer(config, wrapped.parameters())
+    recorder = EpochRecorder(ctx)
+    trainer = Trainer(
+        wrapped,
+        loader,
+        optimizer,
+        task,
+        recorder,
+        learning_rate=LearningRate(optimizer, config, num_steps),
+        clip_norm=config.clip_norm,
+        shares=LossShares(ctx, schedule, task.seed_weights(seed_labels)),
+    )
+    trainer.train_epoch(0)
+
+    x, y, edge_index = whole_graph(raw)
+    optimizer = torch.optim.SGD(whole.parameters(), lr=0.3, momentum=0.9)
+    expected, norms = [], []
+    for step, ids in enumerate(batches):
+        rate = min((step + 1) / 5, 1.0) * 0.3
+        if step > 4:
+            rate = 0.15 * (1 + np.cos(np.pi * (step - 4) / (num_steps - 4)))
+        optimizer.param_groups[0]["lr"] = rate
+        logits = whole(x, edge_index)[ids]
+        loss = functional.cross_entropy(logits, y[ids], torch.tensor(weights).float())
+        optimizer.zero_grad()
+        loss.backward()
+        norms.append(nn.utils.clip_grad_norm_(whole.parameters(), 0.5).item())
+        optimizer.step()
+        expected.append(loss.item())
+    np.testing.assert_allclose(recorder.job_losses, expected, atol=1e-4, rtol=0)
+    assert max(norms) > 0.5 > min(norms) or min(norms) > 0.5
+
+
+def with_labels(name, labels, num_classes):
+    raw = power_law()
+    return dataclasses.replace(
+        raw, name=name, arrays=raw.arrays | {"y": ArrayRows(labels)}, num_classes=num_classes
+    )
+
+
+def test_scores_of_every_kind_of_label(ctx, parts, tmp_path):
+    """Sums over ranks give what scikit-learn gives for all answers at once."""
+    draw = np.random.default_rng(5)
+    x, classes, edge_index = whole_graph(power_law())
+    several = draw.integers(0, 2, (600, 4)).astype(np.uint8)
+    numbers = draw.standard_normal(600) + 3
+    for name, labels, num_outputs in (
+        ("small", classes.numpy(), NUM_CLASSES),
+        ("several", several, 4),
+        ("numbers", numbers, 1),
+        ("rows", several.astype(np.float32), 4),
+    ):
+        raw = with_labels(name, labels, 0 if name == "numbers" else num_outputs)
+        graph = open_graph(ctx, parts, raw)
+        model = build("sage", (NUM_FEATURES, 8, num_outputs))
+        task = task_of(graph.manifest, "regression" if name == "rows" else "auto")
+        scores = evaluate_scores(model, graph, ["val", "nothing"], task=task)
+        ids = raw.splits["val"]
+        out = WholeGraphModel(model)(x, edge_index)[ids].detach().numpy()
+        true = labels[ids]
+        if name == "small":
+            given = out.argmax(axis=1)
+            expected = {
+                "accuracy": metrics.accuracy_score(true, given),
+                "macro-F1": metrics.f1_score(true, given, average="macro", zero_division=0.0),
+            }
+        elif name == "several":
+            expected = {
+                f"{how}-F1": metrics.f1_score(true, out > 0, average=how, zero_division=0.0)
+                for how in ("micro", "macro")
+            }
+        else:
+            out = out.reshape(true.shape)
+            expected = {
+                "MAE": metrics.mean_absolute_error(true, out),
+                "RMSE": metrics.root_mean_squared_error(true.reshape(-1), out.reshape(-1)),
+                "R2": metrics.r2_score(true.reshape(-1), out.reshape(-1)),
+            }
+        # An answer next to a tie may fall either way.
+        assert scores["val"] == pytest.approx(expected, abs=0.01)
+        assert set(scores["nothing"].values()) == {None}
+        assert task.score_name in expected
+
+
+def test_balanced_and_given_class_weights(ctx, parts, tmp_path):
+    raw = power_law()
+    graph = open_graph(ctx, parts)
+    _, y, _ = whole_graph(raw)
+    labels = y.numpy()[raw.splits["train"]]
+    expected = compute_class_weight("balanced", classes=np.arange(NUM_CLASSES), y=labels)
+    np.testing.assert_allclose(class_weights("balanced", graph, NUM_CLASSES), expected)
+    several = np.random.default_rng(5).integers(0, 2, (600, 4)).astype(np.uint8)
+    several[:, 2] = 0
+    graph_of_several = open_graph(ctx, parts, with_labels("lacking", several, 4))
+    seeds = several[raw.splits["train"]]
+    present = np.maximum(seeds.sum(axis=0), 1)
+    balanced = np.where(seeds.any(axis=0), (len(seeds) - present) / present, 1.0)
+    np.testing.assert_allclose(class_weights("balanced", graph_of_several, 4), balanced)
+
+    if ctx.rank == 0:  # the only one that reads
+        (tmp_path / "w.txt").write_text("1, 2\n3 4.5,0\n")
+        np.save(tmp_path / "w.npy", np.array([1, 2, 3]))
+        (tmp_path / "w.csv").write_text("a,b")
+    words = str(tmp_path / "w.txt")
+    assert class_weights(words, graph, NUM_CLASSES).tolist() == [1, 2, 3, 4.5, 0]
+    for name, message in (
+        ("w.npy", r"a number from 0 on for each of the 5 classes, got 3 numbers from 0 to 3"),
+        ("w.csv", "cannot read the class weights .*w.csv: could not convert"),
+        ("none", "cannot read the class weights .*none: .*No such file"),
+    ):
+        with pytest.raises(ConfigError, match=message):
+            class_weights(str(tmp_path / name), graph, NUM_CLASSES)
+
+
+def test_bfloat16_learns(ctx, parts):
+    graph = open_graph(ctx, parts)
+    wrapped = wrap(build("gcn"), ctx)
+    ensure_in_degree(graph)
+    loader = DistNeighborLoader(
+        graph, "train", fanout=[3, 2], batch_size=25, arrays=("x", IN_DEGREE)
+    )
+    trainer = Trainer(
+        wrapped,
+        loader,
+        torch.optim.AdamW(wrapped.parameters(), lr=0.02),
+        task_of(graph.manifest),
+        EpochRecorder(ctx),
+        dtype=torch.bfloat16,
+    )
+    losses = [trainer.train_epoch(epoch).loss for epoch in range(6)]
+    assert losses[-1] < losses[0]
+    assert all(parameter.dtype == torch.float32 for parameter in wrapped.parameters())
 
 
 def test_gradient_is_the_mean_over_all_seeds(ctx, parts):

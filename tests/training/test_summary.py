@@ -5,7 +5,6 @@ import itertools
 import json
 import re
 
-import numpy as np
 import pytest
 import torch
 from rich.console import Console
@@ -13,7 +12,7 @@ from rich.console import Console
 from gnnflow.training.progress import TrainingProgress
 from gnnflow.training.step_metrics import EpochMetrics, StepMetrics
 from gnnflow.training.summary import RunSummary
-from gnnflow.training.tasks import MultiLabelTask, SingleLabelTask, score
+from gnnflow.training.tasks import MultiLabelTask, SingleLabelTask
 from gnnflow.units import human_bytes, human_seconds, short_number, signed_percent
 
 
@@ -174,9 +173,11 @@ def test_accuracy():
     task = SingleLabelTask(3)
     logits = torch.eye(3)[[0, 1, 2, 2]]
     labels = torch.tensor([0, 1, 1, 2], dtype=torch.int32)
-    assert task.count(logits, labels).tolist() == [3, 4]
-    assert task.count(logits[:0], labels[:0]).tolist() == [0, 0]
-    assert score(np.array([3, 4])) == 0.75 and score(np.array([0, 0])) is None
+    counts = task.count(logits, labels)
+    assert counts.tolist() == [1, 1, 1, 0, 0, 1, 0, 1, 0]
+    assert not task.count(logits[:0], labels[:0]).any()
+    assert task.scores(counts)["accuracy"] == 0.75
+    assert task.scores(0 * counts) == {"accuracy": None, "macro-F1": None}
     expected = torch.nn.functional.cross_entropy(logits, labels.long())
     assert torch.equal(task.loss(logits, labels), expected)
 
@@ -189,5 +190,7 @@ def test_micro_f1():
     counts = task.count(logits[:15], labels[:15]) + task.count(logits[15:], labels[15:])
     right = float(((logits > 0) & (labels > 0)).sum())
     precision, recall = right / float((logits > 0).sum()), right / float(labels.sum())
-    assert score(counts) == pytest.approx(2 * precision * recall / (precision + recall))
+    assert task.scores(counts)["micro-F1"] == pytest.approx(
+        2 * precision * recall / (precision + recall)
+    )
     assert task.loss(logits, labels).dtype == torch.float32
