@@ -37,6 +37,8 @@ class Row:
     against: str
     facts: Mapping[str, float | str] = field(default_factory=dict)
     """What else to know about this row; goes to the file and below the table."""
+    notes: Mapping[str, float | str] = field(default_factory=dict)
+    """What else goes to the file, and only there."""
 
     @property
     def ratio(self) -> float:
@@ -54,6 +56,7 @@ class Row:
             "against": self.against,
             "ratio": self.ratio,
             **self.facts,
+            **self.notes,
         }
 
 

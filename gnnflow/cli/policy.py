@@ -46,7 +46,7 @@ class CollectConfig:
     budgets: str = "0.05,0.1,0.25,0.5"
     """Cache sizes to replay, as shares of the halo vertices."""
 
-    stale_after: str = "5,10"
+    stale_after: str = "5,10,20"
     """Minibatches without use after which a cached row is stale, for the scorer decay."""
 
     horizon: int = 16
@@ -54,6 +54,9 @@ class CollectConfig:
 
     label_every: int = 5
     """Minibatches between two situations."""
+
+    max_ranks: int = 2
+    """Traces to replay at most, first ranks first; ranks of one run are much alike."""
 
     seed: int = 0
     """Seed of the replays that replace at random."""
@@ -65,11 +68,78 @@ class CollectConfig:
             ConfigError: if a value is out of range.
         """
         require(self.horizon >= 1, f"horizon must be at least 1, got {self.horizon}")
+        require(self.max_ranks >= 1, f"max_ranks must be at least 1, got {self.max_ranks}")
         require(self.label_every >= 1, f"label_every must be at least 1, got {self.label_every}")
         for share in _numbers(self.budgets, float):
             require(0 < share <= 1, f"budgets must be in (0, 1], got {share:g}")
         for minibatches in _numbers(self.stale_after, int):
             require(minibatches >= 1, f"stale_after must be at least 1, got {minibatches}")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TuneConfig:
+    """Tunes a small language model on collected situations, by LoRA, and measures it."""
+
+    situations: tyro.conf.Positional[tuple[Path, ...]]
+    """Files written by gnnflow-policy collect."""
+
+    model: str = "smollm2-135m-instruct"
+    """The model, by name, folder or GGUF file."""
+
+    out: Path = Path("tuned-model")
+    """Folder to write; it must not exist. --llm-model takes it."""
+
+    unseen: tuple[Path, ...] = ()
+    """Files with situations of further graphs, only to measure."""
+
+    template: Path | None = None
+    """The prompt to tune with, by default a short one; it is kept with the adapter."""
+
+    margin: float = 0.5
+    """Rows that a replacement has to save for each row fetched, on top of that row, to count as
+    better in the training: it could also be made later. Measures are without it."""
+
+    max_situations: int = 1500
+    """Situations to learn from at most, drawn at random, those of both answers alike."""
+
+    epochs: int = 3
+    """Passes over them."""
+
+    rank: int = 8
+    """Rank of the adapter's matrices."""
+
+    layers: float = 0.5
+    """Share of the model's layers that are adapted, counted from the last, in (0, 1]."""
+
+    learning_rate: float = 5e-4
+    """Largest step of the optimizer."""
+
+    test_share: float = 0.2
+    """Share of the groups (graph and configuration) that is kept for measuring, in (0, 1)."""
+
+    max_tested: int = 300
+    """Situations to measure on at most, of the groups left out and of each unseen file."""
+
+    threads: int = 2
+    """Threads to compute with."""
+
+    seed: int = 0
+    """Seed of the split, the adapter and the order."""
+
+    def __post_init__(self) -> None:
+        """Checks ranges.
+
+        Raises:
+            ConfigError: if a value is out of range.
+        """
+        for name in ("max_situations", "epochs", "rank", "max_tested", "threads"):
+            require(getattr(self, name) >= 1, f"{name} must be at least 1")
+        for name in ("layers", "learning_rate"):
+            value = getattr(self, name)
+            require(0 < value <= 1, f"{name} must be in (0, 1], got {value}")
+        require(
+            0 < self.test_share < 1, f"test_share must be between 0 and 1, got {self.test_share}"
+        )
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -84,6 +154,10 @@ class FitConfig:
 
     out: Path = Path("classifier")
     """Folder to write; it must not exist."""
+
+    margin: float = 0.5
+    """Rows that a replacement has to save for each row fetched, on top of that row, to count as
+    better in the training: it could also be made later. Measures are without it."""
 
     test_share: float = 0.3
     """Share of the groups (graph and configuration) that is kept for measuring, in (0, 1)."""
@@ -151,7 +225,7 @@ def _collect(words: list[str]) -> None:
     name = config.name or config.traces.resolve().name
 
     def situations() -> Iterator[Situation]:
-        for trace in traces:
+        for trace in traces[: config.max_ranks]:
             for share in _numbers(config.budgets, float):
                 for stale_after in _numbers(config.stale_after, int):
                     settings = ReplaySettings(
@@ -185,19 +259,21 @@ def _fit(words: list[str]) -> None:
         split_groups,
         tabulate,
     )
-    from gnnflow.policies.situations import read_situations
+    from gnnflow.policies.situations import read_situations, with_margin
 
     if config.out.exists():
         raise DataError(f"{config.out} exists; name another folder with --out or remove it")
-    table = tabulate([item for path in config.situations for item in read_situations(path)])
+    situations = [item for path in config.situations for item in read_situations(path)]
+    table = tabulate(situations)
+    lessons = tabulate([with_margin(item, config.margin) for item in situations])
     train, test = split_groups(table.groups, config.test_share, config.seed)
     measures = {}
-    tested = fit_classifier(config.kind, table.select(train), config.seed)
+    tested = fit_classifier(config.kind, lessons.select(train), config.seed)
     for name, chosen in (("seen", train), ("unseen", test)):
         part = table.select(chosen)
         measures[name] = measure(tested.probabilities(part.features), part.labels, part.weights)
     # What is saved learns from everything; the measures are those of the one that did not.
-    classifier = fit_classifier(config.kind, table, config.seed)
+    classifier = fit_classifier(config.kind, lessons, config.seed)
     groups = tuple(sorted(set(table.groups)))
     save_classifier(
         config.out,
@@ -207,13 +283,48 @@ def _fit(words: list[str]) -> None:
         groups=groups,
         measures=measures["unseen"],
     )
-    shown = Table(title=f"{config.kind}: {int(train.sum())} situations seen, {int(test.sum())} not")
-    for heading in ("measure", *measures):
-        shown.add_column(heading)
-    for name in measures["seen"]:
-        shown.add_row(name, *(f"{values[name]:.3f}" for values in measures.values()))
-    Console().print(shown)
+    title = f"{config.kind}: {int(train.sum())} situations seen, {int(test.sum())} not"
+    _show(title, measures)
     print(config.out)
+
+
+def _tune(words: list[str]) -> None:
+    config = options.parse(TuneConfig, prog=f"{PROG} tune-llm", args=words)
+    if config.out.exists():
+        raise DataError(f"{config.out} exists; name another folder with --out or remove it")
+    from gnnflow.policies.llm.tuning import TuningOptions
+    from gnnflow.policies.llm.tuning_run import tune
+
+    measures = tune(
+        config.situations,
+        config.unseen,
+        config.out,
+        model_name=config.model,
+        template=config.template,
+        options=TuningOptions(
+            epochs=config.epochs,
+            rank=config.rank,
+            layers=config.layers,
+            learning_rate=config.learning_rate,
+            seed=config.seed,
+        ),
+        margin=config.margin,
+        test_share=config.test_share,
+        max_situations=config.max_situations,
+        max_tested=config.max_tested,
+        threads=config.threads,
+    )
+    _show(f"{config.model}, tuned", measures)
+    print(config.out)
+
+
+def _show(title: str, measures: dict[str, dict[str, float]]) -> None:
+    table = Table(title=title)
+    for heading in ("measure", *measures):
+        table.add_column(heading)
+    for name in next(iter(measures.values())):
+        table.add_row(name, *(f"{values[name]:.3f}" for values in measures.values()))
+    Console().print(table)
 
 
 def _numbers(text: str, kind: Callable[[str], NumberT]) -> list[NumberT]:
@@ -229,6 +340,7 @@ _COMMANDS: dict[str, tuple[type, Callable[[list[str]], None]]] = {
     "get-model": (GetModelConfig, _get_model),
     "collect": (CollectConfig, _collect),
     "fit": (FitConfig, _fit),
+    "tune-llm": (TuneConfig, _tune),
 }
 
 if __name__ == "__main__":

@@ -3,7 +3,7 @@
 from typing import Any
 
 from gnnflow.config import PolicyConfig
-from gnnflow.policies.decision import Decision, Outcome, RankInfo
+from gnnflow.policies.decision import FREE, Decision, Outcome, RankInfo
 from gnnflow.policies.features import GAIN_HORIZON, expected_saving
 from gnnflow.policies.observation import Observation
 
@@ -29,7 +29,7 @@ class AutoPolicy:
     def decide(self, observation: Observation) -> Decision:
         """Predicts the saving and replaces if there is one."""
         if observation.facts.free_admission:
-            return Decision(replace=True, explanation="rows that arrived cost nothing to keep")
+            return Decision(replace=True, explanation=FREE)
         minibatches = min(self._horizon, observation.remaining_minibatches)
         cost = observation.state.incoming_rows
         gross = expected_saving(observation, minibatches) + cost

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from gnnflow.config import PolicyConfig
 from gnnflow.errors import DataError
-from gnnflow.policies.decision import Decision, Outcome, RankInfo
+from gnnflow.policies.decision import FREE, Decision, Outcome, RankInfo
 from gnnflow.policies.features import FEATURE_NAMES, FEATURE_VERSION, features
 from gnnflow.policies.observation import Observation
 
@@ -47,7 +47,7 @@ class BanditPolicy:
     def decide(self, observation: Observation) -> Decision:
         """Replaces if that is expected to pay, or might and is worth a try."""
         if observation.facts.free_admission:
-            return Decision(replace=True, explanation="rows that arrived cost nothing to keep")
+            return Decision(replace=True, explanation=FREE)
         context = _context(observation)
         weights = np.linalg.solve(self._precision, self._moment)
         mean = float(weights @ context)

@@ -13,6 +13,8 @@ from gnnflow.policies.observation import Observation
 WireDtype = Literal["stored", "bfloat16", "int8"]
 WIRE_DTYPES: tuple[str, ...] = get_args(WireDtype)
 MAX_EXPLANATION = 2000
+FREE = "rows that arrived cost nothing to keep"
+"""Why to say yes with a scorer that keeps what arrives: there is nothing to decide."""
 
 
 class InvalidDecisionError(GnnflowError, ValueError):

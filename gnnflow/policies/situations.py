@@ -1,5 +1,6 @@
 """Situations whose better choice is known: worked examples and the measure for calibration."""
 
+import dataclasses
 import json
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -9,6 +10,9 @@ from typing import Any
 
 from gnnflow.errors import DataError
 from gnnflow.policies.observation import Observation, from_json, to_json
+
+_STAKE_SCALE = 4.0
+_LEAST_STAKE = 0.1
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -37,6 +41,31 @@ class Situation:
     def replace(self) -> bool:
         """Whether replacing is the better choice."""
         return self.saved_rows > 0
+
+
+def with_margin(situation: Situation, margin: float) -> Situation:
+    """The same situation, in which replacing has to save a margin to count as better.
+
+    Whether a replacement saves rows against keeping still leaves out that it could also be made
+    later, when the counts tell more about what is used often.
+
+    Args:
+        situation: as it was found.
+        margin: rows to be saved for each row fetched, on top of the row itself.
+    """
+    needed = margin * situation.observation.state.incoming_rows
+    return dataclasses.replace(situation, saved_rows=situation.saved_rows - needed)
+
+
+def stake(situation: Situation) -> float:
+    """How much a situation counts in training, in [0.1, 1].
+
+    It grows with the rows that the choice decides about, as a share of all that are moved.
+    """
+    window = situation.observation.window
+    moved = window.moved_rows_per_minibatch * situation.horizon
+    share = _STAKE_SCALE * abs(situation.saved_rows) / max(moved, 1.0)
+    return min(max(share, _LEAST_STAKE), 1.0)
 
 
 def write_situations(path: Path, situations: Iterable[Situation]) -> int:

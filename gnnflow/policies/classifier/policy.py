@@ -10,7 +10,7 @@ from gnnflow.config import PolicyConfig
 from gnnflow.errors import DataError
 from gnnflow.policies.classifier.kinds import Classifier
 from gnnflow.policies.classifier.saved import load_classifier
-from gnnflow.policies.decision import Decision, Outcome, RankInfo
+from gnnflow.policies.decision import FREE, Decision, Outcome, RankInfo
 from gnnflow.policies.features import FEATURE_NAMES, FEATURE_VERSION, features
 from gnnflow.policies.observation import Observation
 
@@ -89,6 +89,8 @@ class ClassifierPolicy:
 
     def decide(self, observation: Observation) -> Decision:
         """Asks the classifier."""
+        if observation.facts.free_admission:
+            return Decision(replace=True, explanation=FREE)
         probability = self._probability(features(observation))
         return Decision(
             replace=probability > 0.5,

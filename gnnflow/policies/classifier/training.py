@@ -9,9 +9,7 @@ from numpy.typing import NDArray
 from gnnflow.errors import DataError
 from gnnflow.policies.classifier.kinds import Classifier, make_classifier
 from gnnflow.policies.features import features
-from gnnflow.policies.situations import Situation
-
-_LEAST_WEIGHT = 0.1
+from gnnflow.policies.situations import Situation, stake
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -51,16 +49,9 @@ def tabulate(situations: Sequence[Situation]) -> SituationTable:
     return SituationTable(
         features=np.stack([features(item.observation) for item in situations]),
         labels=np.array([item.replace for item in situations]),
-        weights=np.array([_stake(item) for item in situations]),
+        weights=np.array([stake(item) for item in situations]),
         groups=tuple(item.group for item in situations),
     )
-
-
-def _stake(situation: Situation) -> float:
-    """The rows that the choice decides about, as a share of all that are moved."""
-    window = situation.observation.window
-    moved = window.moved_rows_per_minibatch * situation.horizon
-    return float(np.clip(4 * abs(situation.saved_rows) / max(moved, 1.0), _LEAST_WEIGHT, 1.0))
 
 
 def fit_classifier(kind: str, table: SituationTable, seed: int = 0) -> Classifier:

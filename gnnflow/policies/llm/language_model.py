@@ -1,6 +1,7 @@
 """A causal language model that keeps the encoded prompt and is asked by forced choice."""
 
 import copy
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -68,16 +69,19 @@ class LanguageModel:
         try:
             if (Path(where) / "adapter_config.json").is_file():
                 peft = require_package("peft", extra="tune", purpose="a tuned adapter")
-                model = peft.AutoPeftModelForCausalLM.from_pretrained(
-                    where, dtype=getattr(torch, dtype)
-                ).merge_and_unload()
+                base = locate_model(peft.PeftConfig.from_pretrained(where).base_model_name_or_path)
             else:
-                model = transformers.AutoModelForCausalLM.from_pretrained(
-                    where, dtype=getattr(torch, dtype)
-                )
-            tokenizer = transformers.AutoTokenizer.from_pretrained(where)
+                peft, base = None, where
+            model = transformers.AutoModelForCausalLM.from_pretrained(
+                base, dtype=getattr(torch, dtype)
+            )
+            if peft is not None:
+                with warnings.catch_warnings():
+                    warnings.simplefilter("ignore", FutureWarning)  # what transformers renames
+                    model = peft.PeftModel.from_pretrained(model, where).merge_and_unload()
+            tokenizer = transformers.AutoTokenizer.from_pretrained(base)
             return cls(model.to(device), tokenizer)
-        except ImportError:
+        except (ImportError, PolicyError):
             raise
         except Exception as error:
             reason = " ".join(str(error).split())[:300]
@@ -91,7 +95,7 @@ class LanguageModel:
             messages: dictionaries with `role` (system, user, assistant) and `content`; the question
                 will be a further message of the user.
         """
-        text, tail = self._split(messages)
+        text, tail = self.split(messages)
         token_ids = self.tokens(text)
         outputs = self._decoder(input_ids=self._tensor([token_ids]), use_cache=True)
         lead = "" if self.tokenizer.chat_template else " "
@@ -123,7 +127,7 @@ class LanguageModel:
         hidden = self.hidden_states(prefix, padded)
         last = torch.tensor([len(row) - 1 for row in rows], device=self.device)
         at_end = hidden[torch.arange(len(rows), device=self.device), last]
-        return torch.log_softmax(self._logits(at_end, first_ids), dim=1).cpu()
+        return torch.log_softmax(self.logits(at_end, first_ids), dim=1).cpu()
 
     def hidden_states(self, prefix: Prefix, token_ids: torch.Tensor) -> torch.Tensor:
         """Last hidden states of tokens `[batch, length]` that follow the prefix."""
@@ -182,15 +186,20 @@ class LanguageModel:
     def _tensor(self, rows: list[list[int]]) -> torch.Tensor:
         return torch.tensor(rows, dtype=torch.int64, device=self.device)
 
-    def _logits(self, hidden: torch.Tensor, token_ids: list[int]) -> torch.Tensor:
+    def logits(self, hidden: torch.Tensor, token_ids: list[int]) -> torch.Tensor:
+        """Logits of some tokens after hidden states `[n, width]`, float32 `[n, num_tokens]`."""
         weight = self._head.weight[token_ids].float()
         logits: torch.Tensor = hidden.float() @ weight.T
         if getattr(self._head, "bias", None) is not None:
             logits = logits + self._head.bias[token_ids].float()
         return logits
 
-    def _split(self, messages: Sequence[dict[str, str]]) -> tuple[str, str]:
-        """The prompt's text before the question, and from it to the answer."""
+    def split(self, messages: Sequence[dict[str, str]]) -> tuple[str, str]:
+        """The prompt's text before the question, and from it to the answer.
+
+        Raises:
+            PolicyError: if the model's chat template changes or repeats the question.
+        """
         asked = [*messages, {"role": "user", "content": _PLACEHOLDER}]
         if self.tokenizer.chat_template:
             text = self.tokenizer.apply_chat_template(

@@ -14,6 +14,9 @@ from gnnflow.policies.decision import PolicyError
 SMALL_MODEL = "smollm2-135m-instruct"
 """The model that `gnnflow-policy get-model` brings."""
 
+PROMPT_FILE = "prompt.jinja"
+"""The prompt that a tuned model knows, in the folder of its adapter."""
+
 CACHE_VARIABLE = "GNNFLOW_CACHE"
 
 _EXTRA = {"extra": "llm", "purpose": "the language model policy"}
@@ -67,6 +70,12 @@ def locate_model(name: str) -> str:
             f"there is no model {name}; give a folder, a .gguf file or the name of a model"
         )
     return name
+
+
+def own_prompt(name: str) -> Path | None:
+    """The prompt that a tuned model was taught with; None if the model has none of its own."""
+    prompt = Path(name) / PROMPT_FILE
+    return prompt if prompt.is_file() else None
 
 
 def convert_gguf(gguf: Path, target: Path, source: str) -> Path:

@@ -3,10 +3,11 @@
 from collections.abc import Callable
 
 from gnnflow.config import PolicyConfig
-from gnnflow.policies.decision import Decision, RankInfo
+from gnnflow.policies.decision import FREE, Decision, RankInfo
 from gnnflow.policies.llm.answers import parse_answer
 from gnnflow.policies.llm.endpoint import Endpoint, EndpointPolicy
 from gnnflow.policies.llm.judge import Asker, Task
+from gnnflow.policies.llm.model_files import own_prompt
 from gnnflow.policies.llm.prompt import Prompt
 from gnnflow.policies.llm.server_client import connect_to_host_server
 from gnnflow.policies.observation import Observation
@@ -48,6 +49,8 @@ class LlmPolicy:
 
     def decide(self, observation: Observation) -> Decision:
         """Asks; replaces if the calibrated probability is above one half."""
+        if observation.facts.free_admission:
+            return Decision(replace=True, explanation=FREE)
         verdict = self._asker.ask(self._task, self._prompt.question(observation))
         if verdict.text is not None:
             answer = parse_answer(verdict.text)
@@ -79,10 +82,15 @@ def make_llm(config: PolicyConfig, rank_info: RankInfo) -> LlmPolicy | EndpointP
         endpoint = Endpoint(config.llm_url, config.llm_model, timeout_s=config.policy_timeout)
         prompt = Prompt.load(config.llm_template, explain=True)
         return EndpointPolicy(endpoint, prompt, examples)
-    prompt = Prompt.load(config.llm_template, explain=config.llm_explain)
+    template, reference = config.llm_template, shipped_situations("reference")
+    if template is None and not config.llm_explain:
+        template = own_prompt(config.llm_model)
+        if template is not None:  # it learnt from its prompt what others are shown
+            examples, reference = [], []
+    prompt = Prompt.load(template, explain=config.llm_explain)
     client = connect_to_host_server(config, rank_info)
     try:
-        return LlmPolicy(client, prompt, examples, shipped_situations("reference"), client.close)
+        return LlmPolicy(client, prompt, examples, reference, client.close)
     except BaseException:
         client.close()
         raise
