@@ -9,6 +9,7 @@ from gnnflow.loader.minibatch_maker import (
     as_tensor,
 )
 from gnnflow.loader.neighbor_loader import DEFAULT_DEPTH, DistNeighborLoader
+from gnnflow.loader.pyg_stores import PygFeatureStore, PygGraphStore, PygSampler
 from gnnflow.loader.seed_schedule import Schedule, SeedBatch, SeedSchedule
 
 __all__ = [
@@ -18,6 +19,9 @@ __all__ = [
     "MinibatchCost",
     "MinibatchMaker",
     "MinibatchOptions",
+    "PygFeatureStore",
+    "PygGraphStore",
+    "PygSampler",
     "SampledMinibatch",
     "Schedule",
     "SeedBatch",
