@@ -1,6 +1,7 @@
 # gnnflow: `make demo` shows it, `make test` checks it; both install what they need into .venv first.
 #
-#   make demo      a GraphSAGE trained on a real graph, cut by METIS, on 4 MPI ranks
+#   make demo      a GraphSAGE trained on a real graph, cut by METIS, on 4 MPI ranks; then once more,
+#                  steered by a small language model from the package index, if that can be reached
 #   make test      everything that checks: lint, types, imports, unit and MPI tests
 #   make install   the set-up alone
 #   make check     lint, types and import order
@@ -48,6 +49,13 @@ demo: $(STAMP)
 	rm -rf demo
 	$(BIN)/gnnflow-partition --dataset debian-packages --num-parts 4 --out demo/parts
 	$(BIN)/gnnflow-train demo/parts --ranks 4 --transport alltoall --out demo/run
+	@if $(BIN)/gnnflow-policy get-model; then \
+	  echo "A language model now decides when rows of the halo cache are replaced:"; \
+	  $(BIN)/gnnflow-train demo/parts --ranks 4 --transport alltoall --epochs 3 --eval-every 0 --scorer decay \
+	    --policy llm --policy-mode sync --llm-threads 2 --decide-every 4 --out demo/llm-run; \
+	else \
+	  echo "Without the model, which comes from the package index, the run that it steers is left out."; \
+	fi
 
 check: $(STAMP)
 	$(BIN)/ruff check .

@@ -194,13 +194,13 @@ def _runner(config: ReplayConfig) -> Callable[[Trace, str, int], ReplayResult]:
             period = config.period
         settings = ReplaySettings(
             scorer=scorer,
-            capacity=capacity,
+            capacity=0 if config.policy == "none" else capacity,
             fill=config.cache_fill,
             period=period,
             alpha=config.alpha,
             lookahead=config.lookahead,
         )
-        if config.policy is None:
+        if config.policy in (None, "none"):
             return replay_trace(trace, settings)
         from gnnflow.policies import RankInfo
         from gnnflow.policies.registry import make_policy

@@ -23,7 +23,7 @@ from gnnflow.policies.observation import Observation
 Status = Literal["valid", "stale", "failed", "timeout"]
 
 _LOGGER = logging.getLogger(__name__)
-_START_LIMIT_S = 120.0
+_START_LIMIT_S = 240.0
 _STATE_LIMIT_S = 5.0
 _JOIN_LIMIT_S = 5.0
 # A policy that calls sys.exit() must not end the training thread of a synchronous run.

@@ -114,6 +114,14 @@ def test_policies_may_decide(run, folder):
     assert code == 0 and "decay" in out
 
 
+def test_the_policy_none_is_no_cache(run, folder, tmp_path):
+    target = tmp_path / "out.json"
+    words = ["--budgets", "25", "--scorers", "decay,lru", "--policy", "none", "--json", target]
+    assert run(folder, *words)[0] == 0
+    rows = {row["scorer"]: row for row in json.loads(target.read_text())["rows"]}
+    assert all(rows[name]["relative_volume"] == 1.0 for name in ("decay", "lru"))
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [
