@@ -68,7 +68,10 @@ def train(graph, folder=None, **options):
         trace = RunTrace(folder, graph, loader, wrapped, fanout=FANOUT, batch_size=16)
     recorder = EpochRecorder(graph.ctx)
     optimizer = torch.optim.Adam(wrapped.parameters(), lr=0.01)
-    trainer = Trainer(wrapped, loader, optimizer, task_of(graph.manifest), recorder, trace=trace)
+    recorders = [] if trace is None else [trace]
+    trainer = Trainer(
+        wrapped, loader, optimizer, task_of(graph.manifest), recorder, recorders=recorders
+    )
     losses = []
     for epoch in range(NUM_EPOCHS):
         trainer.train_epoch(epoch)
