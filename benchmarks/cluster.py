@@ -3,9 +3,11 @@
     python -m benchmarks.cluster [--quick] [--json FILE] [--rates 200mbit,1gbit] [--hosts 2]
 
 trains GraphSAGE on the same METIS parts, with the same fanout, minibatches and links, with each
-contender in turn. Rows set gnnflow's best setting against the others: `cluster/RATE/distdgl`,
-`cluster/RATE/none` (gnnflow without a cache) and `cluster/RATE/static` (static prefetching). Where
-namespaces are not allowed, gnnflow's settings run over loopback, which limits nothing.
+contender in turn. Rows set gnnflow's best setting with a cache of 25 % of the halo against the
+others: `cluster/RATE/distdgl`, `cluster/RATE/none` (gnnflow without a cache) and
+`cluster/RATE/static` (static prefetching). With `--large-caches`, rows `cluster/RATE/50/...` and
+`cluster/RATE/50-bfloat16/...` do the same for caches of 50 %, and for rows that travel in half the
+bytes. Where namespaces are not allowed, gnnflow's settings run over loopback, which limits nothing.
 """
 
 import argparse
@@ -22,11 +24,12 @@ from pathlib import Path
 from benchmarks._harness import Options, Report, Row
 from benchmarks.cluster_runs import (
     DISTDGL,
+    GROUPS,
     NO_CACHE,
+    SETTINGS,
     STATIC,
     Run,
     Workload,
-    known_settings,
     make_parts,
     run_gnnflow,
     run_peer,
@@ -54,6 +57,7 @@ class Plan:
     repeats: int
     workload: Workload
     parts: Path | None
+    groups: tuple[str, ...]
 
     @property
     def num_ranks(self) -> int:
@@ -107,7 +111,8 @@ def _run_in_turn(
 ) -> Iterator[Run]:
     """Takes turns, so that a load that comes and goes meets all contenders."""
     workload, num_ranks, threads = plan.workload, plan.num_ranks, plan.threads
-    settings = known_settings()
+    names = {name for group in plan.groups for name in GROUPS[group]}
+    settings = [setting for setting in SETTINGS if setting.name in names]
     for _ in range(plan.repeats):
         if python is not None and hosts is not None:
             yield run_peer(hosts, python, parts, converted, workload, num_ranks, threads)
@@ -139,32 +144,51 @@ def rows(runs: Sequence[Run]) -> list[Row]:
             name: statistics.median(run.typical_epoch_time_s for run in of_one)
             for name, of_one in contenders.items()
         }
-        best = min((name for name in times if name != DISTDGL), key=times.__getitem__)
-        for name, against in _AGAINST.items():
-            if name not in times or name == best:
-                continue
-            facts: dict[str, float | str] = {"our_setting": best}
-            for side, contender in (("our", best), ("their", name)):
-                facts |= {
-                    f"{side}_test_accuracy": _median(contenders[contender], "test_accuracy"),
-                    f"{side}_slowest_run_s": max(
-                        run.typical_epoch_time_s for run in contenders[contender]
-                    ),
-                    f"{side}_bytes_sent_in_all_epochs": _median(
-                        contenders[contender], "sent_bytes"
-                    ),
-                }
-            found.append(
-                Row(
-                    name=f"cluster/{rate}/{name}",
-                    ours=times[best],
-                    theirs=times[name],
-                    unit="s/epoch",
-                    against=against,
-                    facts=facts,
-                )
-            )
+        for group, members in GROUPS.items():
+            found += _rows_of_group(rate, group, members, contenders, times)
     return found
+
+
+def _rows_of_group(
+    rate: str,
+    group: str,
+    members: Sequence[str],
+    contenders: dict[str, list[Run]],
+    times: dict[str, float],
+) -> Iterator[Row]:
+    """Sets the best setting of a group against its other settings and DistDGL."""
+    present = [name for name in members if name in times]
+    if members[-1] not in present and group:
+        return
+    best = min(present, key=times.__getitem__)
+    for name in (DISTDGL, *present):
+        if name not in times or name == best:
+            continue
+        plain = name.split("-")[0]
+        facts: dict[str, float | str] = {"our_setting": best}
+        for side, contender in (("our", best), ("their", name)):
+            runs = contenders[contender]
+            facts |= {
+                f"{side}_test_accuracy": _median(runs, "test_accuracy"),
+                f"{side}_slowest_run_s": max(run.typical_epoch_time_s for run in runs),
+                f"{side}_bytes_sent_in_all_epochs": _median(runs, "sent_bytes"),
+            }
+            stages = runs[0].stages_s
+            if stages:
+                facts[f"{side}_epoch"] = ", ".join(
+                    f"{stage} {seconds:.2f} s" for stage, seconds in stages.items()
+                )
+            hidden = [run.hidden_share for run in runs if run.hidden_share is not None]
+            if hidden:
+                facts[f"{side}_share_of_fetching_hidden_where_it_fits"] = statistics.median(hidden)
+        yield Row(
+            name="/".join(filter(None, ("cluster", rate, group, plain))),
+            ours=times[best],
+            theirs=times[name],
+            unit="s/epoch",
+            against=_AGAINST[plain],
+            facts=facts,
+        )
 
 
 def _median(runs: Sequence[Run], figure: str) -> float:
@@ -194,6 +218,9 @@ def _parse() -> tuple[Plan, Options, Path | None]:
     parser.add_argument("--repeats", type=int, help="runs of each contender (3; 1 with --quick)")
     parser.add_argument("--epochs", type=int, help="epochs of a run, the first one not counted (4)")
     parser.add_argument("--parts", type=Path, help="partition folder to use instead of a new one")
+    parser.add_argument(
+        "--large-caches", action="store_true", help="also caches of 50 %%, with rows in half too"
+    )
     given = parser.parse_args()
     workload = _QUICK if given.quick else Workload()
     rates = given.rates or ("1gbit" if given.quick else "200mbit,1gbit")
@@ -204,6 +231,7 @@ def _parse() -> tuple[Plan, Options, Path | None]:
         repeats=given.repeats or (1 if given.quick else 3),
         workload=replace(workload, epochs=given.epochs or workload.epochs),
         parts=given.parts,
+        groups=tuple(GROUPS) if given.large_caches else ("",),
     )
     return plan, Options(quick=given.quick, json=given.json, threads=plan.threads), given.runs
 

@@ -1,7 +1,6 @@
 """One training run on emulated hosts: gnnflow with a setting, or DistDGL, on the same workload."""
 
 import json
-import re
 import statistics
 import subprocess
 import sys
@@ -16,6 +15,7 @@ from benchmarks.emulated_hosts import EmulatedHosts, EmulationError, Traffic, ru
 DISTDGL = "distdgl"
 LOOPBACK = "loopback"
 UNLIMITED = "unlimited"
+STAGES = ("sample", "fetch", "wait", "compute", "all_reduce")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -41,17 +41,28 @@ class Setting:
 
 NO_CACHE = "none"
 STATIC = "static"
+LOOKAHEAD = "lookahead"
+LARGE, COMPRESSED = "50", "50-bfloat16"
+_STATIC = ("--scorer", "decay", "--period", "25")
 SETTINGS = (
     Setting(name=NO_CACHE, words=("--cache-fraction", "0")),
+    Setting(name=STATIC, words=("--cache-fraction", "0.25", *_STATIC)),
+    Setting(name=LOOKAHEAD, words=("--cache-fraction", "0.25")),
+    Setting(name="static-50", words=("--cache-fraction", "0.5", *_STATIC)),
+    Setting(name="lookahead-50", words=("--cache-fraction", "0.5")),
     Setting(
-        name=STATIC,
-        words=("--cache-fraction", "0.25", "--scorer", "decay", "--period", "25"),
-    ),
-    Setting(
-        name="lookahead",
-        words=("--cache-fraction", "0.25", "--scorer", "lookahead", "--lookahead", "auto"),
+        name="lookahead-50-bfloat16",
+        words=("--cache-fraction", "0.5", "--wire-dtype", "bfloat16"),
     ),
 )
+"""All ways to run it."""
+GROUPS: dict[str, tuple[str, ...]] = {
+    "": (NO_CACHE, STATIC, LOOKAHEAD),
+    LARGE: (NO_CACHE, "static-50", "lookahead-50"),
+    COMPRESSED: (NO_CACHE, "static-50", "lookahead-50-bfloat16"),
+}
+"""What is compared with each other: caches of 25 % of the halo, of 50 %, and of 50 % with rows in
+half the bytes against static prefetching of whole ones."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -77,22 +88,30 @@ class Run:
         return statistics.median(self.epoch_time_s[1:] or self.epoch_time_s)
 
     @property
+    def stages_s(self) -> dict[str, float]:
+        """Median seconds of an epoch in each stage, the first epoch left out; gnnflow's alone."""
+        epochs = self.details.get("epochs", [])
+        return {
+            stage: statistics.median(epoch[f"{stage}_s"] for epoch in epochs[1:] or epochs)
+            for stage in STAGES
+            if epochs and f"{stage}_s" in epochs[0]
+        }
+
+    @property
+    def hidden_share(self) -> float | None:
+        """Share of the fetching that fits behind training and that training did not wait for."""
+        stages = self.stages_s
+        if len(stages) < len(STAGES):
+            return None
+        trained_s = stages["compute"] + stages["all_reduce"]
+        fits_s = min(stages["fetch"], trained_s)
+        exposed_s = stages["wait"] - max(0.0, stages["fetch"] - trained_s)
+        return 1 - min(1.0, max(0.0, exposed_s) / fits_s) if fits_s else None
+
+    @property
     def sent_bytes(self) -> int:
         """Bytes that all hosts sent in the whole run, start and evaluation included."""
         return sum(traffic.sent_bytes for traffic in self.traffic.values())
-
-
-def known_settings() -> tuple[Setting, ...]:
-    """Returns the settings whose options this gnnflow-train has."""
-    described = subprocess.run(
-        [*_command("train"), "--help"], capture_output=True, text=True, check=True
-    ).stdout
-    options = set(re.findall(r"--[a-z][a-z-]*", described))
-    return tuple(
-        setting
-        for setting in SETTINGS
-        if {word for word in setting.words if word.startswith("--")} <= options
-    )
 
 
 def make_parts(workload: Workload, num_parts: int, num_hosts: int, out: Path) -> None:
@@ -103,7 +122,7 @@ def make_parts(workload: Workload, num_parts: int, num_hosts: int, out: Path) ->
     """
     words: list[object] = ["--generate", workload.graph, "--undirected", "--seed", workload.seed]
     words += ["--num-parts", num_parts, "--hosts", num_hosts, "--out", out]
-    command = [*_command("partition"), *map(str, words)]
+    command = [*gnnflow_command("partition"), *map(str, words)]
     done = subprocess.run(command, capture_output=True, text=True)
     if done.returncode != 0:
         raise EmulationError(f"the benchmark's graph could not be made: {done.stderr.strip()}")
@@ -136,7 +155,7 @@ def run_gnnflow(
             "out": out,
         }
         words = [word for name, value in options.items() for word in (f"--{name}", str(value))]
-        command = [*_command("train"), str(parts), *words, *setting.words]
+        command = [*gnnflow_command("train"), str(parts), *words, *setting.words]
         if hosts is None:
             traffic: dict[str, Traffic] = {}
             command += ["--ranks", str(num_ranks), "--transport", "alltoall"]
@@ -195,6 +214,6 @@ def run_peer(
     )
 
 
-def _command(name: str) -> list[str]:
+def gnnflow_command(name: str) -> list[str]:
     """The command gnnflow-NAME of this interpreter, installed or not."""
     return [sys.executable, "-c", f"from gnnflow.cli.{name} import main; main()"]

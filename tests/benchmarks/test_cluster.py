@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 
 from benchmarks.cluster import rows
@@ -55,3 +57,31 @@ def test_a_setting_is_not_set_against_itself():
     assert [row.name for row in rows([run("distdgl", 9, 6), run("none", 9, 3)])] == [
         "cluster/1gbit/distdgl"
     ]
+
+
+def test_larger_caches_are_compared_among_themselves():
+    runs = [run("none", 9, 6), run("static", 9, 5), run("lookahead", 9, 4)]
+    runs += [run("static-50", 9, 3), run("lookahead-50", 9, 2), run("lookahead-50-bfloat16", 9, 1)]
+    ratios = {row.name: row.ratio for row in rows(runs)}
+    assert ratios == {
+        "cluster/1gbit/none": 1.5,
+        "cluster/1gbit/static": 1.25,
+        "cluster/1gbit/50/none": 3,
+        "cluster/1gbit/50/static": 1.5,
+        "cluster/1gbit/50-bfloat16/none": 6,
+        "cluster/1gbit/50-bfloat16/static": 3,
+    }
+
+
+@pytest.mark.parametrize(
+    ("fetch_s", "wait_s", "hidden"),
+    [(1.0, 0.0, 1.0), (1.0, 0.25, 0.75), (5.0, 3.0, 1.0), (5.0, 4.0, 0.5), (1.0, 7.0, 0.0)],
+)
+def test_fetching_is_hidden_where_training_does_not_wait(fetch_s, wait_s, hidden):
+    epoch = {"sample_s": 9, "fetch_s": fetch_s, "wait_s": wait_s, "compute_s": 1.5}
+    told = replace(run("lookahead", 9), details={"epochs": [epoch | {"all_reduce_s": 0.5}]})
+    assert told.hidden_share == pytest.approx(hidden)
+
+
+def test_peers_that_tell_no_stages_have_no_hidden_share():
+    assert run("distdgl", 9).hidden_share is None
