@@ -124,6 +124,19 @@ class EmulatedHosts:
         """Returns the bytes that went over the link of each host since it came up."""
         return read_traffic(Path(self._namespaces[HUB]).parent, self.names)
 
+    def set_rate(self, rate: str) -> None:
+        """Changes the rate of every host's link, in either direction, while programs run.
+
+        Raises:
+            EmulationError: If it is no rate, or the links were made without one.
+        """
+        if self.rate is None:
+            raise EmulationError("the links have no rate to change; make the hosts with one")
+        self.rate = rate
+        for host in self.names:
+            self._run_in(host, token_bucket(INTERFACE, rate, "change"))
+            self._run_in(HUB, token_bucket(host, rate, "change"))
+
     def close(self) -> None:
         """Ends every process on the hosts and the hosts themselves."""
         # The hub first: its end takes everything else along.
@@ -174,8 +187,11 @@ class EmulatedHosts:
         return holder
 
     def _run_in_hub(self, script: str) -> None:
+        self._run_in(HUB, script)
+
+    def _run_in(self, host: str, script: str) -> None:
         done = subprocess.run(
-            [*self.enter(HUB), "sh", "-e"], input=script, capture_output=True, text=True
+            [*self.enter(host), "sh", "-e"], input=script, capture_output=True, text=True
         )
         if done.returncode != 0:
             raise EmulationError(f"emulated hosts could not be set up: {done.stderr.strip()}")

@@ -40,11 +40,19 @@ def parse_rate(rate: str) -> int:
     return bits
 
 
-def token_bucket(interface: str, rate: str) -> str:
-    """Returns the tc command that limits what leaves through an interface."""
+def token_bucket(interface: str, rate: str, action: str = "add") -> str:
+    """Returns the tc command that limits what leaves through an interface.
+
+    Args:
+        interface: The interface.
+        rate: As for `parse_rate`.
+        action: `add` for one without a limit, `change` for one that has one.
+    """
     bits = parse_rate(rate)
     burst = max(_MIN_BURST_BYTES, round(bits / 8 * _BURST_S))
-    return f"tc qdisc add dev {interface} root tbf rate {bits}bit burst {burst} latency {_QUEUE}"
+    return (
+        f"tc qdisc {action} dev {interface} root tbf rate {bits}bit burst {burst} latency {_QUEUE}"
+    )
 
 
 def read_traffic(hub: Path, hosts: tuple[str, ...]) -> dict[str, Traffic]:

@@ -28,6 +28,16 @@ class PolicyConfig:
     policy_timeout: float = 30.0
     """Seconds after which an answer is given up."""
 
+    steer_wire: Literal["bfloat16", "int8"] | None = None
+    """Let the policy send float32 rows shorter, as far as this type, while rows keep training
+    waiting; this rounds features."""
+
+    steer_exchange_every: int = 1
+    """Let the policy join the exchanges of up to so many minibatches."""
+
+    steer_lookahead: int = 0
+    """Scorer lookahead: let the policy set the window, up to so many minibatches; 0 does not."""
+
     classifier: str = "rf"
     """Policy classifier: one that comes with gnnflow (lr, rf, mlp) or a folder of a fitted one."""
 
@@ -62,11 +72,15 @@ class PolicyConfig:
         Raises:
             ConfigError: if a value is out of range.
         """
-        for name in ("decide_every", "llm_threads"):
+        for name in ("decide_every", "llm_threads", "steer_exchange_every"):
             value = getattr(self, name)
             require(value is None or value >= 1, f"{name} must be at least 1, got {value}")
         require(
             self.max_staleness >= 0, f"max_staleness must not be negative, got {self.max_staleness}"
+        )
+        require(
+            self.steer_lookahead >= 0,
+            f"steer_lookahead must not be negative, got {self.steer_lookahead}",
         )
         require(
             self.policy_timeout > 0,

@@ -11,6 +11,7 @@ from gnnflow import _kernels
 from gnnflow.comm.buffers import ByteArray
 from gnnflow.features.feature_store import FetchCounts, IdArray, Rows, output_for
 from gnnflow.features.row_plan import RowLayout, RowPlan
+from gnnflow.features.wire import WIRE_DTYPES, Wire, WireDtype
 
 if TYPE_CHECKING:
     from gnnflow.comm.calls import Call
@@ -68,12 +69,15 @@ class DistFeatureStore:
         """
         return self.fetch_async(global_ids, out).result()
 
-    def fetch_async(self, global_ids: IdArray, out: Rows | None = None) -> "FetchUnderWay":
+    def fetch_async(
+        self, global_ids: IdArray, out: Rows | None = None, wire: Wire | None = None
+    ) -> "FetchUnderWay":
         """Asks other ranks for rows and copies those at hand meanwhile.
 
         Args:
             global_ids: int64 `[num_rows]`, in any order.
             out: as in `fetch`; nobody else may use it before the result is there.
+            wire: one of `wire_for`: how the rows travel, by default as the store was made.
 
         Returns:
             The fetch under way; its `result` has to be asked for.
@@ -86,9 +90,11 @@ class DistFeatureStore:
             self._copy_by_id(global_ids, out)
             return FetchUnderWay(self, out)
         plan = self.plan(global_ids)
-        call, received = self._ask(plan, out)
+        if wire is None and self._remote is not None:
+            wire = self._remote.wire
+        call, received = self._ask(plan, out, wire)
         self._copy_at_hand(plan, out)
-        return FetchUnderWay(self, out, plan, call, received)
+        return FetchUnderWay(self, out, plan, call, received, wire)
 
     def plan(self, global_ids: IdArray) -> RowPlan:
         """Splits ids by where their rows are, for `gather`.
@@ -130,27 +136,42 @@ class DistFeatureStore:
         remote = self._remote
         return self.row_bytes if remote is None else remote.wire.row_bytes(self.row_bytes)
 
+    @property
+    def wire_dtype(self) -> WireDtype:
+        """How rows travel between ranks if nothing else is said."""
+        return "stored" if self._remote is None else WIRE_DTYPES[self._remote.wire.code]
+
+    def wire_for(self, wire_dtype: WireDtype) -> Wire | None:
+        """Returns how rows can travel as some type; None if they cannot, or never travel."""
+        if self._remote is None or self._remote.has_one_wire:
+            return None
+        wire = Wire.choose(wire_dtype, self.dtype, self.row_shape)
+        return wire if wire.code or wire_dtype == "stored" else None
+
     def counts(self) -> FetchCounts:
         """Returns what fetches cost so far, as a copy."""
         with self._counts_lock:
             return dataclasses.replace(self._counts)
 
-    def _ask(self, plan: RowPlan, out: Rows) -> "tuple[Call | None, ByteArray | None]":
+    def _ask(
+        self, plan: RowPlan, out: Rows, wire: Wire | None
+    ) -> "tuple[Call | None, ByteArray | None]":
         """Asks for the remote rows; returns the call and the buffer they go to if not `out`."""
         if not plan.num_remote or not self.row_bytes:
             return None, None
         remote = self._remote
-        if remote is None:
+        if remote is None or wire is None:
             raise ValueError(f"rows of '{self.name}' in other parts cannot be reached from here")
-        wire_bytes = remote.wire.row_bytes(self.row_bytes)
+        wire_bytes = wire.row_bytes(self.row_bytes)
         received = None
-        if remote.wire.code == 0 and plan.remote_arrive_in_order():
+        if wire.code == 0 and plan.remote_arrive_in_order():
             into = out.reshape(-1).view(np.uint8).reshape(plan.num_rows, wire_bytes)
         else:
             buffer = remote.pool.take(plan.num_remote * wire_bytes)
             into = received = buffer.reshape(plan.num_remote, wire_bytes)
         label = f"rows of '{self.name}'"
-        return remote.ask(label, plan.remote_rows, plan.remote_counts, into), received
+        call = remote.ask(label, plan.remote_rows, plan.remote_counts, into, wire)
+        return call, received
 
     def _copy_by_id(self, global_ids: IdArray, out: Rows) -> None:
         """Copies rows without a plan, which for short rows takes a tenth of the time."""
@@ -174,27 +195,31 @@ class DistFeatureStore:
         copy(out, self._sources, plan.source_of, plan.row_of, num_threads=self._num_threads)
 
     def _finish(
-        self, plan: RowPlan, out: Rows, call: "Call | None", received: ByteArray | None
+        self,
+        plan: RowPlan,
+        out: Rows,
+        call: "Call | None",
+        received: ByteArray | None,
+        wire: Wire | None,
     ) -> None:
         """Waits for the remote rows and puts them where they belong."""
         if call is not None:
             call.result()
         if received is not None:
-            assert self._remote is not None
-            wire = self._remote.wire
+            assert self._remote is not None and wire is not None
             wire.place(out, plan.remote_positions, received, self._num_threads)
             self._remote.pool.give(received)
-        self._count(plan, call)
+        self._count(plan, call, wire)
 
-    def _count(self, plan: RowPlan, call: "Call | None") -> None:
+    def _count(self, plan: RowPlan, call: "Call | None", wire: Wire | None) -> None:
         with self._counts_lock:
             counts = self._counts
             self._count_at_hand(plan)
             counts.fetches += 1
             counts.rows += plan.num_remote
             counts.rows_remote += plan.num_remote
-            if call is not None and self._remote is not None:
-                wire_bytes = self._remote.wire.row_bytes(self.row_bytes)
+            if call is not None and wire is not None:
+                wire_bytes = wire.row_bytes(self.row_bytes)
                 counts.bytes_remote += plan.num_remote * wire_bytes
                 counts.requests += len(call.requests)
                 counts.wait_s += call.waited_s
@@ -219,6 +244,7 @@ class FetchUnderWay:
         plan: RowPlan | None = None,
         call: "Call | None" = None,
         received: ByteArray | None = None,
+        wire: Wire | None = None,
     ) -> None:
         """Takes what `fetch_async` began; without a plan it is done."""
         self.num_remote = 0 if plan is None else plan.num_remote
@@ -230,6 +256,7 @@ class FetchUnderWay:
         self._out = out
         self._call = call
         self._received = received
+        self._wire = wire
 
     def done(self) -> bool:
         """Says whether `result` would return without waiting."""
@@ -239,6 +266,6 @@ class FetchUnderWay:
         """Waits for the rows and returns them, in the order of the ids; a time-out ends the job."""
         plan, self._plan = self._plan, None
         if plan is not None:
-            self._store._finish(plan, self._out, self._call, self._received)
+            self._store._finish(plan, self._out, self._call, self._received, self._wire)
             self._received = None
         return self._out

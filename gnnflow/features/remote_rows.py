@@ -24,7 +24,11 @@ class RemoteRows(Protocol):
 
     @property
     def wire(self) -> Wire:
-        """What rows look like on the way."""
+        """What rows look like on the way, if nothing else is said."""
+
+    @property
+    def has_one_wire(self) -> bool:
+        """Whether rows can travel in no other form."""
 
     @property
     def pool(self) -> BufferPool:
@@ -36,6 +40,7 @@ class RemoteRows(Protocol):
         rows: npt.NDArray[np.int64],
         counts: npt.NDArray[np.int64],
         into: ByteArray,
+        wire: Wire,
     ) -> Call:
         """Asks for rows.
 
@@ -44,6 +49,7 @@ class RemoteRows(Protocol):
             rows: int64 `[num_rows]`: rows within the owners' parts, by owner.
             counts: int64 `[num_parts]`: rows of each owner.
             into: uint8 `[num_rows, row_bytes]`: where they go, in this order.
+            wire: how they travel.
 
         Returns:
             The call under way.
@@ -52,6 +58,8 @@ class RemoteRows(Protocol):
 
 class MessageRows:
     """Asks the owners, who answer with messages."""
+
+    has_one_wire = False
 
     def __init__(
         self, service: "ExchangeService", name: str, wire: Wire, index_dtype: npt.DTypeLike
@@ -76,15 +84,18 @@ class MessageRows:
         rows: npt.NDArray[np.int64],
         counts: npt.NDArray[np.int64],
         into: ByteArray,
+        wire: Wire,
     ) -> Call:
         """Asks for rows; see `RemoteRows.ask`."""
         owners = np.flatnonzero(counts).tolist()
-        requests = _requests(owners, rows, counts, into, self.wire, self._index_dtype)
+        requests = _requests(owners, rows, counts, into, wire, self._index_dtype)
         return self._service.call(self._name, label, requests)
 
 
 class WindowRows:
     """Reads the owners' memory, one-sided: as its own where MPI maps it, else by MPI's gets."""
+
+    has_one_wire = True
 
     def __init__(
         self,
@@ -123,8 +134,10 @@ class WindowRows:
         rows: npt.NDArray[np.int64],
         counts: npt.NDArray[np.int64],
         into: ByteArray,
+        wire: Wire,
     ) -> Call:
-        """Reads rows; see `RemoteRows.ask`."""
+        """Reads rows; see `RemoteRows.ask`. They lie ready in one form."""
+        assert wire is self.wire
         ends = np.cumsum(counts)
         far = []
         for owner in np.flatnonzero(counts).tolist():
@@ -135,7 +148,7 @@ class WindowRows:
                 )
             else:
                 far.append(owner)
-        requests = _requests(far, rows, counts, into, self.wire, np.dtype(np.int32))
+        requests = _requests(far, rows, counts, into, wire, np.dtype(np.int32))
         return self._service.get(self._name, label, requests)
 
 

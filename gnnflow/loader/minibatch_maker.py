@@ -311,7 +311,7 @@ class MinibatchMaker:
             self._is_first = False
             cost.rows_filled += self._features.num_fill_at_start
             cost.rows_fetched += self._features.num_fill_at_start
-        cost.bytes_fetched = cost.rows_fetched * self._features.store.wire_row_bytes
+        cost.bytes_fetched = cost.rows_fetched * request.row_bytes
         cost.num_requests = request.num_requests
 
 

@@ -3,7 +3,7 @@
 import dataclasses
 import time
 import weakref
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -243,6 +243,13 @@ class DistNeighborLoader:
         if self.policy is not None:
             self.policy.close()
 
+    def _exchange_every(self) -> int | Callable[[], int]:
+        """The minibatches of an exchange, which a policy may change."""
+        if self.cache_setup is None:
+            return self.config.exchange_every
+        transfer = self.cache_setup.rows.transfer
+        return lambda: transfer.exchange_every
+
     def _session_from(self, epoch: int, first_step: int) -> _Session:
         """Goes on with the pipeline that has prepared an epoch, or starts one there."""
         session = self._session
@@ -262,7 +269,7 @@ class DistNeighborLoader:
                 for step in range(first_step if number == epoch else 0, num_steps)
             ),
             depth=self._depth,
-            exchange_every=self.config.exchange_every,
+            exchange_every=self._exchange_every(),
             fetch_early=self.config.fetch_early_bytes > 0,
         )
         self._session = session

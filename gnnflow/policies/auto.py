@@ -6,6 +6,7 @@ from gnnflow.config import PolicyConfig
 from gnnflow.policies.decision import FREE, Decision, Outcome, RankInfo
 from gnnflow.policies.features import GAIN_HORIZON, expected_saving
 from gnnflow.policies.observation import Observation
+from gnnflow.policies.thrift import ThriftRule, with_thrift
 
 _FIRST_YIELD = 0.6
 _FADING = 0.8
@@ -25,9 +26,13 @@ class AutoPolicy:
         """Sets the minibatches within which a replacement has to pay for itself."""
         self._horizon = horizon
         self._yield = _FIRST_YIELD
+        self._thrift = ThriftRule()
 
     def decide(self, observation: Observation) -> Decision:
-        """Predicts the saving and replaces if there is one."""
+        """Predicts the saving and replaces if there is one; moves rows thriftily if need be."""
+        return with_thrift(self._replacement(observation), self._thrift.choose(observation))
+
+    def _replacement(self, observation: Observation) -> Decision:
         if observation.facts.free_admission:
             return Decision(replace=True, explanation=FREE)
         minibatches = min(self._horizon, observation.remaining_minibatches)
@@ -56,11 +61,12 @@ class AutoPolicy:
 
     def state(self) -> dict[str, Any]:
         """The yield learnt so far."""
-        return {"yield": self._yield}
+        return {"yield": self._yield, "thrift": self._thrift.state()}
 
     def load_state(self, state: dict[str, Any]) -> None:
         """Goes on with the yield of a checkpoint."""
         self._yield = float(state["yield"])
+        self._thrift.load_state(state["thrift"])
 
 
 def make_auto(config: PolicyConfig, rank_info: RankInfo) -> AutoPolicy:

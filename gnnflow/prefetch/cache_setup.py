@@ -19,6 +19,7 @@ from gnnflow.prefetch.cached_rows import CachedRows
 from gnnflow.prefetch.host_rows import HostRows
 from gnnflow.prefetch.lookahead_window import LookaheadWindow
 from gnnflow.prefetch.replay import every
+from gnnflow.prefetch.transfer import Transfer
 
 Ids = npt.NDArray[np.int64]
 
@@ -95,6 +96,12 @@ def set_up_cache(
     if wants_vip and _anywhere(graph.ctx, capacity > 0 or config.trace is not None):
         vip = _vip_of(graph, seeds, num_steps, fanout)
         halo = Halo(vertices=halo.vertices, degrees=halo.degrees, vip=_elsewhere(graph, store, vip))
+    transfer = Transfer(
+        window=LookaheadWindow(lookahead=config.lookahead),
+        exchange_every=config.exchange_every,
+        wire_dtype=store.wire_dtype,
+        stored_row_bytes=store.row_bytes,
+    )
     host_rows = None
     if config.cache_scope == "host" and halo.vip is not None and config.scorer in _SCORERS_WITH_VIP:
         host_rows = HostRows.choose_and_fetch(
@@ -105,6 +112,7 @@ def set_up_cache(
     if capacity == 0:
         rows = CachedRows(
             store,
+            transfer=transfer,
             host_rows=host_rows,
             num_fill_at_start=num_shared,
             early_bytes=config.fetch_early_bytes,
@@ -128,7 +136,7 @@ def set_up_cache(
     rows = CachedRows(
         store,
         cache=cache,
-        window=LookaheadWindow(lookahead=config.lookahead),
+        transfer=transfer,
         decide=every(config.replace_every),
         num_fill_at_start=num_fill + num_shared,
         host_rows=host_rows,

@@ -3,33 +3,23 @@
 import numpy as np
 
 from gnnflow.features.halo_cache import HaloCache
-from gnnflow.features.scorers import ReplacementScorer
+from gnnflow.features.scorers import LookaheadScorer, ReplacementScorer
 from gnnflow.policies import CacheView, ReplacementPlan
+from gnnflow.prefetch.transfer import Transfer
 
 
 class HaloCacheView:
     """A halo cache as steering wants to see it, live and in replay."""
 
-    def __init__(
-        self,
-        cache: HaloCache,
-        *,
-        lookahead: int = 0,
-        exchange_every: int = 1,
-        wire_dtype: str = "float32",
-    ) -> None:
+    def __init__(self, cache: HaloCache, transfer: Transfer) -> None:
         """Wraps a cache.
 
         Args:
             cache: the cache; looked at only between two plans.
-            lookahead: minibatches of the lookahead window, 0 without one.
-            exchange_every: minibatches whose misses share one exchange.
-            wire_dtype: type in which rows travel.
+            transfer: how its rows travel.
         """
         self._cache = cache
-        self.lookahead = lookahead
-        self.exchange_every = exchange_every
-        self.wire_dtype = wire_dtype
+        self._transfer = transfer
 
     def policy_view(self, window: int) -> CacheView:
         """The cache now; a row that none of the latest `window` minibatches used is stale."""
@@ -40,9 +30,9 @@ class HaloCacheView:
             stale_rows=cache.num_unused_since(first),
             candidate_rows=cache.scorer.index.num_known - cache.num_cached,
             plan=_plan(cache),
-            lookahead=self.lookahead,
-            exchange_every=self.exchange_every,
-            wire_dtype=self.wire_dtype,
+            lookahead=_num_ahead(cache),
+            exchange_every=self._transfer.exchange_every,
+            wire_dtype=self._transfer.wire_dtype,
         )
 
 
@@ -55,3 +45,9 @@ def _plan(cache: HaloCache) -> ReplacementPlan:
     slots, keys = scorer.replacements(1.0)
     used = slots[slots < cache.num_cached]
     return ReplacementPlan(incoming=scorer.index.ids_of(keys), outgoing=cache.cached_ids()[used])
+
+
+def _num_ahead(cache: HaloCache) -> int:
+    """Minibatches that are known beyond the next one."""
+    scorer = cache.scorer
+    return max(scorer.books.num_announced - 1, 0) if isinstance(scorer, LookaheadScorer) else 0

@@ -12,12 +12,13 @@ from gnnflow.comm.buffers import BufferPool
 from gnnflow.features import DistFeatureStore, FetchUnderWay, RowPlan
 from gnnflow.features.cache_step import CacheStep
 from gnnflow.features.halo_cache import HaloCache
+from gnnflow.features.wire import WireDtype
 from gnnflow.prefetch.host_rows import HostRows
-from gnnflow.prefetch.lookahead_window import LookaheadWindow
 from gnnflow.prefetch.memory_meter import MemoryMeter
 from gnnflow.prefetch.recycled_rows import RecycledRows
 from gnnflow.prefetch.replay import Decide
 from gnnflow.prefetch.stall_clock import StallClock
+from gnnflow.prefetch.transfer import Transfer
 
 Ids = npt.NDArray[np.int64]
 Rows = npt.NDArray[Any]
@@ -42,6 +43,10 @@ class RowRequest:
     """int64: what is fetched for it, rows to fill the cache last."""
     num_on_host: int = 0
     """Further remote rows, found among the common ones of this machine."""
+    wire_dtype: WireDtype = "stored"
+    """How its rows were to travel when it was planned."""
+    row_bytes: int = 0
+    """Bytes of each row that was fetched for it, on the way."""
     num_requests: int = 0
     """Messages that ask for it; those of a shared exchange count with its first minibatch."""
     exchange: "RowExchange | None" = None
@@ -106,7 +111,7 @@ class CachedRows:
         store: DistFeatureStore,
         *,
         cache: HaloCache | None = None,
-        window: LookaheadWindow | None = None,
+        transfer: Transfer | None = None,
         decide: Decide | None = None,
         num_fill_at_start: int = 0,
         host_rows: HostRows | None = None,
@@ -117,7 +122,8 @@ class CachedRows:
         Args:
             store: The rows of all ranks.
             cache: Keeps remote rows; None fetches every one of them.
-            window: How far ahead minibatches are announced to the cache.
+            transfer: How far ahead minibatches are announced to the cache, and how rows travel;
+                read anew for every plan and exchange.
             decide: When to replace rows of the cache and how much; always by default.
             num_fill_at_start: Rows that were fetched to fill the cache.
             host_rows: Remote rows that the ranks of this machine hold between them.
@@ -138,7 +144,9 @@ class CachedRows:
         self.known_s = (0.0, 0.0)
         """Seconds of stall and of everything that became known before the latest plan."""
         self.num_fill_at_start = num_fill_at_start
-        self._window = window or LookaheadWindow()
+        self.transfer = transfer or Transfer(
+            wire_dtype=store.wire_dtype, stored_row_bytes=store.row_bytes
+        )
         self._waiting_bytes = 0
         self._num_planned = 0
         self._pool = BufferPool()
@@ -195,7 +203,7 @@ class CachedRows:
     def wants_more(self) -> bool:
         """Tells whether to announce a further minibatch before planning the next one."""
         cache = self.cache
-        return cache is not None and self._window.wants_more(cache, self._waiting_bytes)
+        return cache is not None and self.transfer.window.wants_more(cache, self._waiting_bytes)
 
     def announce(self, request: RowRequest) -> None:
         """Tells the cache what a minibatch will ask for; in the order of the minibatches."""
@@ -219,6 +227,7 @@ class CachedRows:
             request.fetch_ids = request.step.fetch_ids
             self.latest_ids = request.remote_ids
             self._waiting_bytes -= request.subgraph_bytes
+        request.wire_dtype = self.transfer.wire_dtype
         self._num_planned += 1
 
     def ask(self, requests: Sequence[RowRequest]) -> None:
@@ -229,13 +238,18 @@ class CachedRows:
             ids = np.concatenate([request.fetch_ids for request in requests])
         buffer = self._pool.take(len(ids) * store.row_bytes)
         rows = buffer.view(store.dtype).reshape(len(ids), *store.row_shape)
-        fetch = store.fetch_async(ids, rows) if len(ids) else None
+        wire = None
+        if requests[0].wire_dtype != store.wire_dtype:
+            wire = store.wire_for(requests[0].wire_dtype)
+        row_bytes = store.wire_row_bytes if wire is None else wire.row_bytes(store.row_bytes)
+        fetch = store.fetch_async(ids, rows, wire) if len(ids) else None
         exchange = self._latest = RowExchange(fetch, rows, len(requests))
         if fetch is not None:
             requests[0].num_requests = fetch.num_requests
         first_row = 0
         for request in requests:
             request.exchange = exchange
+            request.row_bytes = row_bytes
             request.first_row = first_row
             first_row += len(request.fetch_ids)
             self._asked.add(self._size_of(request))

@@ -18,7 +18,7 @@ class Gate:
         """Opens the gate.
 
         Args:
-            limit: Minibatches that may be under way.
+            limit: Minibatches under way from which on no further ones may enter.
             may_exceed: Tells whether further ones may enter now; None for never.
         """
         self._limit = limit
@@ -34,7 +34,7 @@ class Gate:
             ChannelClosed: If it is closed.
         """
         with self._changed:
-            while not self._closed and self._num_inside + num > self._limit:
+            while not self._closed and self._num_inside >= self._limit:
                 if self._may_exceed is None:
                     self._changed.wait()
                 elif self._may_exceed():

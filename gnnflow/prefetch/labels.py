@@ -134,8 +134,8 @@ def collect_situations(
         rank=trace.facts.rank,
         window=window,
     )
-    run = Replay(trace, settings)
     decide = steered_decide(trace, settings, steering)
+    run = Replay(trace, settings, decide.transfer)
     for minibatch in range(trace.num_minibatches):
         run.announce(minibatch)
         fraction = decide(run.cache, minibatch)

@@ -9,6 +9,8 @@ import numpy as np
 import numpy.typing as npt
 
 from gnnflow.config import PolicyConfig
+from gnnflow.features.scorers import ReplacementScorer
+from gnnflow.features.wire import WIRE_DTYPES
 from gnnflow.graph import DistGraph
 from gnnflow.policies import (
     DecisionStatistics,
@@ -31,11 +33,22 @@ Policy = str | PolicyConfig | ReplacementPolicy
 class LivePolicy:
     """The policy that steers the halo cache of a rank while it trains."""
 
-    def __init__(self, name: str, steering: Steering) -> None:
+    def __init__(self, name: str, steering: Steering, facts: RunFacts) -> None:
         """Joins the parts; `start_live_policy` makes them."""
         self.name = name
         """Name of the policy."""
         self._steering = steering
+        self._facts = facts
+
+    @property
+    def bounds(self) -> dict[str, Any]:
+        """Within what the policy may change how rows travel; a trace holds it for replays."""
+        facts = self._facts
+        return {
+            "max_lookahead": facts.max_lookahead,
+            "max_exchange_every": facts.max_exchange_every,
+            "wire_dtypes": list(facts.wire_dtypes),
+        }
 
     @property
     def statistics(self) -> DecisionStatistics:
@@ -107,7 +120,8 @@ def start_live_policy(
     cache = setup.rows.cache
     # A name for what the ranks of a machine share; agreed on before any rank goes its own way.
     job = graph.ctx.broadcast_json(uuid.uuid4().hex if graph.ctx.rank == 0 else None)
-    if cache is None or (name == "static" and not cache.scorer.fetches):
+    keeps_arrivals = cache is not None and not isinstance(cache.scorer, ReplacementScorer)
+    if cache is None or (name == "static" and keeps_arrivals):
         return None
     ctx, partition = graph.ctx, graph.partition
     facts = RunFacts(
@@ -120,7 +134,10 @@ def start_live_policy(
         cache_rows=setup.capacity,
         row_bytes=setup.rows.store.wire_row_bytes,
         num_minibatches=num_minibatches,
-        free_admission=not cache.scorer.fetches,
+        free_admission=keeps_arrivals,
+        max_lookahead=config.steer_lookahead if cache.scorer.looks_ahead else 0,
+        max_exchange_every=max(config.steer_exchange_every, setup.rows.transfer.exchange_every),
+        wire_dtypes=_wire_dtypes(setup.rows, config),
     )
     info = RankInfo(
         rank=ctx.rank,
@@ -136,10 +153,10 @@ def start_live_policy(
     setup.rows.decide = SteeredDecide(
         steering,
         _LiveMinibatches(setup.rows),
-        row_bytes=setup.rows.store.wire_row_bytes,
+        transfer=setup.rows.transfer,
         schedule=every(period),
     )
-    return LivePolicy(name, steering)
+    return LivePolicy(name, steering, facts)
 
 
 def _named(policy: Policy, options: PolicyConfig) -> tuple[PolicyConfig, ReplacementPolicy | None]:
@@ -150,3 +167,11 @@ def _named(policy: Policy, options: PolicyConfig) -> tuple[PolicyConfig, Replace
         check_policy_name(policy.policy)
         return policy, None
     return options, policy
+
+
+def _wire_dtypes(rows: CachedRows, config: PolicyConfig) -> tuple[str, ...]:
+    """Types in which the policy may let rows travel: the run's own, then shorter ones."""
+    own, shortest = rows.transfer.wire_dtype, config.steer_wire
+    allowed = [] if shortest is None else WIRE_DTYPES[: WIRE_DTYPES.index(shortest) + 1]
+    shorter = [name for name in allowed if WIRE_DTYPES.index(name) > WIRE_DTYPES.index(own)]
+    return (own, *(name for name in shorter if rows.store.wire_for(name) is not None))

@@ -19,7 +19,7 @@ the stages allow more while the link is idle.
 import itertools
 import threading
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, Generic, Protocol, TypeVar
 
 from gnnflow.prefetch.channel import Channel, ChannelClosed
@@ -75,7 +75,7 @@ class Pipeline(Generic[SeedsT, SampledT, AskedT, ReadyT]):
         seeds: Iterable[SeedsT],
         *,
         depth: int,
-        exchange_every: int = 1,
+        exchange_every: int | Callable[[], int] = 1,
         fetch_early: bool = False,
     ) -> None:
         """Starts the threads.
@@ -86,11 +86,13 @@ class Pipeline(Generic[SeedsT, SampledT, AskedT, ReadyT]):
             depth: Minibatches whose rows are asked for before the one in training is done; 0 makes
                 each when it is asked for, without threads.
             exchange_every: Minibatches that are sampled together and whose misses share an
-                exchange.
+                exchange; a function is asked before every exchange.
             fetch_early: Whether rows are asked for beyond `depth` when the stages allow it.
         """
         self._stages = stages
-        self._exchange_every = exchange_every
+        self._exchange_every: Callable[[], int] = (
+            exchange_every if callable(exchange_every) else lambda: exchange_every
+        )
         self._under_way: deque[AskedT] = deque()  # asked and not completed, in order
         self._gate: Gate | None = None
         self._background: list[_Background[Any]] = []
@@ -98,12 +100,12 @@ class Pipeline(Generic[SeedsT, SampledT, AskedT, ReadyT]):
         if depth == 0:
             self._ready = self._completed(self._asked(self._sampled(seeds)))
             return
-        limit = depth + exchange_every - 1
-        self._gate = Gate(limit, stages.may_ask_early if fetch_early else None)
-        sampled = self._start("sample", self._sampled(seeds), max(depth, exchange_every))
+        together = self._exchange_every()
+        self._gate = Gate(depth, stages.may_ask_early if fetch_early else None)
+        sampled = self._start("sample", self._sampled(seeds), max(depth, together))
         asked = self._start("ask", self._asked(sampled), None)
         # What is asked for early waits as the rows that arrive, not as whole minibatches.
-        self._ready = self._start("complete", self._completed(asked), limit)
+        self._ready = self._start("complete", self._completed(asked), depth + together - 1)
 
     @property
     def closed(self) -> bool:
@@ -161,18 +163,19 @@ class Pipeline(Generic[SeedsT, SampledT, AskedT, ReadyT]):
 
     def _sampled(self, seeds: Iterable[SeedsT]) -> Iterator[SampledT]:
         remaining = iter(seeds)
-        while group := list(itertools.islice(remaining, self._exchange_every)):
+        while group := list(itertools.islice(remaining, self._exchange_every())):
             yield from self._stages.sample(group)
 
     def _asked(self, sampled: Iterator[SampledT]) -> Iterator[AskedT]:
         stages = self._stages
         announced: deque[SampledT] = deque()
         while True:
+            num_together = self._exchange_every()
             if self._gate is not None:
-                self._gate.enter(self._exchange_every)
+                self._gate.enter(num_together)
             group: list[AskedT] = []
             try:
-                while len(group) < self._exchange_every:
+                while len(group) < num_together:
                     while not announced or stages.wants_more():
                         following = next(sampled, None)
                         if following is None:
@@ -189,7 +192,7 @@ class Pipeline(Generic[SeedsT, SampledT, AskedT, ReadyT]):
                     stages.ask(group)
                     self._under_way.extend(group)
             yield from group
-            if len(group) < self._exchange_every:
+            if len(group) < num_together:
                 return
 
     def _completed(self, asked: Iterator[AskedT]) -> Iterator[ReadyT]:

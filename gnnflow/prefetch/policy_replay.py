@@ -10,9 +10,16 @@ from gnnflow.policies import (
     RunFacts,
     Steering,
 )
-from gnnflow.prefetch.replay import ReplayResult, ReplaySettings, every, replay_trace
+from gnnflow.prefetch.replay import (
+    ReplayResult,
+    ReplaySettings,
+    every,
+    lookahead_window,
+    replay_trace,
+)
 from gnnflow.prefetch.steered_decide import SteeredDecide, TraceMinibatches
 from gnnflow.prefetch.trace import Trace
+from gnnflow.prefetch.transfer import Transfer
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -27,7 +34,11 @@ class PolicyReplay:
 
 
 def run_facts(trace: Trace, settings: ReplaySettings) -> RunFacts:
-    """What a policy is told about the run that a trace is of."""
+    """What a policy is told about the run that a trace is of.
+
+    It may set what it was allowed to set in that run.
+    """
+    allowed = trace.facts.settings.get("policy_bounds", {})
     return RunFacts(
         scorer=settings.scorer,
         num_parts=trace.facts.num_ranks,
@@ -39,16 +50,25 @@ def run_facts(trace: Trace, settings: ReplaySettings) -> RunFacts:
         row_bytes=trace.facts.row_bytes,
         num_minibatches=trace.num_minibatches,
         free_admission=settings.scorer != "decay",
+        max_lookahead=allowed.get("max_lookahead", 0) if settings.scorer == "lookahead" else 0,
+        max_exchange_every=allowed.get("max_exchange_every", 1),
+        wire_dtypes=tuple(allowed.get("wire_dtypes", ["stored"])),
     )
 
 
 def steered_decide(trace: Trace, settings: ReplaySettings, steering: Steering) -> SteeredDecide:
     """What lets steering decide over a trace."""
+    recorded = trace.facts.settings
+    transfer = Transfer(
+        window=lookahead_window(settings),
+        exchange_every=recorded.get("exchange_every", 1),
+        stored_row_bytes=trace.facts.row_bytes,
+    )
+    if "stored_row_bytes" in recorded:
+        transfer.stored_row_bytes = recorded["stored_row_bytes"]
+        transfer.wire_dtype = recorded["wire_dtype"]
     return SteeredDecide(
-        steering,
-        TraceMinibatches(trace),
-        row_bytes=trace.facts.row_bytes,
-        schedule=every(settings.period),
+        steering, TraceMinibatches(trace), transfer=transfer, schedule=every(settings.period)
     )
 
 
@@ -88,6 +108,7 @@ def replay_with_policy(
         horizon=horizon,
         log=log,
     )
-    result = replay_trace(trace, settings, steered_decide(trace, settings, steering))
+    decide = steered_decide(trace, settings, steering)
+    result = replay_trace(trace, settings, decide, decide.transfer)
     steering.close()
     return PolicyReplay(result=result, statistics=steering.statistics)

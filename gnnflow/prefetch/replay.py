@@ -12,6 +12,7 @@ from gnnflow.features.halo_cache import HaloCache
 from gnnflow.features.scorers import ScorerOptions, make_scorer
 from gnnflow.prefetch.lookahead_window import Lookahead, LookaheadWindow
 from gnnflow.prefetch.trace import Trace
+from gnnflow.prefetch.transfer import Transfer
 
 IntArray = npt.NDArray[np.int64]
 Decide = Callable[[HaloCache, int], float]
@@ -120,8 +121,15 @@ def make_cache(trace: Trace, settings: ReplaySettings) -> HaloCache:
 class Replay:
     """A cache on its way through a trace; `step` by `step`, or all at once by `replay_trace`."""
 
-    def __init__(self, trace: Trace, settings: ReplaySettings) -> None:
+    def __init__(
+        self, trace: Trace, settings: ReplaySettings, transfer: Transfer | None = None
+    ) -> None:
         """Fills the cache; no minibatch has been asked for yet.
+
+        Args:
+            trace: What a rank asked for.
+            settings: The cache.
+            transfer: Where the window is read from, if something may change it.
 
         Raises:
             ConfigError: If the settings need what the trace does not have.
@@ -129,9 +137,7 @@ class Replay:
         self.trace = trace
         self.settings = settings
         self.cache = make_cache(trace, settings)
-        self._rule = LookaheadWindow(
-            lookahead=settings.lookahead, max_bytes=settings.max_window_bytes
-        )
+        self._transfer = transfer or Transfer(window=lookahead_window(settings))
         self._num_announced = 0
         self._waiting_bytes = 0
         self._subgraph_bytes = trace.columns["subgraph_bytes"]
@@ -143,7 +149,9 @@ class Replay:
             minibatch: The next one to be planned.
         """
         last = self.trace.num_minibatches
-        while self._num_announced < last and self._rule.wants_more(self.cache, self._waiting_bytes):
+        while self._num_announced < last and self._transfer.window.wants_more(
+            self.cache, self._waiting_bytes
+        ):
             self.cache.announce(self.trace.ids(self._num_announced))
             self._waiting_bytes += int(self._subgraph_bytes[self._num_announced])
             self._num_announced += 1
@@ -161,13 +169,21 @@ class Replay:
         return step
 
 
+def lookahead_window(settings: ReplaySettings) -> LookaheadWindow:
+    """The rule of the lookahead window that settings ask for."""
+    return LookaheadWindow(lookahead=settings.lookahead, max_bytes=settings.max_window_bytes)
+
+
 def every(period: int) -> Decide:
     """Decides to replace at every `period`-th minibatch, or never if it is 0."""
     return lambda cache, minibatch: float(period > 0 and (minibatch + 1) % period == 0)
 
 
 def replay_trace(
-    trace: Trace, settings: ReplaySettings, decide: Decide | None = None
+    trace: Trace,
+    settings: ReplaySettings,
+    decide: Decide | None = None,
+    transfer: Transfer | None = None,
 ) -> ReplayResult:
     """Runs a cache over a trace.
 
@@ -175,12 +191,13 @@ def replay_trace(
         trace: What a rank asked for.
         settings: The cache.
         decide: When to replace and how much; by default every `settings.period` minibatches.
+        transfer: What `decide` may change besides.
 
     Raises:
         ConfigError: If the settings need what the trace does not have.
     """
     decide = decide or every(settings.period)
-    run = Replay(trace, settings)
+    run = Replay(trace, settings, transfer)
     num_fill_at_start = run.cache.counts.num_fill
     num = trace.num_minibatches
     columns = np.zeros((4, num), dtype=np.int64)

@@ -14,6 +14,7 @@ from gnnflow.policies import Decision, MinibatchCounters, Steering
 from gnnflow.prefetch.cache_view import HaloCacheView
 from gnnflow.prefetch.replay import Decide
 from gnnflow.prefetch.trace import Trace
+from gnnflow.prefetch.transfer import Transfer
 
 Ids = npt.NDArray[np.int64]
 
@@ -60,19 +61,21 @@ class SteeredDecide:
     """
 
     def __init__(
-        self, steering: Steering, source: MinibatchSource, *, row_bytes: int, schedule: Decide
+        self, steering: Steering, source: MinibatchSource, *, transfer: Transfer, schedule: Decide
     ) -> None:
         """Starts before the first minibatch.
 
         Args:
             steering: Asks the policy.
             source: Where minibatches come from.
-            row_bytes: Bytes of a row on the way between ranks.
+            transfer: How rows travel; follows the decisions.
             schedule: Decides where the policy does not.
         """
         self._steering = steering
         self._source = source
-        self._row_bytes = row_bytes
+        self.transfer = transfer
+        """How rows travel from now on."""
+        self._row_bytes = transfer.row_bytes  # of the minibatch planned last
         self._schedule = schedule
         self._view: HaloCacheView | None = None
         self._before = CacheCounts()
@@ -81,11 +84,14 @@ class SteeredDecide:
     def __call__(self, cache: HaloCache, minibatch: int) -> float:
         """Takes account of the minibatch before and gives the share to replace with this one."""
         if self._view is None:
-            self._view = HaloCacheView(cache)
+            self._view = HaloCacheView(cache, self.transfer)
             self._before = cache.counts
         decision = None
         if minibatch > 0:
             decision = self._ask(cache, self._view, minibatch)
+        if decision is not None:
+            self.transfer.follow(decision)
+        self._row_bytes = self.transfer.row_bytes
         if not self._steering.is_followed:
             share = self._schedule(cache, minibatch)
             if share > 0:

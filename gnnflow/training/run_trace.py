@@ -59,7 +59,9 @@ class RunTrace:
             | {
                 "capacity": setup.capacity,
                 "replace_every": config.replace_every,
-                "wire_dtype": graph.wire_dtype,
+                "wire_dtype": setup.rows.transfer.wire_dtype,
+                "stored_row_bytes": setup.rows.store.row_bytes,
+                "policy_bounds": {} if loader.policy is None else loader.policy.bounds,
             },
         )
         self._folder = folder

@@ -154,6 +154,18 @@ def test_exchange_goes_over_the_limited_link():
             assert token_bucket_bytes(hosts, "hub", host) > NUM_BYTES
 
 
+def test_the_rate_of_links_changes():
+    with emulated_hosts(2, rate="1gbit") as hosts:
+        hosts.set_rate("300mbit")
+        assert hosts.rate == "300mbit"
+        for host in hosts.names:
+            assert "rate 300Mbit" in on_host(hosts, host, "tc", "qdisc", "show", "dev", "eth0")
+            assert "rate 300Mbit" in on_host(hosts, "hub", "tc", "qdisc", "show", "dev", host)
+    with emulated_hosts(1, rate=None) as hosts:
+        with pytest.raises(EmulationError, match="no rate to change"):
+            hosts.set_rate("1gbit")
+
+
 def test_ranks_of_one_host_do_not_use_the_link():
     with emulated_hosts(2, rate="1gbit") as hosts:
         run = run_mpi(hosts, 2, [sys.executable, "-c", EXCHANGE], timeout_s=60)

@@ -29,7 +29,7 @@ from gnnflow.policies.static import StaticPolicy
         ({"probability": -0.1}, "probability"),
         ({"lookahead": 0}, "lookahead of a decision must be a whole number of at least 1"),
         ({"exchange_every": 2.0}, "exchange_every"),
-        ({"wire_dtype": "float8"}, "one of float32, bfloat16, float16, int8"),
+        ({"wire_dtype": "float8"}, "one of stored, bfloat16, int8"),
         ({"explanation": b"why"}, "explanation of a decision must be text"),
     ],
 )

@@ -8,6 +8,7 @@ from gnnflow.prefetch.cache_view import HaloCacheView
 from gnnflow.prefetch.labels import collect_situations, try_both
 from gnnflow.prefetch.policy_replay import replay_with_policy
 from gnnflow.prefetch.replay import Replay
+from gnnflow.prefetch.transfer import Transfer
 
 DECAY = ReplaySettings(scorer="decay", capacity=40, period=4)
 
@@ -93,7 +94,7 @@ def test_the_view_plans_what_the_cache_does(trace):
     run = Replay(trace, DECAY)
     for minibatch in range(20):
         run.step(minibatch, 1.0 if minibatch % 9 == 0 else 0.0)
-    view = HaloCacheView(run.cache).policy_view(8)
+    view = HaloCacheView(run.cache, Transfer()).policy_view(8)
     assert view.occupied_rows == run.cache.num_cached
     cached = set(run.cache.cached_ids().tolist())
     assert set(view.plan.outgoing.tolist()) <= cached
@@ -107,5 +108,5 @@ def test_the_view_plans_what_the_cache_does(trace):
 def test_scorers_that_keep_what_arrives_plan_no_fetch(trace):
     run = Replay(trace, ReplaySettings(scorer="lru", capacity=40))
     run.step(0, 1.0)
-    plan = HaloCacheView(run.cache).policy_view(8).plan
+    plan = HaloCacheView(run.cache, Transfer()).policy_view(8).plan
     assert len(plan.incoming) == len(plan.outgoing) == 0

@@ -68,3 +68,16 @@ def test_a_decision_holds_where_arrivals_are_free():
         return float((minibatch // 8 - 1) % 2 == 0)
 
     assert same(played.result, replay_trace(TRACE, LRU, decide))
+
+
+def test_a_share_and_a_window_are_followed():
+    settings = ReplaySettings(scorer="lookahead", capacity=30, lookahead=2)
+    trace = make_trace(
+        2,
+        num_minibatches=60,
+        settings={"policy_bounds": {"max_lookahead": 6, "wire_dtypes": ["stored"]}},
+    )
+    wish = Decision(replace=True, fraction=0.5, lookahead=20, wire_dtype="int8")
+    played = replay_with_policy(trace, settings, Scripted(lambda minibatch: wish))
+    assert set(played.result.window[:8]) == {2}
+    assert set(played.result.window[10:50]) == {6}

@@ -1,0 +1,210 @@
+"""A run whose link slows down in the middle and recovers: policies against fixed settings.
+
+    python -m benchmarks.changing_link [--quick] [--json FILE]
+
+trains GraphSAGE on two emulated hosts. For the middle third of the epochs the links run at a
+fraction of their rate. `auto` and `bandit` may send rows shorter and join exchanges meanwhile
+(`--steer-wire int8 --steer-exchange-every 4`); the other policies have no say in that. Rows are
+`changing_link/POLICY`: seconds of all epochs against the same run with its settings fixed
+(`static`), and against rows fixed to int8, which is what knowing the link beforehand would choose.
+"""
+
+import json
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from benchmarks._harness import Report, Row, benchmark
+from benchmarks.cluster_runs import Workload, make_parts
+from benchmarks.emulated_hosts import (
+    EmulatedHosts,
+    EmulationError,
+    EmulationUnavailableError,
+    emulated_hosts,
+    run_mpi,
+)
+
+_STEERED = ("--steer-wire", "int8", "--steer-exchange-every", "4", "--decide-every", "4")
+FIXED = {"static": (), "int8": ("--wire-dtype", "int8")}
+POLICIES = {
+    "auto": ("--policy", "auto", *_STEERED),
+    "bandit": ("--policy", "bandit", *_STEERED),
+    "classifier": ("--policy", "classifier", *_STEERED),
+    "none": ("--policy", "none"),
+}
+_QUICK_POLICIES = ("auto", "bandit")
+_POLL_S = 0.02
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Plan:
+    """The run: a third of its epochs at the full rate, one at the slow rate, one at the full."""
+
+    workload: Workload
+    epochs_per_phase: int
+    rate: str = "1gbit"
+    slow_rate: str = "50mbit"
+
+    @property
+    def num_epochs(self) -> int:
+        """Epochs of the run."""
+        return 3 * self.epochs_per_phase
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Outcome:
+    """What a run took, in the phases of the link."""
+
+    phase_s: tuple[float, float, float]
+    """Seconds of the epochs before, during and after the slow time."""
+    moved_bytes: int
+    test_accuracy: float
+    wire_share: float
+    """Share of decisions in force that sent rows shorter than stored."""
+
+    @property
+    def total_s(self) -> float:
+        """Seconds of all epochs."""
+        return sum(self.phase_s)
+
+
+class _LinkChanger(threading.Thread):
+    """Changes the links' rate when the run enters a phase, which it reads off its metrics."""
+
+    def __init__(self, hosts: EmulatedHosts, plan: Plan, metrics: Path) -> None:
+        super().__init__(daemon=True)
+        self._hosts, self._plan, self._metrics = hosts, plan, metrics
+        self.ended = threading.Event()
+
+    def run(self) -> None:
+        every = self._plan.epochs_per_phase
+        for last, rate in ((every - 1, self._plan.slow_rate), (2 * every - 1, self._plan.rate)):
+            while self._last_epoch() < last:
+                if self.ended.wait(_POLL_S):
+                    return
+            self._hosts.set_rate(rate)
+
+    def _last_epoch(self) -> int:
+        if not self._metrics.exists():
+            return -1
+        lines = self._metrics.read_text().splitlines()
+        return int(json.loads(lines[-1])["epoch"]) if lines else -1
+
+
+def train(hosts: EmulatedHosts, plan: Plan, parts: Path, words: Sequence[str]) -> Outcome:
+    """Trains once while the links change.
+
+    Raises:
+        EmulationError: If the training fails.
+    """
+    workload = plan.workload
+    with tempfile.TemporaryDirectory() as folder:
+        out = Path(folder) / "run"
+        command = [sys.executable, "-c", "from gnnflow.cli.train import main; main()", str(parts)]
+        command += ["--fanout", ",".join(map(str, workload.fanout)), "--eval-every", "0"]
+        command += ["--batch-size", str(workload.batch_size), "--hidden", str(workload.hidden)]
+        command += ["--epochs", str(plan.num_epochs), "--threads", "1", "--out", str(out), *words]
+        hosts.set_rate(plan.rate)
+        changer = _LinkChanger(hosts, plan, out / "metrics.jsonl")
+        changer.start()
+        run = run_mpi(hosts, 1, command)
+        changer.ended.set()
+        changer.join()
+        if run.returncode != 0:
+            raise EmulationError(f"gnnflow-train failed; it last wrote: {run.output[-1000:]}")
+        summary = json.loads((out / "summary.json").read_text())
+        shares = [_wire_share(path) for path in out.glob("decisions-rank*.jsonl")]
+    return outcome_of(summary, sum(shares) / max(len(shares), 1), plan.epochs_per_phase)
+
+
+def outcome_of(summary: dict[str, Any], wire_share: float, epochs_per_phase: int) -> Outcome:
+    """Reads a run's summary."""
+    times = [epoch["epoch_time_s"] for epoch in summary["epochs"]]
+    first, second = epochs_per_phase, 2 * epochs_per_phase
+    return Outcome(
+        phase_s=(sum(times[:first]), sum(times[first:second]), sum(times[second:])),
+        moved_bytes=summary["volume_bytes"],
+        test_accuracy=summary["test_accuracy"],
+        wire_share=wire_share,
+    )
+
+
+def rows(outcomes: dict[str, Outcome]) -> list[Row]:
+    """The benchmark's rows: every policy against every fixed setting."""
+    found = []
+    for policy in outcomes.keys() - FIXED.keys():
+        ours = outcomes[policy]
+        for fixed in FIXED:
+            theirs = outcomes[fixed]
+            facts: dict[str, float | str] = {}
+            for side, outcome in (("our", ours), ("their", theirs)):
+                before, slow, after = outcome.phase_s
+                facts |= {
+                    f"{side}_seconds_before_slow_after": f"{before:.2f}, {slow:.2f}, {after:.2f}",
+                    f"{side}_megabytes": outcome.moved_bytes / 1e6,
+                    f"{side}_test_accuracy": outcome.test_accuracy,
+                }
+            facts["share_of_decisions_with_shorter_rows"] = ours.wire_share
+            found.append(
+                Row(
+                    name=f"changing_link/{policy}",
+                    ours=ours.total_s,
+                    theirs=theirs.total_s,
+                    unit="s",
+                    against="settings fixed" if fixed == "static" else f"rows fixed to {fixed}",
+                    facts=facts,
+                )
+            )
+    return sorted(found, key=lambda row: (row.name, row.against))
+
+
+def _wire_share(path: Path) -> float:
+    states = [json.loads(line)["observation"]["state"] for line in path.read_text().splitlines()]
+    return sum(state["wire_dtype"] != "stored" for state in states) / max(len(states), 1)
+
+
+def _measure(plan: Plan, names: Sequence[str], report: Report) -> dict[str, Outcome]:
+    outcomes = {}
+    with tempfile.TemporaryDirectory() as folder:
+        parts = Path(folder) / "parts"
+        make_parts(plan.workload, 2, 2, parts)
+        with emulated_hosts(2, rate=plan.rate, cpus_per_host=1) as hosts:
+            for name in names:
+                began = time.monotonic()
+                outcomes[name] = train(hosts, plan, parts, (FIXED | POLICIES)[name])
+                report.say(f"{name}: {outcomes[name]}, {time.monotonic() - began:.0f} s in all")
+    return outcomes
+
+
+def main() -> None:
+    """Runs the benchmark."""
+    assert __doc__ is not None
+    with benchmark("benchmarks.changing_link", __doc__, "A link that slows down") as (
+        options,
+        report,
+    ):
+        graph = "sbm:vertices=20000,edges=145000,classes=16,within=0.78,features=128,train=0.5"
+        if options.quick:
+            workload = Workload(graph=graph, fanout=(10, 5), batch_size=125, hidden=64)
+            plan = Plan(workload=workload, epochs_per_phase=2)
+            names = [*FIXED, *_QUICK_POLICIES]
+        else:
+            workload = Workload(graph=graph, fanout=(10, 5), batch_size=100, hidden=64)
+            plan = Plan(workload=workload, epochs_per_phase=4)
+            names = [*FIXED, *POLICIES]
+        try:
+            outcomes = _measure(plan, names, report)
+        except EmulationUnavailableError as reason:
+            report.absent("fixed settings", str(reason))
+            return
+        for row in rows(outcomes):
+            report.add(row)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,201 @@
+"""Moving rows more thriftily while they keep training waiting: shorter types, joint exchanges.
+
+Both choosers walk a ladder of settings within the bounds of the run, from what the run asked for
+to the most thrifty. They look at measured seconds alone, so a link that slows down, or one that
+recovers, shows within a few minibatches.
+"""
+
+import dataclasses
+from dataclasses import dataclass
+from typing import Any, cast
+
+from gnnflow.policies.decision import Decision, WireDtype
+from gnnflow.policies.observation import Observation
+
+_BYTES = {"stored": 1.0, "bfloat16": 0.5, "int8": 0.26}
+# What a doubled exchange does for the waiting: fewer messages, the same bytes.
+_JOINT = 0.9
+
+_FIRST_MINIBATCHES = 12
+_WAITS, _FLOWS = 0.15, 0.02
+_IS_BETTER, _IS_WORSE = 0.97, 1.05
+_REST, _MAX_REST = 32, 512
+
+_TRUSTED_MINIBATCHES, _MEMORY_MINIBATCHES = 64, 256
+_STEP_PENALTY = 0.01
+_SWITCH_GAIN = 0.05
+
+
+@dataclass(frozen=True, slots=True)
+class ThriftStep:
+    """One setting of how rows travel."""
+
+    wire_dtype: WireDtype
+    exchange_every: int
+
+    @property
+    def waiting(self) -> float:
+        """Waiting for rows in proportion to that of the types as stored, one by one."""
+        return _BYTES[self.wire_dtype] * _JOINT ** (self.exchange_every.bit_length() - 1)
+
+
+def ladder(observation: Observation, first_exchange: int) -> list[ThriftStep]:
+    """The settings that a run allows, those of the run first.
+
+    Args:
+        observation: has the bounds.
+        first_exchange: minibatches of an exchange at the start of the run.
+    """
+    facts = observation.facts
+    names = [cast(WireDtype, name) for name in facts.wire_dtypes]
+    steps = [ThriftStep(name, first_exchange) for name in names]
+    together = 2 * first_exchange
+    while together <= facts.max_exchange_every:
+        steps.append(ThriftStep(names[-1], together))
+        together *= 2
+    return steps
+
+
+def stall_share(observation: Observation) -> float:
+    """Share of the window's time that training waited."""
+    window = observation.window
+    return min(window.stall_s / window.elapsed_s, 1.0) if window.elapsed_s > 0 else 0.0
+
+
+def with_thrift(decision: Decision, step: ThriftStep | None) -> Decision:
+    """A decision that also sets how rows travel."""
+    if step is None:
+        return decision
+    return dataclasses.replace(
+        decision, wire_dtype=step.wire_dtype, exchange_every=step.exchange_every
+    )
+
+
+class ThriftRule:
+    """Goes up the ladder while training waits and down when it does not, undoing what did not help.
+
+    A move that is undone doubles the rest before the next try in that direction.
+    """
+
+    def __init__(self) -> None:
+        """Starts with the settings of the run."""
+        self._step = 0
+        self._first_exchange = 0
+        self._changed = 0
+        self._moved = 0
+        self._before_s = 0.0
+        self._rests = {1: _REST, -1: _REST}
+        self._blocked_until = {1: 0, -1: 0}
+
+    def choose(self, observation: Observation) -> ThriftStep | None:
+        """The settings from now on; None if the run allows none but its own."""
+        self._first_exchange = self._first_exchange or observation.state.exchange_every
+        steps = ladder(observation, self._first_exchange)
+        if len(steps) == 1:
+            return None
+        self._step = min(self._step, len(steps) - 1)
+        minibatch = observation.minibatch
+        rest = max(observation.window.minibatches + 2, _FIRST_MINIBATCHES)
+        if minibatch - self._changed >= rest and observation.window.elapsed_s > 0:
+            self._move(observation, minibatch, len(steps))
+        return steps[self._step]
+
+    def _move(self, observation: Observation, minibatch: int, num_steps: int) -> None:
+        now_s = observation.window.elapsed_s / observation.window.minibatches
+        moved, self._moved = self._moved, 0
+        if moved:
+            limit = _IS_BETTER if moved > 0 else _IS_WORSE
+            if now_s > limit * self._before_s:
+                self._blocked_until[moved] = minibatch + self._rests[moved]
+                self._rests[moved] = min(2 * self._rests[moved], _MAX_REST)
+                self._step -= moved
+                self._changed = minibatch
+                return
+        share = stall_share(observation)
+        up = share > _WAITS and self._step < num_steps - 1
+        down = share < _FLOWS and self._step > 0 and minibatch - self._changed >= _REST
+        way = 1 if up else -1 if down else 0
+        if way and minibatch >= self._blocked_until[way]:
+            self._step += way
+            self._changed, self._moved, self._before_s = minibatch, way, now_s
+
+    def state(self) -> dict[str, Any]:
+        """The step that it has come to."""
+        return {"step": self._step}
+
+    def load_state(self, state: dict[str, Any]) -> None:
+        """Goes on from the step of a checkpoint."""
+        self._step = int(state["step"])
+
+
+class ThriftBandit:
+    """Each step of the ladder is an arm, its cost the seconds of a minibatch.
+
+    The cost of an arm that was not tried of late is predicted from the latest window: computing
+    stays, waiting goes with the bytes. What an arm did cost goes before, and fades. It starts
+    with the run's own settings, goes up only for an arm that promises 5 % less, and after one that
+    did not keep its promise goes up again only after a rest, each twice as long as the last.
+    """
+
+    def __init__(self) -> None:
+        """Knows nothing."""
+        self._arm = 0
+        self._first_exchange = 0
+        self._changed = 0
+        self._costs: dict[int, tuple[int, float]] = {}
+        self._left_s: float | None = None  # cost of the arm that it went up from
+        self._rest = _REST
+        self._blocked_until = 0
+
+    def choose(self, observation: Observation) -> ThriftStep | None:
+        """The settings from now on; None if the run allows none but its own."""
+        self._first_exchange = self._first_exchange or observation.state.exchange_every
+        steps = ladder(observation, self._first_exchange)
+        if len(steps) == 1:
+            return None
+        self._arm = min(self._arm, len(steps) - 1)
+        window = observation.window
+        rest = max(window.minibatches + 2, _FIRST_MINIBATCHES)
+        if observation.minibatch - self._changed >= rest and window.elapsed_s > 0:
+            self._pull(observation, steps)
+        return steps[self._arm]
+
+    def _pull(self, observation: Observation, steps: list[ThriftStep]) -> None:
+        window, minibatch = observation.window, observation.minibatch
+        now_s = window.elapsed_s / window.minibatches
+        self._costs[self._arm] = minibatch, now_s
+        if self._left_s is not None:
+            kept = now_s < _IS_BETTER * self._left_s
+            self._rest = _REST if kept else min(2 * self._rest, _MAX_REST)
+            self._blocked_until = 0 if kept else minibatch + self._rest
+            self._left_s = None
+        wait_s = window.stall_s / window.minibatches
+        compute_s = max(now_s - wait_s, 0.0)
+        costs = []
+        for arm, step in enumerate(steps):
+            cost = compute_s + wait_s * step.waiting / steps[self._arm].waiting
+            if arm != self._arm and arm in self._costs:
+                seen, known = self._costs[arm]
+                trust = _trust(minibatch - seen)
+                cost = trust * known + (1 - trust) * cost
+            costs.append(cost * (1 + _STEP_PENALTY * arm))
+        allowed = len(steps) if minibatch >= self._blocked_until else self._arm + 1
+        best = min(range(allowed), key=costs.__getitem__)
+        up = best > self._arm  # going back is for free: exactness is worth having
+        if costs[best] < (1 - _SWITCH_GAIN if up else 1.0) * costs[self._arm]:
+            self._left_s = now_s if up else None
+            self._arm, self._changed = best, minibatch
+
+    def state(self) -> dict[str, Any]:
+        """The arm in use."""
+        return {"arm": self._arm}
+
+    def load_state(self, state: dict[str, Any]) -> None:
+        """Goes on with the arm of a checkpoint."""
+        self._arm = int(state["arm"])
+
+
+def _trust(age: int) -> float:
+    """What a cost that was measured some minibatches ago counts against a predicted one."""
+    fading = (_MEMORY_MINIBATCHES - age) / (_MEMORY_MINIBATCHES - _TRUSTED_MINIBATCHES)
+    return min(max(fading, 0.0), 1.0)

@@ -1,0 +1,74 @@
+import dataclasses
+
+import pytest
+from made_up import FACTS, make_observation
+
+from gnnflow.policies.thrift import ThriftBandit, ThriftRule, ThriftStep, ladder
+
+BOUNDS = {"wire_dtypes": ("stored", "bfloat16", "int8"), "max_exchange_every": 4}
+COMPUTE_S = 0.1
+STEPS = [
+    ThriftStep("stored", 1),
+    ThriftStep("bfloat16", 1),
+    ThriftStep("int8", 1),
+    ThriftStep("int8", 2),
+    ThriftStep("int8", 4),
+]
+
+
+def observe(minibatch, wait_s, exchange_every=1, **bounds):
+    """A window of minibatches that wait some time each."""
+    observation = make_observation(
+        minibatch=minibatch,
+        stall_s=8 * wait_s,
+        elapsed_s=8 * (COMPUTE_S + wait_s),
+        exchange_every=exchange_every,
+    )
+    facts = dataclasses.replace(FACTS, **(BOUNDS | bounds))
+    return dataclasses.replace(observation, facts=facts)
+
+
+def steer(chooser, link, minibatches=range(0, 400, 4)):
+    """Lets a chooser steer a link, given as waiting by minibatch and step."""
+    chosen, step = [], STEPS[0]
+    for minibatch in minibatches:
+        step = chooser.choose(observe(minibatch, link(minibatch, step)))
+        chosen.append(step)
+    return chosen
+
+
+def test_the_ladder_has_what_the_run_allows():
+    assert ladder(observe(0, 0.0), 1) == STEPS
+    assert ladder(observe(0, 0.0, max_exchange_every=7), 3) == [
+        *(ThriftStep(name, 3) for name in BOUNDS["wire_dtypes"]),
+        ThriftStep("int8", 6),
+    ]
+    only = observe(0, 1.0, wire_dtypes=("stored",), max_exchange_every=1)
+    assert ThriftRule().choose(only) is None and ThriftBandit().choose(only) is None
+
+
+@pytest.mark.parametrize("make", [ThriftRule, ThriftBandit])
+def test_a_link_that_slows_down_and_recovers(make):
+    def link(minibatch, step):
+        return 0.4 * step.waiting if 100 <= minibatch < 250 else 0.0
+
+    chosen = steer(make(), link)
+    assert set(chosen[:25]) == {STEPS[0]}
+    assert chosen[50].wire_dtype == "int8"
+    assert chosen[-1] == STEPS[0]
+
+
+@pytest.mark.parametrize("make", [ThriftRule, ThriftBandit])
+def test_waiting_that_rows_are_not_to_blame_for(make):
+    """Shorter rows do not help, so the run's own settings are used nearly all the time."""
+    chosen = steer(make(), lambda minibatch, step: 0.1, range(0, 4000, 8))
+    assert chosen.count(STEPS[0]) > 0.6 * len(chosen)
+
+
+@pytest.mark.parametrize("make", [ThriftRule, ThriftBandit])
+def test_a_state_goes_on(make):
+    first = make()
+    steer(first, lambda minibatch, step: 0.5 * step.waiting, range(0, 100, 4))
+    second = make()
+    second.load_state(first.state())
+    assert second.choose(observe(0, 0.5)) == first.choose(observe(101, 0.5)) != STEPS[0]
