@@ -40,9 +40,11 @@ print(f"rank={{world.rank}} name={{socket.gethostname()}} ranks_on_host={{host.s
 
 # Sets hosts up as a benchmark would, tells their namespaces, and then never ends by itself.
 ENDLESS = """
-import os, sys, time
+import os, signal, sys, time
 from benchmarks.emulated_hosts import emulated_hosts
 
+# Where the tests run in the background, they pass on that Ctrl-C is ignored.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 with emulated_hosts(2, rate="1gbit") as hosts:
     sleeper = hosts.start("host1", ["sleep", "1000"])
     print(os.getpid(), flush=True)
