@@ -82,6 +82,7 @@ class HaloCache:
         self._rows: Rows | None = None
         if dtype is not None:
             self._rows = np.empty((capacity, *row_shape), dtype=dtype)
+        self._place: Callable[[Slots, Rows], None] | None = None
         self._announced: deque[Ids] = deque()
         self._num_planned = 0
         self._num_committed = 0
@@ -110,7 +111,7 @@ class HaloCache:
 
     @property
     def rows_bytes(self) -> int:
-        """Size of the rows."""
+        """Size of the rows in the memory of the CPU."""
         return 0 if self._rows is None else self._rows.nbytes
 
     @property
@@ -155,12 +156,28 @@ class HaloCache:
             self._books.fill(ids)
         else:
             self._fill_for_replacement(ids, slots)
-        if self._rows is not None:
+        if self._rows is not None or self._place is not None:
             if fetch is None:
                 raise ValueError("a cache with rows needs a fetch function to be filled")
-            self._rows[slots] = fetch(ids)
+            rows = fetch(ids)
+            if self._rows is not None:
+                self._rows[slots] = rows
+            elif self._place is not None:
+                self._place(slots, rows)
         self._counts = RunningCounts(num_fill=len(ids), num_admitted=len(ids))
         return len(ids)
+
+    def move_rows(self, place: Callable[[Slots, Rows], None]) -> None:
+        """Hands the rows over to someone who keeps them elsewhere, as on a GPU.
+
+        From then on this cache has only the books: who took the rows gathers them in the order of
+        `check_turn`, and writes the admitted ones into their slots before `commit`.
+
+        Args:
+            place: Writes rows into slots; called with the rows of now, and by `fill`.
+        """
+        place(np.arange(self.num_cached, dtype=np.int32), self.rows[: self.num_cached])
+        self._rows, self._place = None, place
 
     def announce(self, ids: Ids) -> None:
         """Tells what a later minibatch will ask for.
@@ -210,7 +227,7 @@ class HaloCache:
         Raises:
             ValueError: If earlier minibatches are not committed yet, or this one already is.
         """
-        self._check_turn(step)
+        self.check_turn(step)
         return self.rows
 
     def commit(self, step: CacheStep, fetched: Rows | None = None) -> None:
@@ -218,12 +235,13 @@ class HaloCache:
 
         Args:
             step: The oldest plan that is not committed.
-            fetched: `[num_fetched, ...]`, the rows of `step.fetch_ids`; None if no rows are kept.
+            fetched: `[num_fetched, ...]`, the rows of `step.fetch_ids`; None if no rows are kept
+                here.
 
         Raises:
             ValueError: If it is another minibatch's turn.
         """
-        self._check_turn(step)
+        self.check_turn(step)
         if self._rows is not None and len(step.admitted):
             if fetched is None:
                 raise ValueError("a cache with rows needs the fetched ones")
@@ -233,14 +251,20 @@ class HaloCache:
     def books(self) -> "HaloCache":
         """Returns a copy without rows, to try out what a decision would lead to."""
         rows, self._rows = self._rows, None
+        place, self._place = self._place, None
         try:
             twin = copy.deepcopy(self)
         finally:
-            self._rows = rows
+            self._rows, self._place = rows, place
         twin._num_committed = twin._num_planned
         return twin
 
-    def _check_turn(self, step: CacheStep) -> None:
+    def check_turn(self, step: CacheStep) -> None:
+        """Refuses to gather or commit a minibatch whose turn it is not.
+
+        Raises:
+            ValueError: If earlier minibatches are not committed yet, or this one already is.
+        """
         if step.minibatch != self._num_committed:
             raise ValueError(
                 f"minibatches are gathered and committed in the order of their plans: it is the "

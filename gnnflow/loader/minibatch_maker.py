@@ -16,7 +16,7 @@ from gnnflow.features import DistFeatureStore, FetchUnderWay
 from gnnflow.graph import DistGraph
 from gnnflow.loader.seed_schedule import SeedBatch
 from gnnflow.loader.sparse_adjacency import sparse_adjacency
-from gnnflow.partition.stored_rows import INT8_SCALED, decode_int8
+from gnnflow.partition.stored_rows import INT8_SCALED, SCALE_BYTES, decode_int8
 from gnnflow.prefetch import CachedRows, RowRequest
 from gnnflow.prefetch.memory_meter import MemoryMeter
 from gnnflow.sampling import SampledSubgraph
@@ -96,6 +96,8 @@ class MinibatchOptions:
     """Whether to hand over `adj_t`, the edges as a sparse CSR tensor."""
     pin_memory: bool = False
     """Whether the rows of the features lie in page-locked memory."""
+    device: torch.device | None = None
+    """Where the features, cached ones included, are kept and gathered; None for NumPy's memory."""
     transform: Transform | None = field(default=None)
     """Called with every minibatch before it is handed over."""
 
@@ -150,7 +152,9 @@ class MinibatchMaker:
         stores = [graph.store(name) for name in options.arrays]
         if features is None and stores:
             features = CachedRows(stores[0])
-        if features is not None and options.pin_memory:
+        if features is not None and options.device is not None:
+            features.use_device(options.device)
+        elif features is not None and options.pin_memory:
             features.pin_memory()
         self._features = features
         self._stores = [
@@ -320,15 +324,22 @@ def _size_of(subgraph: SampledSubgraph) -> int:
     return sum(array.nbytes for array in arrays if array is not None)
 
 
-def as_tensor(rows: NDArray[np.generic], dtype: str | None = None) -> Tensor:
+def as_tensor(rows: NDArray[np.generic] | Tensor, dtype: str | None = None) -> Tensor:
     """Rows of a store as a tensor, over the same memory if they need no decoding.
 
     Args:
-        rows: the rows as the store gives them.
+        rows: the rows as the store gives them, or as a tensor on any device.
         dtype: what the manifest calls their type; NumPy keeps bfloat16 in 16-bit integers, and
             int8 with a scale per row, which becomes float32, in bytes.
     """
-    if dtype == INT8_SCALED:
-        rows = decode_int8(rows)
-    tensor = torch.from_numpy(rows)
+    if isinstance(rows, Tensor):
+        tensor = _decoded(rows) if dtype == INT8_SCALED else rows
+    else:
+        tensor = torch.from_numpy(decode_int8(rows) if dtype == INT8_SCALED else rows)
     return tensor.view(torch.bfloat16) if dtype == "bfloat16" else tensor
+
+
+def _decoded(rows: Tensor) -> Tensor:
+    """`decode_int8` on the device of the rows."""
+    scales = rows[:, :SCALE_BYTES].contiguous().view(torch.float32)
+    return rows[:, SCALE_BYTES:].contiguous().view(torch.int8).to(torch.float32) * scales

@@ -74,6 +74,7 @@ class DistNeighborLoader:
         adj_t: bool = False,
         transform: Transform | None = None,
         pin_memory: bool = False,
+        device: torch.device | None = None,
         cache: CacheConfig | None = None,
         num_epochs: int = 1,
         policy: str | PolicyConfig | ReplacementPolicy = "static",
@@ -96,6 +97,9 @@ class DistNeighborLoader:
             edge_attr: hand over `edge_attr` `[num_edges, ...]`, the attributes of the edges.
             adj_t: hand over `adj_t`, the edges as a sparse CSR tensor.
             pin_memory: gather features into page-locked memory, which a GPU copies from faster.
+            device: keep the halo cache's rows there and put `x` (without `cache` the first of
+                `arrays`) together there, on the default stream: a GPU, or the CPU as its stand-in.
+                None gathers in the CPU's memory, by the kernels alone.
             transform: called with every batch before it is yielded.
             cache: options of halo cache and prefetching; None makes each batch when it is asked for
                 and keeps no remote rows.
@@ -109,11 +113,13 @@ class DistNeighborLoader:
 
         Raises:
             ConfigError: if `fanout` or `batch_size` is out of range, no policy has that name, or
-                there is no GPU to pin memory for.
+                there is no GPU to pin memory for or to put features on.
             DataError: if seeds repeat or are not of the graph, or an array is missing.
         """
         if pin_memory and not torch.cuda.is_available():
             raise ConfigError("pin_memory needs a GPU that torch can use; leave it out")
+        if device is not None:
+            _check_device(device, pin_memory)
         if cache is not None and _is_named_none(policy):
             cache = dataclasses.replace(cache, scorer="none")
         self.config = _ONE_BY_ONE if cache is None else cache
@@ -172,6 +178,7 @@ class DistNeighborLoader:
                 with_adj_t=adj_t,
                 transform=transform,
                 pin_memory=pin_memory,
+                device=device,
             ),
             None if self.cache_setup is None else self.cache_setup.rows,
         )
@@ -278,6 +285,15 @@ class DistNeighborLoader:
         # Threads end with the loader; at the end of the process nobody would answer them.
         weakref.finalize(self, session.close).atexit = False
         return session
+
+
+def _check_device(device: torch.device, pin_memory: bool) -> None:
+    if pin_memory:
+        raise ConfigError(f"pin_memory is for features on the CPU, got device={device}; use one")
+    if device.type not in ("cpu", "cuda"):
+        raise ConfigError(f"device must be None, cpu or cuda, got {device}")
+    if device.type == "cuda" and not torch.cuda.is_available():
+        raise ConfigError(f"device is {device}, but torch finds no GPU here; leave it out")
 
 
 def _is_named_none(policy: str | PolicyConfig | ReplacementPolicy) -> bool:

@@ -3,7 +3,7 @@
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -19,6 +19,11 @@ from gnnflow.prefetch.recycled_rows import RecycledRows
 from gnnflow.prefetch.replay import Decide
 from gnnflow.prefetch.stall_clock import StallClock
 from gnnflow.prefetch.transfer import Transfer
+
+if TYPE_CHECKING:
+    import torch
+
+    from gnnflow.prefetch.device_rows import DeviceRows
 
 Ids = npt.NDArray[np.int64]
 Rows = npt.NDArray[Any]
@@ -151,6 +156,7 @@ class CachedRows:
         self._num_planned = 0
         self._pool = BufferPool()
         self._recycled = RecycledRows()
+        self._on_device: DeviceRows | None = None
         self._books = threading.Lock()  # held while the cache changes what it knows
 
     @property
@@ -164,11 +170,18 @@ class CachedRows:
     @property
     def peak_bytes(self) -> int:
         """The most memory that rows of minibatches under way took."""
-        return self._pool.peak_bytes + self._recycled.peak_bytes
+        staging = 0 if self._on_device is None else self._on_device.staging_bytes
+        return self._pool.peak_bytes + self._recycled.peak_bytes + staging
 
     def pin_memory(self) -> None:
         """From now on gathers rows into page-locked memory, for a GPU to copy from."""
         self._recycled = RecycledRows(pin_memory=True)
+
+    def use_device(self, device: "torch.device") -> None:
+        """From now on keeps the cache's rows on a device and gathers minibatches there."""
+        from gnnflow.prefetch.device_rows import DeviceRows  # replays do without torch
+
+        self._on_device = DeviceRows(self.store, device, self.cache)
 
     def cached_vertices(self) -> Ids:
         """Global ids of the vertices in the cache, ascending, from any thread."""
@@ -259,14 +272,22 @@ class CachedRows:
         idle = self._latest is None or self._latest.done()
         return idle and self._asked.held_bytes < self._early_bytes
 
-    def gather(self, request: RowRequest) -> Rows:
+    def gather(self, request: RowRequest) -> "Rows | torch.Tensor":
         """Waits for the rows of the oldest planned minibatch, collects all and feeds the cache.
 
         Returns:
-            `[num_vertices, *row_shape]`, the rows in the order of the vertices.
+            `[num_vertices, *row_shape]`, the rows in the order of the vertices; a tensor on the
+            device if one is used.
         """
         store, plan, step = self.store, request.plan, request.step
         fetched = request.fetched()
+        if self._on_device is not None:
+            if self.cache is not None and step is not None:
+                self.cache.check_turn(step)
+            shares = () if self.host_rows is None else self.host_rows.shares
+            gathered = self._on_device.gather(plan, request.remote_positions, step, fetched, shares)
+            self._settle(request, fetched)
+            return gathered
         further = [fetched, fetched]
         misses = request.remote_positions
         if self.cache is not None and step is not None:
@@ -296,6 +317,8 @@ class CachedRows:
 
     def _settle(self, request: RowRequest, fetched: Rows) -> None:
         if self.cache is not None and request.step is not None:
+            if self._on_device is not None:
+                self._on_device.admit(request.step, fetched)
             self.cache.commit(request.step, fetched)
         request.settled = True
         self._asked.add(-self._size_of(request))

@@ -215,7 +215,7 @@ def _make_loader(
         num_epochs=config.optimization.epochs,
         policy=config.policy,
         run_dir=folder,
-        pin_memory=device.type == "cuda",
+        device=device if device.type == "cuda" else None,
     )
     if not len(loader):
         raise DataError(f"{config.parts} has no train seeds; partition it with a train split")

@@ -17,8 +17,9 @@ pytestmark = pytest.mark.mpi(4)
 NUM_EPOCHS = 3
 
 
-def make_loader(graph, cache):
-    return DistNeighborLoader(graph, "train", (3, 2), 8, cache=cache, num_epochs=NUM_EPOCHS, seed=4)
+def make_loader(graph, cache, **options):
+    options = {"num_epochs": NUM_EPOCHS, "seed": 4} | options
+    return DistNeighborLoader(graph, "train", (3, 2), 8, cache=cache, **options)
 
 
 def take_all(loader):
@@ -50,6 +51,9 @@ def test_ranks_of_a_machine_hold_common_rows_once(ctx, parts, transport, monkeyp
             for batch, same in zip(batches, expected, strict=True):
                 assert torch.equal(batch.x, same.x) and torch.equal(batch.n_id, same.n_id)
             after = store.counts()
+            on_device = make_loader(graph, config, device=torch.device("cpu"))
+            for batch, same in zip(take_all(on_device), expected, strict=True):
+                assert torch.equal(batch.x, same.x)
             # What the books say has crossed is what the store fetched.
             assert after.rows_remote - before.rows_remote == sum(
                 batch.cost.rows_fetched for batch in batches
