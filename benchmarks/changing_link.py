@@ -1,15 +1,20 @@
-"""A run whose link slows down in the middle and recovers: policies against fixed settings.
+"""Runs whose conditions change in the middle and change back: policies against fixed settings.
 
     python -m benchmarks.changing_link [--quick] [--json FILE]
 
 trains GraphSAGE on two emulated hosts. For the middle third of the epochs the links run at a
-fraction of their rate. `auto` and `bandit` may send rows shorter and join exchanges meanwhile
-(`--steer-wire int8 --steer-exchange-every 4`); the other policies have no say in that. Rows are
-`changing_link/POLICY`: seconds of all epochs against the same run with its settings fixed
-(`static`), and against rows fixed to int8, which is what knowing the link beforehand would choose.
+fraction of their rate (rows `slow_link/POLICY`), or the core of one host is also busy with
+something else, so that its rank falls behind (`busy_core/POLICY`, not with --quick). `auto` and
+`bandit` may send rows shorter and join exchanges meanwhile (`--steer-wire int8
+--steer-exchange-every 4`); the other policies have no say in that. Rows are seconds of all epochs
+against the same run with its settings fixed (`static`), and against rows fixed to int8, which is
+what knowing the link beforehand would choose.
 """
 
+import itertools
 import json
+import os
+import signal
 import sys
 import tempfile
 import threading
@@ -17,7 +22,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from benchmarks._harness import Report, Row, benchmark
 from benchmarks.cluster_runs import Workload, make_parts
@@ -49,6 +54,7 @@ class Plan:
     epochs_per_phase: int
     rate: str = "1gbit"
     slow_rate: str = "50mbit"
+    trouble: Literal["slow_link", "busy_core"] = "slow_link"
 
     @property
     def num_epochs(self) -> int:
@@ -73,8 +79,8 @@ class Outcome:
         return sum(self.phase_s)
 
 
-class _LinkChanger(threading.Thread):
-    """Changes the links' rate when the run enters a phase, which it reads off its metrics."""
+class _Troublemaker(threading.Thread):
+    """Makes the trouble of a plan while the run is in its middle, as its metrics say."""
 
     def __init__(self, hosts: EmulatedHosts, plan: Plan, metrics: Path) -> None:
         super().__init__(daemon=True)
@@ -82,12 +88,25 @@ class _LinkChanger(threading.Thread):
         self.ended = threading.Event()
 
     def run(self) -> None:
-        every = self._plan.epochs_per_phase
-        for last, rate in ((every - 1, self._plan.slow_rate), (2 * every - 1, self._plan.rate)):
-            while self._last_epoch() < last:
-                if self.ended.wait(_POLL_S):
-                    return
-            self._hosts.set_rate(rate)
+        plan, hosts = self._plan, self._hosts
+        if not self._reaches(plan.epochs_per_phase - 1):
+            return
+        if plan.trouble == "slow_link":
+            hosts.set_rate(plan.slow_rate)
+            self._reaches(2 * plan.epochs_per_phase - 1)
+            hosts.set_rate(plan.rate)
+        else:
+            program = hosts.start(hosts.names[-1], ["sh", "-c", "while :; do :; done"])
+            self._reaches(2 * plan.epochs_per_phase - 1)
+            os.killpg(program.pid, signal.SIGKILL)
+            program.wait()
+
+    def _reaches(self, epoch: int) -> bool:
+        """Waits for the end of an epoch; False if the run ended before."""
+        while self._last_epoch() < epoch:
+            if self.ended.wait(_POLL_S):
+                return False
+        return True
 
     def _last_epoch(self) -> int:
         if not self._metrics.exists():
@@ -97,7 +116,7 @@ class _LinkChanger(threading.Thread):
 
 
 def train(hosts: EmulatedHosts, plan: Plan, parts: Path, words: Sequence[str]) -> Outcome:
-    """Trains once while the links change.
+    """Trains once while conditions change.
 
     Raises:
         EmulationError: If the training fails.
@@ -109,8 +128,7 @@ def train(hosts: EmulatedHosts, plan: Plan, parts: Path, words: Sequence[str]) -
         command += ["--fanout", ",".join(map(str, workload.fanout)), "--eval-every", "0"]
         command += ["--batch-size", str(workload.batch_size), "--hidden", str(workload.hidden)]
         command += ["--epochs", str(plan.num_epochs), "--threads", "1", "--out", str(out), *words]
-        hosts.set_rate(plan.rate)
-        changer = _LinkChanger(hosts, plan, out / "metrics.jsonl")
+        changer = _Troublemaker(hosts, plan, out / "metrics.jsonl")
         changer.start()
         run = run_mpi(hosts, 1, command)
         changer.ended.set()
@@ -134,8 +152,8 @@ def outcome_of(summary: dict[str, Any], wire_share: float, epochs_per_phase: int
     )
 
 
-def rows(outcomes: dict[str, Outcome]) -> list[Row]:
-    """The benchmark's rows: every policy against every fixed setting."""
+def rows(trouble: str, outcomes: dict[str, Outcome]) -> list[Row]:
+    """The rows of one kind of trouble: every policy against every fixed setting."""
     found = []
     for policy in outcomes.keys() - FIXED.keys():
         ours = outcomes[policy]
@@ -152,7 +170,7 @@ def rows(outcomes: dict[str, Outcome]) -> list[Row]:
             facts["share_of_decisions_with_shorter_rows"] = ours.wire_share
             found.append(
                 Row(
-                    name=f"changing_link/{policy}",
+                    name=f"{trouble}/{policy}",
                     ours=ours.total_s,
                     theirs=theirs.total_s,
                     unit="s",
@@ -177,32 +195,36 @@ def _measure(plan: Plan, names: Sequence[str], report: Report) -> dict[str, Outc
             for name in names:
                 began = time.monotonic()
                 outcomes[name] = train(hosts, plan, parts, (FIXED | POLICIES)[name])
-                report.say(f"{name}: {outcomes[name]}, {time.monotonic() - began:.0f} s in all")
+                took = f"{time.monotonic() - began:.0f} s in all"
+                report.say(f"{plan.trouble}, {name}: {outcomes[name]}, {took}")
     return outcomes
 
 
 def main() -> None:
     """Runs the benchmark."""
     assert __doc__ is not None
-    with benchmark("benchmarks.changing_link", __doc__, "A link that slows down") as (
+    with benchmark("benchmarks.changing_link", __doc__, "Conditions that change") as (
         options,
         report,
     ):
         graph = "sbm:vertices=20000,edges=145000,classes=16,within=0.78,features=128,train=0.5"
         if options.quick:
             workload = Workload(graph=graph, fanout=(10, 5), batch_size=125, hidden=64)
-            plan = Plan(workload=workload, epochs_per_phase=2)
+            plans = [Plan(workload=workload, epochs_per_phase=2)]
             names = [*FIXED, *_QUICK_POLICIES]
         else:
             workload = Workload(graph=graph, fanout=(10, 5), batch_size=100, hidden=64)
-            plan = Plan(workload=workload, epochs_per_phase=4)
+            plans = [
+                Plan(workload=workload, epochs_per_phase=4),
+                Plan(workload=workload, epochs_per_phase=4, trouble="busy_core"),
+            ]
             names = [*FIXED, *POLICIES]
         try:
-            outcomes = _measure(plan, names, report)
+            found = [rows(plan.trouble, _measure(plan, names, report)) for plan in plans]
         except EmulationUnavailableError as reason:
             report.absent("fixed settings", str(reason))
             return
-        for row in rows(outcomes):
+        for row in itertools.chain(*found):
             report.add(row)
 
 

@@ -6,15 +6,20 @@ recovers, shows within a few minibatches.
 """
 
 import dataclasses
+import statistics
+from collections import deque
 from dataclasses import dataclass
 from typing import Any, cast
 
 from gnnflow.policies.decision import Decision, WireDtype
-from gnnflow.policies.observation import Observation
+from gnnflow.policies.observation import Observation, Window
 
 _BYTES = {"stored": 1.0, "bfloat16": 0.5, "int8": 0.26}
 # What a doubled exchange does for the waiting: fewer messages, the same bytes.
 _JOINT = 0.9
+
+_RISE = 1.3
+_SETTLED = 1.15
 
 _FIRST_MINIBATCHES = 12
 _WAITS, _FLOWS = 0.15, 0.02
@@ -56,10 +61,43 @@ def ladder(observation: Observation, first_exchange: int) -> list[ThriftStep]:
     return steps
 
 
-def stall_share(observation: Observation) -> float:
-    """Share of the window's time that training waited."""
-    window = observation.window
-    return min(window.stall_s / window.elapsed_s, 1.0) if window.elapsed_s > 0 else 0.0
+class WaitMeter:
+    """Tells what part of a minibatch's seconds rows may be to blame for.
+
+    That is waiting for them, and also what a step takes beyond 1.3 times the shortest of before: on
+    a slow link gradients queue behind rows that are fetched ahead, and no rows are waited for.
+    """
+
+    def __init__(self) -> None:
+        """Has seen nothing."""
+        self._latest_s: deque[float] = deque(maxlen=3)
+        self._least_s: float | None = None
+        self.now_s = 0.0
+        """Seconds of a minibatch in the latest window."""
+        self.wait_s = 0.0
+        """Those of them that rows may be to blame for."""
+        self.is_settled = False
+        """Whether a minibatch took hardly longer than in the window before."""
+
+    @property
+    def share(self) -> float:
+        """`wait_s` as a share of all seconds."""
+        return self.wait_s / self.now_s if self.now_s > 0 else 0.0
+
+    def look(self, window: Window) -> None:
+        """Takes account of a window."""
+        if window.elapsed_s <= 0:
+            return
+        before_s, self.now_s = self.now_s, window.elapsed_s / window.minibatches
+        self.is_settled = self.now_s <= _SETTLED * before_s
+        stall_s = min(window.stall_s / window.minibatches, self.now_s)
+        step_s = self.now_s - stall_s
+        self._latest_s.append(step_s)
+        if len(self._latest_s) == self._latest_s.maxlen:
+            typical_s = statistics.median(self._latest_s)
+            self._least_s = min(typical_s, self._least_s or typical_s)
+        expected_s = step_s if self._least_s is None else min(_RISE * self._least_s, step_s)
+        self.wait_s = stall_s + step_s - expected_s
 
 
 def with_thrift(decision: Decision, step: ThriftStep | None) -> Decision:
@@ -79,6 +117,7 @@ class ThriftRule:
 
     def __init__(self) -> None:
         """Starts with the settings of the run."""
+        self._meter = WaitMeter()
         self._step = 0
         self._first_exchange = 0
         self._changed = 0
@@ -94,14 +133,15 @@ class ThriftRule:
         if len(steps) == 1:
             return None
         self._step = min(self._step, len(steps) - 1)
+        self._meter.look(observation.window)
         minibatch = observation.minibatch
         rest = max(observation.window.minibatches + 2, _FIRST_MINIBATCHES)
         if minibatch - self._changed >= rest and observation.window.elapsed_s > 0:
-            self._move(observation, minibatch, len(steps))
+            self._move(minibatch, len(steps))
         return steps[self._step]
 
-    def _move(self, observation: Observation, minibatch: int, num_steps: int) -> None:
-        now_s = observation.window.elapsed_s / observation.window.minibatches
+    def _move(self, minibatch: int, num_steps: int) -> None:
+        now_s, share = self._meter.now_s, self._meter.share
         moved, self._moved = self._moved, 0
         if moved:
             limit = _IS_BETTER if moved > 0 else _IS_WORSE
@@ -111,8 +151,7 @@ class ThriftRule:
                 self._step -= moved
                 self._changed = minibatch
                 return
-        share = stall_share(observation)
-        up = share > _WAITS and self._step < num_steps - 1
+        up = share > _WAITS and self._meter.is_settled and self._step < num_steps - 1
         down = share < _FLOWS and self._step > 0 and minibatch - self._changed >= _REST
         way = 1 if up else -1 if down else 0
         if way and minibatch >= self._blocked_until[way]:
@@ -139,6 +178,7 @@ class ThriftBandit:
 
     def __init__(self) -> None:
         """Knows nothing."""
+        self._meter = WaitMeter()
         self._arm = 0
         self._first_exchange = 0
         self._changed = 0
@@ -155,22 +195,21 @@ class ThriftBandit:
             return None
         self._arm = min(self._arm, len(steps) - 1)
         window = observation.window
+        self._meter.look(window)
         rest = max(window.minibatches + 2, _FIRST_MINIBATCHES)
         if observation.minibatch - self._changed >= rest and window.elapsed_s > 0:
-            self._pull(observation, steps)
+            self._pull(observation.minibatch, steps)
         return steps[self._arm]
 
-    def _pull(self, observation: Observation, steps: list[ThriftStep]) -> None:
-        window, minibatch = observation.window, observation.minibatch
-        now_s = window.elapsed_s / window.minibatches
+    def _pull(self, minibatch: int, steps: list[ThriftStep]) -> None:
+        now_s, wait_s = self._meter.now_s, self._meter.wait_s
         self._costs[self._arm] = minibatch, now_s
         if self._left_s is not None:
             kept = now_s < _IS_BETTER * self._left_s
             self._rest = _REST if kept else min(2 * self._rest, _MAX_REST)
             self._blocked_until = 0 if kept else minibatch + self._rest
             self._left_s = None
-        wait_s = window.stall_s / window.minibatches
-        compute_s = max(now_s - wait_s, 0.0)
+        compute_s = now_s - wait_s
         costs = []
         for arm, step in enumerate(steps):
             cost = compute_s + wait_s * step.waiting / steps[self._arm].waiting
@@ -179,7 +218,8 @@ class ThriftBandit:
                 trust = _trust(minibatch - seen)
                 cost = trust * known + (1 - trust) * cost
             costs.append(cost * (1 + _STEP_PENALTY * arm))
-        allowed = len(steps) if minibatch >= self._blocked_until else self._arm + 1
+        may_rise = minibatch >= self._blocked_until and self._meter.is_settled
+        allowed = len(steps) if may_rise else self._arm + 1
         best = min(range(allowed), key=costs.__getitem__)
         up = best > self._arm  # going back is for free: exactness is worth having
         if costs[best] < (1 - _SWITCH_GAIN if up else 1.0) * costs[self._arm]:

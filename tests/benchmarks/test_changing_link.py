@@ -18,15 +18,16 @@ def test_epochs_fall_into_phases():
 
 def test_policies_are_set_against_all_fixed_settings():
     found = rows(
+        "slow_link",
         {
             "static": outcome(1, 1, 8, 8, 1, 1),
             "int8": outcome(1, 1, 2, 2, 1, 1),
             "auto": outcome(1, 1, 4, 3, 1, 1, share=0.5),
-        }
+        },
     )
     assert [(row.name, row.against) for row in found] == [
-        ("changing_link/auto", "rows fixed to int8"),
-        ("changing_link/auto", "settings fixed"),
+        ("slow_link/auto", "rows fixed to int8"),
+        ("slow_link/auto", "settings fixed"),
     ]
     assert [row.ratio for row in found] == [pytest.approx(8 / 11), pytest.approx(20 / 11)]
     assert found[0].facts["our_seconds_before_slow_after"] == "2.00, 7.00, 2.00"

@@ -16,11 +16,11 @@ STEPS = [
 ]
 
 
-def observe(minibatch, wait_s, exchange_every=1, **bounds):
-    """A window of minibatches that wait some time each."""
+def observe(minibatch, wait_s, exchange_every=1, is_stall=True, **bounds):
+    """A window of minibatches that wait some time each, for rows or within the step."""
     observation = make_observation(
         minibatch=minibatch,
-        stall_s=8 * wait_s,
+        stall_s=8 * wait_s * is_stall,
         elapsed_s=8 * (COMPUTE_S + wait_s),
         exchange_every=exchange_every,
     )
@@ -28,11 +28,11 @@ def observe(minibatch, wait_s, exchange_every=1, **bounds):
     return dataclasses.replace(observation, facts=facts)
 
 
-def steer(chooser, link, minibatches=range(0, 400, 4)):
+def steer(chooser, link, minibatches=range(0, 400, 4), is_stall=True):
     """Lets a chooser steer a link, given as waiting by minibatch and step."""
     chosen, step = [], STEPS[0]
     for minibatch in minibatches:
-        step = chooser.choose(observe(minibatch, link(minibatch, step)))
+        step = chooser.choose(observe(minibatch, link(minibatch, step), is_stall=is_stall))
         chosen.append(step)
     return chosen
 
@@ -47,12 +47,13 @@ def test_the_ladder_has_what_the_run_allows():
     assert ThriftRule().choose(only) is None and ThriftBandit().choose(only) is None
 
 
+@pytest.mark.parametrize("is_stall", [True, False])
 @pytest.mark.parametrize("make", [ThriftRule, ThriftBandit])
-def test_a_link_that_slows_down_and_recovers(make):
+def test_a_link_that_slows_down_and_recovers(make, is_stall):
     def link(minibatch, step):
         return 0.4 * step.waiting if 100 <= minibatch < 250 else 0.0
 
-    chosen = steer(make(), link)
+    chosen = steer(make(), link, is_stall=is_stall)
     assert set(chosen[:25]) == {STEPS[0]}
     assert chosen[50].wire_dtype == "int8"
     assert chosen[-1] == STEPS[0]
