@@ -8,8 +8,8 @@ vertices, 1 M edges, 128 features), cut into as many parts, and the same job-wid
 take from working ones, and the traffic between more parts. A row is named by ranks and transport;
 `ours` is the time of an epoch with more ranks, and a ratio of 0.77 means 1.3 times as long.
 
-`--quick` compares two and four ranks, on a smaller graph. Epochs have about 15 (30) steps: in shorter
-ones most of the time is what a rank waits for its first minibatch.
+`--quick` compares two and four ranks, on a smaller graph. Epochs have about 15 (30) steps: in
+shorter ones most of the time is what a rank waits for its first minibatch.
 """
 
 import json
