@@ -24,7 +24,7 @@ RUNTIMES = {
     "undefined": ("libubsan.so", "UBSAN_OPTIONS", "halt_on_error=1:print_stacktrace=1"),
     "thread": ("libtsan.so", "TSAN_OPTIONS", "halt_on_error=1:second_deadlock_stack=1"),
 }
-TESTS = ("tests/kernels", "tests/sampling")
+TESTS = ("tests/kernels", "tests/sampling", "tests/features")
 # A child of fork keeps the sanitizer's state but not its thread.
 LEFT_OUT = {"thread": ("--deselect", "tests/kernels/test_threads.py::test_a_forked_child")}
 INSIDE = "GNNFLOW_SANITIZED_KERNELS"
