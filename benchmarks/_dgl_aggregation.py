@@ -21,7 +21,7 @@ def main() -> None:
     import torch
 
     torch.set_num_threads(threads)
-    weights = np.load(folder / "weights.npz")
+    weights = np.load(folder / "weights.npz", allow_pickle=False)
     convs = []
     for index in range(len(weights.files) // 3):
         neighbour, own = weights[f"neighbour_weight_{index}"], weights[f"self_weight_{index}"]
@@ -38,7 +38,7 @@ def main() -> None:
     for line in sys.stdin:
         number = int(line)
         if number not in minibatches:
-            stored = np.load(folder / f"minibatch_{number}.npz")
+            stored = np.load(folder / f"minibatch_{number}.npz", allow_pickle=False)
             minibatches[number] = {name: torch.from_numpy(stored[name]) for name in stored.files}
         stored = minibatches[number]
         # New blocks each time, as a sampler makes them: formats that DGL derives are not kept.

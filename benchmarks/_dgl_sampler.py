@@ -21,11 +21,11 @@ def main() -> None:
     import torch
 
     torch.set_num_threads(threads)
-    indptr = torch.from_numpy(np.load(folder / "indptr.npy"))
-    indices = torch.from_numpy(np.load(folder / "indices.npy").astype(np.int64))
+    indptr = torch.from_numpy(np.load(folder / "indptr.npy", allow_pickle=False))
+    indices = torch.from_numpy(np.load(folder / "indices.npy", allow_pickle=False).astype(np.int64))
     no_edge_ids = torch.empty(0, dtype=torch.int64)
     graph = dgl.graph(("csc", (indptr, indices, no_edge_ids)), num_nodes=len(indptr) - 1)
-    seeds = torch.from_numpy(np.load(folder / "seeds.npy"))
+    seeds = torch.from_numpy(np.load(folder / "seeds.npy", allow_pickle=False))
     print(json.dumps({"version": dgl.__version__}), file=answers, flush=True)
     for line in sys.stdin:
         request = json.loads(line)

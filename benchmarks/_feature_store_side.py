@@ -156,7 +156,9 @@ class Sides:
 
 
 def main(folder: Path, rounds: int, num_bytes: int, threads: int) -> None:
-    tables = [np.load(folder / f"part{part}.npy", mmap_mode="r") for part in range(2)]
+    tables = [
+        np.load(folder / f"part{part}.npy", mmap_mode="r", allow_pickle=False) for part in range(2)
+    ]
     with gnnflow.init(transport="alltoall", threads=threads) as ctx:
         rates = {}
         for row_bytes in ROW_BYTES:

@@ -23,10 +23,10 @@ def main() -> None:
 
     torch.set_num_threads(threads)
     graph = graphbolt.fused_csc_sampling_graph(
-        torch.from_numpy(np.load(folder / "indptr.npy")),
-        torch.from_numpy(np.load(folder / "indices.npy").astype(np.int64)),
+        torch.from_numpy(np.load(folder / "indptr.npy", allow_pickle=False)),
+        torch.from_numpy(np.load(folder / "indices.npy", allow_pickle=False).astype(np.int64)),
     )
-    seeds = torch.from_numpy(np.load(folder / "seeds.npy"))
+    seeds = torch.from_numpy(np.load(folder / "seeds.npy", allow_pickle=False))
     print(json.dumps({"version": dgl.__version__}), file=answers, flush=True)
     for line in sys.stdin:
         request = json.loads(line)

@@ -28,15 +28,15 @@ SPLITS = ("train", "val", "test")
 
 def open_graph(folder: Path) -> RawGraph:
     """Maps the files that the benchmark wrote."""
-    labels = np.load(folder / "y.npy", mmap_mode="r")
-    features = np.load(folder / "x.npy", mmap_mode="r")
+    labels = np.load(folder / "y.npy", mmap_mode="r", allow_pickle=False)
+    features = np.load(folder / "x.npy", mmap_mode="r", allow_pickle=False)
     return RawGraph(
         name=folder.name,
         source="benchmark",
         num_vertices=len(labels),
-        edges=np.load(folder / "edges.npy", mmap_mode="r"),
+        edges=np.load(folder / "edges.npy", mmap_mode="r", allow_pickle=False),
         arrays={"x": ArrayRows(features), "y": ArrayRows(labels)},
-        splits={name: np.load(folder / f"{name}.npy") for name in SPLITS},
+        splits={name: np.load(folder / f"{name}.npy", allow_pickle=False) for name in SPLITS},
         num_classes=int(labels.max()) + 1,
     )
 

@@ -32,8 +32,10 @@ def main() -> None:
 
         if ctx.rank == 0:
             # Row i is vertex i of the input. The files are mapped: only what is used is read.
-            predictions = np.load(options.out / "predictions.npy", mmap_mode="r")
-            embeddings = np.load(options.out / "embeddings.npy", mmap_mode="r")
+            predictions = np.load(
+                options.out / "predictions.npy", mmap_mode="r", allow_pickle=False
+            )
+            embeddings = np.load(options.out / "embeddings.npy", mmap_mode="r", allow_pickle=False)
             largest = np.bincount(predictions).argmax()
             print(f"{len(predictions)} vertices, most of class {largest}")
             lengths = np.linalg.norm(embeddings, axis=1)

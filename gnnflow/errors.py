@@ -5,11 +5,18 @@ line prints it on one line; anything that is not a `GnnflowError` is a bug and s
 """
 
 import difflib
+import re
 from collections.abc import Iterable
+
+_LINE_ENDS = re.compile(r"\s*[\n\r\v\f\x1c-\x1e\x85\u2028\u2029]\s*")
 
 
 class GnnflowError(Exception):
     """Base of all errors that gnnflow raises on purpose."""
+
+    def __init__(self, message: object = "") -> None:
+        """Takes the message; it is one line, whatever names and values from files are in it."""
+        super().__init__(_LINE_ENDS.sub(" ", str(message)))
 
 
 class ConfigError(GnnflowError, ValueError):
@@ -56,3 +63,8 @@ def did_you_mean(word: str, known: Iterable[str], *, cutoff: float = 0.6) -> str
     """
     matches = difflib.get_close_matches(word, list(known), n=1, cutoff=cutoff)
     return f"; did you mean '{matches[0]}'?" if matches else ""
+
+
+def one_line(error: object) -> str:
+    """Returns what an error says, on one line; its kind if it says nothing."""
+    return " ".join(str(error).split()) or type(error).__name__

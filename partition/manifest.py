@@ -9,7 +9,8 @@ from typing import Any, TypeVar, get_type_hints
 
 import numpy as np
 
-from gnnflow.errors import PartitionFormatError
+from gnnflow.errors import PartitionFormatError, one_line
+from gnnflow.json_text import parse_json
 from gnnflow.partition.book import PartitionBook
 
 FORMAT_NAME = "gnnflow-partition"
@@ -19,6 +20,7 @@ MANIFEST_FILE = "manifest.json"
 _FILE_NAME = re.compile(r"[A-Za-z0-9_]{1,100}\.npy")
 _ARRAY_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,95}")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
+_KINDS_OF_NUMBERS = "biuf"
 # Fixed files of a part: an array or a split of the user must not take their place.
 RESERVED_NAMES = frozenset(
     ("indptr", "indices", "original_id", "edge_id", "edge_attr", "halo", "halo_owner")
@@ -155,8 +157,8 @@ class Manifest:
                 version that this release reads.
         """
         try:
-            raw = json.loads(text)
-        except (ValueError, RecursionError) as error:
+            raw = parse_json(text)
+        except ValueError as error:
             raise _damaged(path, f"it is not JSON ({error})") from error
         if not isinstance(raw, dict) or raw.get("format") != FORMAT_NAME:
             raise _damaged(path, f"it is not a '{FORMAT_NAME}' manifest")
@@ -171,7 +173,7 @@ class Manifest:
             manifest = _manifest(body)
             _check(manifest, path)
         except (TypeError, ValueError, OverflowError) as error:
-            raise _damaged(path, str(error)) from error
+            raise _damaged(path, one_line(error)) from error
         return manifest
 
 
@@ -266,6 +268,8 @@ def _manifest(raw: dict[str, Any]) -> Manifest:
 def _check(manifest: Manifest, path: Path | str) -> None:
     """Checks what holds between the fields, and that no name leads out of the folder."""
     check_array_names(tuple(manifest.arrays) + manifest.splits)
+    for name, array in manifest.arrays.items():
+        _check_dtype(array.npy_dtype, name)
     book = manifest.book
     if book.num_parts != manifest.num_parts or book.num_vertices != manifest.num_vertices:
         raise _damaged(path, "offsets do not match the number of parts and vertices")
@@ -280,5 +284,11 @@ def _check(manifest: Manifest, path: Path | str) -> None:
                 raise _damaged(path, f"'{name}' is not a file name of the format")
             if not _SHA256.fullmatch(file.sha256):
                 raise _damaged(path, f"the sha256 of '{name}' is not 64 hex digits")
-            if np.dtype(file.dtype).hasobject:
-                raise _damaged(path, f"'{name}' would hold Python objects")
+            _check_dtype(file.dtype, name)
+
+
+def _check_dtype(dtype: str, name: str) -> None:
+    """Refuses whatever is not plain little-endian numbers: Python objects, records, text."""
+    found = np.dtype(dtype)
+    if found.kind not in _KINDS_OF_NUMBERS or found != found.newbyteorder("<"):
+        raise ValueError(f"'{name}' would not hold little-endian numbers but {dtype}")

@@ -7,7 +7,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from gnnflow.errors import PartitionFormatError
+from gnnflow.datasets.inside import lies_inside
+from gnnflow.datasets.npy_file import map_npy
+from gnnflow.errors import PartitionFormatError, one_line
 from gnnflow.partition.manifest import MANIFEST_FILE, FileSpec, Manifest, part_folder
 
 FINGERPRINT_BYTES = 4096
@@ -77,7 +79,8 @@ class PartReader:
                 f"{root} has {manifest.num_parts} parts, numbered from 0; there is no part "
                 f"{part_id}; start as many ranks as there are parts"
             )
-        self.folder = Path(root) / part_folder(part_id)
+        self._root = Path(root)
+        self.folder = self._root / part_folder(part_id)
         self._files = manifest.parts[part_id].files
         self._verify = verify
 
@@ -104,17 +107,21 @@ class PartReader:
             raise _unfit(path, "the manifest does not list it")
         if dtype is not None and np.dtype(spec.dtype) != np.dtype(dtype):
             raise _unfit(path, f"expected dtype {dtype}, the manifest says {spec.dtype}")
+        if not lies_inside(self._root, path):
+            raise _unfit(path, "it is a link that leads out of the partition folder")
         self._check_bytes(path, spec)
         try:
-            mapped = np.load(path, mmap_mode="r", allow_pickle=False)
-        except ValueError as error:
-            raise _unfit(path, f"it is not a .npy file ({error})") from error
+            mapped = map_npy(path)
+        except (OSError, ValueError) as error:
+            raise _unfit(path, one_line(error)) from error
         if mapped.dtype != np.dtype(spec.dtype) or mapped.shape != spec.shape:
             raise _unfit(
                 path,
                 f"expected {spec.dtype} {list(spec.shape)}, "
                 f"found {mapped.dtype.str} {list(mapped.shape)}",
             )
+        if not mapped.flags.c_contiguous:
+            raise _unfit(path, "it is stored column by column, and the format has rows")
         # A plain array over the mapping: slices of np.memmap are slow to make.
         return np.asarray(mapped)
 

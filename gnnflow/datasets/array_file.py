@@ -1,16 +1,16 @@
 """Opens a file of arrays by its extension, without ever unpickling."""
 
+import math
 import zipfile
-import zlib
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from gnnflow.datasets.npz_member import map_member
+from gnnflow.datasets.npy_file import map_member, map_npy, member_names, read_member
 from gnnflow.datasets.table_file import Table, read_csv, read_parquet
-from gnnflow.errors import DataError
+from gnnflow.errors import DataError, one_line
 
 EXTENSIONS = (".npy", ".npz", ".csv", ".parquet")
 """File types that are read."""
@@ -46,24 +46,24 @@ def open_arrays(file: Path, purpose: str) -> Table:
     if file.suffix == ".parquet":
         return read_parquet(file)
     try:
-        if file.suffix == ".npy":
-            return {"": np.load(file, mmap_mode="r", allow_pickle=False)}
-        archive = np.load(file, allow_pickle=False)
-        if isinstance(archive, np.ndarray):  # a .npy file under another name
-            return {"": archive}
-        with archive:
-            members = {name: map_member(file, name) for name in archive.files}
+        # An archive under the name of an array, and the other way round, is read as what it is.
+        if not zipfile.is_zipfile(file):
+            return {"": map_npy(file)}
+        mapped = {name: map_member(file, name) for name in member_names(file)}
+        with zipfile.ZipFile(file) as archive:
             return {
-                name: archive[name] if mapped is None else mapped
-                for name, mapped in members.items()
+                name: read_member(archive, name) if array is None else array
+                for name, array in mapped.items()
             }
-    except (ValueError, EOFError, OSError, zipfile.BadZipFile, zlib.error) as error:
-        if "pickle" in str(error):
+    except (ValueError, OSError, MemoryError) as error:
+        if "Python objects" in str(error):
             raise DataError(
-                f"the {purpose} file {file} holds Python objects or is no numpy file; objects are "
-                "never loaded, because unpickling runs code: save plain numbers"
+                f"the {purpose} file {file} holds Python objects, which are never loaded, because "
+                "unpickling runs code: save plain numbers"
             ) from error
-        raise DataError(f"cannot read {purpose} from {file}: {error}; write it again") from error
+        raise DataError(
+            f"cannot read {purpose} from {file}: {one_line(error)}; write it again"
+        ) from error
 
 
 def open_array(file: Path, purpose: str, names: tuple[str, ...]) -> NDArray[Any]:
@@ -95,15 +95,18 @@ def open_array(file: Path, purpose: str, names: tuple[str, ...]) -> NDArray[Any]
             )
     columns = list(arrays.values())
     if len(columns) == 1:
-        return columns[0].reshape(len(columns[0]), -1)
+        # The width is written out: rows that are not there tell nothing.
+        return columns[0].reshape(len(columns[0]), math.prod(columns[0].shape[1:]))
     return np.column_stack(columns)
 
 
 def first_text(array: NDArray[Any]) -> str:
     """Returns the first value that is no number, for a message about an array of another type."""
+    if array.dtype.kind not in "OUS":
+        return str(array.dtype)
     for value in array.flat:
         try:
             float(value)
         except (TypeError, ValueError):
-            return str(value)
+            return str(value)[:80]
     return str(array.dtype)

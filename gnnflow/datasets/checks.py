@@ -44,24 +44,32 @@ def check_edges(edges: NDArray[Any], num_vertices: int) -> None:
         )
 
 
-def check_finite(name: str, array: NDArray[Any]) -> None:
+def check_finite(name: str, array: NDArray[Any], dtype: np.dtype[Any] | None = None) -> None:
     """Checks that a floating-point array holds neither NaN nor infinity.
+
+    Args:
+        name: Name of the array, for messages.
+        array: The values.
+        dtype: Type in which they will be used, which they must fit; by default their own.
 
     Raises:
         DataError: A value is not finite; names the first such row.
     """
     if not np.issubdtype(array.dtype, np.floating):
         return
+    dtype = array.dtype if dtype is None or dtype.kind != "f" else dtype
+    largest = np.finfo(dtype).max
     row_bytes = array.itemsize * int(np.prod(array.shape[1:], dtype=np.int64))
     for start, stop in chunks(len(array), row_bytes):
-        finite = np.isfinite(array[start:stop])
+        # Neither NaN nor infinity is at most a number.
+        finite = np.abs(array[start:stop]) <= largest
         if finite.all():
             continue
         row, *position = (int(index) for index in np.argwhere(~finite)[0])
         value = array[(start + row, *position)]
         column = f", column {position[0]}," if position else ""
         raise DataError(
-            f"'{name}' holds {value} in row {start + row}{column} and must be finite; "
+            f"'{name}' holds {value} in row {start + row}{column} and must be finite as {dtype}; "
             "replace missing values, for example by the mean of the column"
         )
 

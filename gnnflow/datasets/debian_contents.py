@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gnnflow.datasets.apt_indexes import fetched_indexes, read_index
+from gnnflow.datasets.npy_file import read_archive
 from gnnflow.datasets.raw_graph import RawGraph
 from gnnflow.datasets.row_source import ArrayRows
 from gnnflow.errors import DataError
@@ -65,8 +66,7 @@ def load_debian_contents(folder: Path | None = None) -> RawGraph:
             np.savez(out, allow_pickle=False, **arrays)
         os.replace(partial, path)
     try:
-        with open(path, "rb") as raw, np.load(raw, allow_pickle=False) as file:
-            arrays = {name: file[name] for name in file.files}
+        arrays = read_archive(path)
         pairs = arrays["pairs"]
     except (OSError, ValueError, KeyError) as error:
         raise DataError(f"{path} is damaged ({error}); delete it to build it anew") from None

@@ -6,7 +6,6 @@ type. These become the ids of the raw graph; those from before DGL's partitionin
 folder, unless the user kept them as an array of the vertices.
 """
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,10 +18,12 @@ from gnnflow.datasets.array_sink import ArraySink
 from gnnflow.datasets.dgl_file import DglGraph, read_graph, read_tensors
 from gnnflow.datasets.edge_arrays import choose_edge_array
 from gnnflow.datasets.edge_writer import Progress
+from gnnflow.datasets.inside import lies_inside
 from gnnflow.datasets.raw_graph import RawGraph
 from gnnflow.datasets.row_source import ArrayRows, RowSource
 from gnnflow.datasets.segments import Segment, vertex_arrays
 from gnnflow.errors import DataError
+from gnnflow.json_text import parse_json
 
 _VERTEX_TYPE, _EDGE_TYPE = "_N", "_N:_E:_N"  # what DGL calls the only type
 _ID = "_ID"
@@ -223,7 +224,10 @@ class _Config:
         found = files.get(name) if isinstance(files, dict) else None
         if not isinstance(found, str):
             raise self.unfit(f"names no '{name}' of part {part}")
-        return self._file.parent / found
+        path = self._file.parent / found
+        if not lies_inside(self._file.parent, path):
+            raise self.unfit(f"names {found!r:.80} as '{name}' of part {part}, out of its folder")
+        return path
 
     def types(self, name: str, only_type: str) -> dict[str, int]:
         """Returns the number of each type of vertices or edges."""
@@ -274,8 +278,8 @@ def _read_config(file: Path) -> _Config:
     if file.is_dir():
         raise DataError(f"{file} is a folder; give the JSON file in it, {_json_files(file)}")
     try:
-        values = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
+        values = parse_json(file.read_bytes())
+    except (OSError, ValueError) as error:
         raise DataError(f"cannot read {file} as JSON: {error}; check the path") from error
     config = _Config(file, values if isinstance(values, dict) else {})
     if config.integer("num_parts") < 1:

@@ -17,6 +17,10 @@ from gnnflow.errors import DataError
 
 logger = logging.getLogger(__name__)
 
+# What can be inferred from the largest id; past it the ids are no numbers of rows.
+_MOST_VERTICES_ALONE = 1_000_000
+_MOST_VERTICES_PER_EDGE = 64
+
 
 def from_files(
     edges: str | Path,
@@ -103,6 +107,8 @@ def read_edges(file: Path) -> NDArray[Any]:
             raise DataError(
                 f"{file} has {len(columns)} columns; edges are two, source and destination"
             )
+        if any(column.ndim != 1 for column in columns):
+            raise DataError(f"{file} has columns of lists; edges are two columns of vertex ids")
         ends = [_vertex_ids(column, file) for column in columns]
         largest = max((int(end.max()) for end in ends if len(end)), default=0)
         return np.stack(ends, dtype=np.int32 if largest < 2**31 else np.int64, casting="unsafe")
@@ -123,12 +129,12 @@ def _vertex_ids(array: NDArray[Any], file: Path) -> NDArray[Any]:
         if array.dtype == np.uint64 and array.size and array.max() >= 2**63:
             raise DataError(f"edges in {file} name vertex {array.max()}, past the largest int64")
         return array.astype(np.int32 if array.itemsize < 4 else np.int64)
-    bad = ""
+    bad = None
     if array.dtype.kind != "f":
         bad = first_text(array)
-    elif (strange := array[~np.isfinite(array) | (array % 1 != 0)]).size:
+    elif (strange := array[~_are_ids(array)]).size:
         bad = str(strange[0])
-    if bad:
+    if bad is not None:
         raise DataError(
             f"edges in {file} hold '{bad}', but vertex ids are whole numbers from 0; "
             "number the vertices first"
@@ -136,8 +142,18 @@ def _vertex_ids(array: NDArray[Any], file: Path) -> NDArray[Any]:
     return array.astype(np.int64)
 
 
+def _are_ids(numbers: NDArray[Any]) -> NDArray[np.bool_]:
+    """Tells which floating-point numbers are whole and fit into int64."""
+    # Neither NaN nor infinity is below; as float64, since float16 does not reach so far.
+    fits: NDArray[np.bool_] = np.abs(numbers) < np.float64(2.0**63)
+    fits &= np.where(fits, numbers, 0) % 1 == 0
+    return fits
+
+
 def _feature_rows(file: Path) -> ArrayRows:
     x = open_array(file, "features", ("x", "features"))
+    if x.dtype.kind not in "biuf":
+        raise DataError(f"features in {file} must be numbers, got {x.dtype}")
     if x.ndim != 2:
         raise DataError(
             f"features in {file} have shape {list(x.shape)}; "
@@ -150,7 +166,14 @@ def _edge_attributes(file: Path) -> NDArray[Any]:
     attributes = open_array(file, "edge features", ("edge_attr", "edge_features"))
     if attributes.dtype.kind not in "biuf":
         raise DataError(f"edge features in {file} must be numbers, got {attributes.dtype}")
-    return attributes.astype(np.float32) if attributes.dtype == np.float64 else attributes
+    is_wide = attributes.dtype.kind == "f" and attributes.itemsize > 4
+    return _as_float32(attributes) if is_wide else attributes
+
+
+def _as_float32(array: NDArray[Any]) -> NDArray[Any]:
+    """Casts numbers; those too large become infinite, which the check of the graph finds."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        return array.astype(np.float32)
 
 
 def classes_of(labels: NDArray[Any], file: str | Path) -> tuple[NDArray[Any], int]:
@@ -165,19 +188,23 @@ def classes_of(labels: NDArray[Any], file: str | Path) -> tuple[NDArray[Any], in
         The labels, int64 for classes, float32 for others, and the number of classes.
 
     Raises:
-        DataError: A label is so large that there were more classes than vertices.
+        DataError: Labels are no numbers, have no rows, or one is so large that there were more
+            classes than vertices.
     """
+    if labels.dtype.kind not in "biuf" or not labels.ndim:
+        raise DataError(
+            f"labels in {file} must be numbers, one row per vertex, got {labels.dtype} of shape "
+            f"{list(labels.shape)}"
+        )
     if labels.ndim == 2 and labels.shape[1] == 1:
         labels = labels[:, 0]
     if labels.ndim != 1:
-        return labels.astype(np.float32), labels.shape[1] if labels.ndim == 2 else 0
+        return _as_float32(labels), labels.shape[1] if labels.ndim == 2 else 0
     if labels.dtype.kind == "f":
         missing = np.isnan(labels)
-        if (labels[~missing] % 1 != 0).any():
-            return labels.astype(np.float32), 0
+        if not _are_ids(labels[~missing]).all():
+            return _as_float32(labels), 0
         labels = np.where(missing, -1, labels)
-    elif labels.dtype.kind not in "biu":
-        raise DataError(f"labels in {file} must be numbers, got {labels.dtype}")
     classes = labels.astype(np.int64)
     num_classes = int(classes.max(initial=-1)) + 1
     if num_classes > max(2, len(classes)):
@@ -198,4 +225,11 @@ def _count_vertices(arrays: dict[str, RowSource], edges: NDArray[Any]) -> int:
     ]
     if not largest:
         raise DataError("there are neither edges, features nor labels; give num_vertices")
-    return max(0, max(largest)) + 1
+    num_vertices, num_edges = max(0, max(largest)) + 1, edges.shape[1]
+    if num_vertices > _MOST_VERTICES_ALONE + _MOST_VERTICES_PER_EDGE * num_edges:
+        raise DataError(
+            f"the edges name vertex {num_vertices - 1}, but there are only {num_edges} of them; "
+            "number the vertices from 0 without gaps, or give features, labels or num_vertices if "
+            "there really are so many"
+        )
+    return num_vertices

@@ -4,7 +4,6 @@ The `.pt` files are dictionaries of tensors, which `torch.load(weights_only=True
 calling anything that a file names. Ids are those of the graph before it was partitioned.
 """
 
-import json
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -23,6 +22,7 @@ from gnnflow.datasets.row_source import ArrayRows, RowSource
 from gnnflow.datasets.segments import Segment, SegmentedRows, vertex_arrays
 from gnnflow.datasets.split_file import read_splits
 from gnnflow.errors import DataError
+from gnnflow.json_text import parse_json
 
 _META = "META.json"
 
@@ -102,8 +102,8 @@ def from_pyg_partition(
 def _num_parts(folder: Path) -> int:
     file = folder / _META
     try:
-        meta = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
+        meta = parse_json(file.read_bytes())
+    except (OSError, ValueError) as error:
         raise DataError(
             f"cannot read {file}: {error}; give the folder that "
             "torch_geometric.distributed.Partitioner wrote"

@@ -78,7 +78,7 @@ class RawGraph:
         for name, source in self.arrays.items():
             checks.check_array(name, source, self.num_vertices)
             if isinstance(source, ArrayRows):
-                checks.check_finite(name, source.array)
+                checks.check_finite(name, source.array, source.dtype)
         if "x" in self.arrays and len(self.arrays["x"].shape) != 2:
             raise DataError(
                 "features must have shape [num_vertices, num_features], got "

@@ -72,6 +72,11 @@ def _masks_of_table(
                     "a column with names of splits must be called 'split'"
                 )
         return {name: column.astype(np.bool_) for name, column in columns.items()}
+    if columns["split"].ndim != 1 or columns["split"].dtype.kind not in "biufU":
+        raise DataError(
+            f"column 'split' of {file} must hold the names of splits, got "
+            f"{columns['split'].dtype} of shape {list(columns['split'].shape)}"
+        )
     names, codes = np.unique(columns["split"].astype(np.str_), return_inverse=True)
     unknown = [name for name in names if name not in SPLIT_ALIASES and name not in NO_SPLIT]
     if unknown:

@@ -1,6 +1,5 @@
 """Reads tables of numbers: .csv with numpy, .parquet with pyarrow."""
 
-import re
 import warnings
 from pathlib import Path
 from typing import Any
@@ -8,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gnnflow.errors import DataError, MissingExtraError
+from gnnflow.errors import DataError, MissingExtraError, one_line
 
 Table = dict[str, NDArray[Any]]
 """Columns by name, in the order of the file; without a header they are named 0, 1, ..."""
@@ -54,7 +53,7 @@ def read_csv(file: Path) -> Table:
             )
         values = values.reshape(-1, len(names))
         return {name: _from_text(values[:, column]) for column, name in enumerate(names)}
-    raise DataError(f"cannot read {file} as CSV: {_one_line(failure)}") from failure
+    raise DataError(f"cannot read {file} as CSV: {one_line(failure)}") from failure
 
 
 def read_parquet(file: Path) -> Table:
@@ -71,7 +70,7 @@ def read_parquet(file: Path) -> Table:
     try:
         table = parquet.read_table(file)
     except (ArrowException, OSError) as error:
-        raise DataError(f"cannot read {file} as parquet: {_one_line(error)}") from error
+        raise DataError(f"cannot read {file} as parquet: {one_line(error)}") from error
     return {name: _to_numpy(file, name, table.column(name)) for name in table.column_names}
 
 
@@ -115,7 +114,8 @@ def _to_numpy(file: Path, name: str, column: Any) -> NDArray[Any]:
                 f"column '{name}' of {file} holds lists of {lengths[0]} to {lengths[-1]} values; "
                 "every row must have the same number"
             )
-        return np.reshape(flat, (len(values), -1))
+        width = max(int(lengths[0]), 0) if len(lengths) else 0
+        return np.reshape(flat, (len(values), width))
     if types.is_boolean(kind):
         column = column.fill_null(False)
     array: NDArray[Any] = column.to_numpy()
@@ -132,10 +132,6 @@ def _from_text(column: NDArray[Any]) -> NDArray[Any]:
     for dtype in (np.int64, np.float64):
         try:
             return np.where(lower == "", "nan", column).astype(dtype)
-        except ValueError:
+        except (ValueError, OverflowError):
             continue
     return column
-
-
-def _one_line(error: object) -> str:
-    return re.sub(r"\s+", " ", str(error)).strip()

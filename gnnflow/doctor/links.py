@@ -15,6 +15,7 @@ from gnnflow.comm.environment import Launch, detect_launch
 from gnnflow.comm.mpi_library import MPI, library_name, start_mpi
 from gnnflow.errors import CommError
 
+_NAME_BYTES = 256
 _NUM_PINGS = 200
 _NUM_BLOCKS = 8
 _BLOCK_BYTES = 4 << 20
@@ -53,7 +54,7 @@ def measure_links(launched: Launch) -> Links:
     """
     start_mpi(launched.num_ranks, launched.launcher)
     comm = MPI.COMM_WORLD.Dup()
-    hosts = comm.allgather(socket.gethostname())
+    hosts = _host_names(comm)
     latency_s, bytes_per_s = [], []
     for other in range(1, comm.size):
         comm.Barrier()
@@ -67,6 +68,16 @@ def measure_links(launched: Launch) -> Links:
         latency_s=latency_s,
         bytes_per_s=bytes_per_s,
     )
+
+
+def _host_names(comm: MPI.Intracomm) -> list[str]:
+    """The machine of each rank, as bytes: what mpi4py sends by itself it pickles."""
+    own = np.zeros(_NAME_BYTES, dtype=np.uint8)
+    name = socket.gethostname().encode()[:_NAME_BYTES]
+    own[: len(name)] = np.frombuffer(name, dtype=np.uint8)
+    everyone = np.empty((comm.size, _NAME_BYTES), dtype=np.uint8)
+    comm.Allgather(own, everyone)
+    return [row.tobytes().rstrip(b"\0").decode() for row in everyone]
 
 
 def _ping(comm: MPI.Intracomm, other: int) -> float:

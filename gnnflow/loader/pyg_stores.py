@@ -19,6 +19,7 @@ from torch_geometric.sampler import (
 )
 from torch_geometric.sampler.neighbor_sampler import edge_sample
 
+from gnnflow.datasets.npy_file import map_npy
 from gnnflow.errors import ConfigError, DataError
 from gnnflow.graph import DistGraph
 from gnnflow.loader.minibatch_maker import as_tensor
@@ -203,4 +204,4 @@ class PygSampler(BaseSampler):  # type: ignore[misc]
 
 def _mapped(file: Path) -> Tensor:
     """A tensor over a mapped file; what is written to it stays in this process."""
-    return torch.from_numpy(np.asarray(np.load(file, mmap_mode="c", allow_pickle=False)))
+    return torch.from_numpy(np.asarray(map_npy(file, "c")))

@@ -13,6 +13,7 @@ from gnnflow.policies.observation import Observation
 WireDtype = Literal["stored", "bfloat16", "int8"]
 WIRE_DTYPES: tuple[str, ...] = get_args(WireDtype)
 MAX_EXPLANATION = 2000
+_MOST = 2**63
 FREE = "rows that arrived cost nothing to keep"
 """Why to say yes with a scorer that keeps what arrives: there is nothing to decide."""
 
@@ -197,16 +198,22 @@ def validate_decision(decision: Any) -> Decision:
 
 def _require(condition: bool, name: str, expected: str, value: Any) -> None:
     if not condition:
-        raise InvalidDecisionError(f"{name} of a decision must be {expected}, got {value!r}")
+        raise InvalidDecisionError(f"{name} of a decision must be {expected}, got {value!r:.80}")
 
 
 def _check_number(name: str, value: Any, low: float, high: float) -> None:
     if value is not None:
         is_number = isinstance(value, int | float) and not isinstance(value, bool)
-        fits = is_number and math.isfinite(value) and low <= value <= high
+        # Compared first: an integer of hundreds of digits is no float that could be finite.
+        fits = is_number and low <= value <= high and value < _MOST and math.isfinite(value)
         _require(fits, name, f"a finite number in [{low:g}, {high:g}]", value)
 
 
 def _check_count(name: str, value: Any) -> None:
-    fits = value is None or (isinstance(value, int) and not isinstance(value, bool) and value >= 1)
-    _require(fits, name, "a whole number of at least 1", value)
+    is_whole = isinstance(value, int) and not isinstance(value, bool)
+    _require(
+        value is None or (is_whole and 1 <= value < _MOST),
+        name,
+        "a whole number of at least 1",
+        value,
+    )

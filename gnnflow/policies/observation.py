@@ -10,6 +10,8 @@ from gnnflow.errors import DataError
 
 RecordT = TypeVar("RecordT")
 
+_MOST = 2**63  # what no count and no number of bytes reaches
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class RunFacts:
@@ -272,13 +274,15 @@ def _value(name: str, hint: Any, value: Any) -> Any:
             return None
         hint = next(part for part in get_args(hint) if part is not type(None))
     if not _is_plain(hint, value):
-        raise DataError(f"{name} must be a finite {hint.__name__}, got {value!r}")
+        raise DataError(f"{name} must be a finite {hint.__name__}, got {value!r:.80}")
     return float(value) if hint is float else value
 
 
 def _is_plain(hint: type, value: Any) -> bool:
     if hint is bool or isinstance(value, bool):
         return hint is bool and isinstance(value, bool)
+    if isinstance(value, int) and abs(value) >= _MOST:
+        return False
     if hint is float:
         return isinstance(value, int | float) and math.isfinite(value)
     return isinstance(value, hint)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from gnnflow.errors import DataError
+from gnnflow.json_text import parse_json
 from gnnflow.policies.observation import Observation, from_json, to_json
 
 _STAKE_SCALE = 4.0
@@ -103,7 +104,7 @@ def shipped_situations(name: str) -> list[Situation]:
 def _parse(name: str, text: str) -> Iterator[Situation]:
     for number, line in enumerate(text.splitlines(), start=1):
         try:
-            values: Any = json.loads(line)
+            values: Any = parse_json(line)
             yield from_json(Situation, values)
         except ValueError as error:
             raise DataError(f"{name}, line {number}, is not a situation: {error}") from None

@@ -5,11 +5,13 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from gnnflow.errors import DataError
+from gnnflow.errors import DataError, one_line
+from gnnflow.json_text import parse_json
 from gnnflow.prefetch.belady import belady_hits
 from gnnflow.prefetch.trace import Trace
 
@@ -29,8 +31,16 @@ class Optimum:
 
     @classmethod
     def of_traces(cls, traces: Sequence[Trace]) -> "Optimum":
-        """Works it out from the traces of all ranks."""
-        capacities = [int(trace.facts.settings["capacity"]) for trace in traces]
+        """Works it out from the traces of all ranks.
+
+        Raises:
+            DataError: If a trace does not say how many rows the cache could hold.
+        """
+        capacities: list[Any] = [trace.facts.settings.get("capacity") for trace in traces]
+        if not all(type(capacity) is int and capacity >= 0 for capacity in capacities):
+            raise DataError(
+                f"the settings of a trace must give 'capacity' as a number, got {capacities}"
+            )
         hits = [
             belady_hits(trace.minibatches(), capacity)
             for trace, capacity in zip(traces, capacities, strict=True)
@@ -57,14 +67,26 @@ class Optimum:
         """
         path = folder / OPTIMUM_FILE
         try:
-            content = json.loads(path.read_text(encoding="utf-8"))
-            hits = content["hits"]
+            content = parse_json(path.read_bytes())
+            hits, left_out = content["hits"], content["left_out"]
+            if not (left_out is None or isinstance(left_out, str)):
+                raise ValueError("why it is left out must be said in words")
             return cls(
-                capacity_rows=[int(rows) for rows in content["capacity_rows"]],
-                hits=None if hits is None else np.array(hits, dtype=np.int64),
-                left_out=content["left_out"],
+                capacity_rows=_counts(content["capacity_rows"]).tolist(),
+                hits=None if hits is None else _counts(hits),
+                left_out=left_out,
             )
         except FileNotFoundError:
             return None
         except (OSError, ValueError, KeyError, TypeError) as error:
-            raise DataError(f"{path} is damaged ({error}); remove it") from None
+            raise DataError(f"{path} is damaged ({one_line(error)}); remove it") from None
+
+
+def _counts(values: object) -> npt.NDArray[np.int64]:
+    """A list of counts as int64."""
+    fits = isinstance(values, list) and all(
+        type(value) is int and 0 <= value < 2**63 for value in values
+    )
+    if not fits:
+        raise ValueError("rows and hits must be lists of numbers from 0")
+    return np.array(values, dtype=np.int64)

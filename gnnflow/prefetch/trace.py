@@ -11,7 +11,6 @@ A trace is a folder with one `trace-rankNNNNN.npz` per rank (plain arrays, nothi
 
 import json
 import os
-import zipfile
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
@@ -19,8 +18,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from gnnflow.errors import DataError
+from gnnflow.datasets.npy_file import read_archive
+from gnnflow.errors import DataError, one_line
 from gnnflow.features.vertex_values import VertexValues
+from gnnflow.json_text import parse_json
 
 Ids = npt.NDArray[np.int64]
 
@@ -239,13 +240,14 @@ def read_trace(path: Path) -> Trace:
         DataError: If the file is missing, damaged, or of another version.
     """
     try:
-        with open(path, "rb") as raw, np.load(raw, allow_pickle=False) as file:
-            arrays = {name: file[name] for name in file.files}
-        facts = json.loads(arrays.pop("facts").tobytes())
+        arrays = read_archive(path)
+        facts = parse_json(arrays.pop("facts").tobytes())
     except FileNotFoundError:
         raise DataError(f"there is no trace {path}; record one with --trace") from None
-    except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
-        raise DataError(f"{path} is not a trace or damaged ({error}); record it again") from None
+    except (OSError, ValueError, KeyError, MemoryError) as error:
+        raise DataError(
+            f"{path} is not a trace or damaged ({one_line(error)}); record it again"
+        ) from None
     return _checked(path, facts, arrays)
 
 
@@ -261,7 +263,7 @@ def read_traces(folder: Path) -> list[Trace]:
     traces = [read_trace(path) for path in paths]
     ranks = [trace.facts.rank for trace in traces]
     num_ranks = traces[0].facts.num_ranks
-    if ranks != list(range(num_ranks)):
+    if len(ranks) != num_ranks or ranks != list(range(num_ranks)):
         raise DataError(
             f"{folder} must hold the traces of ranks 0 to {num_ranks - 1}, got {ranks}; "
             "record the run again into an empty folder"
@@ -282,21 +284,40 @@ def _checked(path: Path, raw: object, arrays: dict[str, npt.NDArray[Any]]) -> Tr
     def damaged(what: str) -> DataError:
         return DataError(f"{path} is damaged: {what}; record it again")
 
-    if not isinstance(raw, dict) or raw.pop("version", None) != FORMAT_VERSION:
+    if not isinstance(raw, dict) or raw.get("version") != FORMAT_VERSION:
         raise DataError(f"{path} is not a trace of version {FORMAT_VERSION}; record it again")
     missing = (
         {"remote_ids", "offsets", "halo", "halo_degree", *COLUMNS} - arrays.keys() - _LATER_COLUMNS
     )
     if missing:
         raise damaged(f"it lacks {', '.join(sorted(missing))}")
-    known = {item.name for item in fields(TraceFacts)}
-    if raw.keys() != known:
-        raise damaged(f"its facts differ in {', '.join(sorted(raw.keys() ^ known))}")
+    facts = _checked_facts({name: value for name, value in raw.items() if name != "version"})
+    if isinstance(facts, str):
+        raise damaged(facts)
+    kinds = dict.fromkeys(("remote_ids", "offsets", "halo", "halo_degree", "vip_ids"), "iu")
+    kinds |= {name: np.dtype(dtype).kind for name, dtype in COLUMNS.items()} | {"vip_values": "f"}
+    for name, array in arrays.items():
+        wanted = kinds.get(name, "iu")
+        if array.ndim != 1 or array.dtype.kind not in ("iu" if wanted == "i" else wanted):
+            raise damaged(f"{name} holds {array.dtype} of shape {list(array.shape)}")
     offsets = arrays["offsets"].astype(np.int64)
     remote_ids = arrays["remote_ids"].astype(np.int64)
+    halo = arrays["halo"].astype(np.int64)
+    halo_degree = arrays["halo_degree"].astype(np.int64)
+    limit = facts.graph_vertices or 2**62
+    for name, ids in (("remote_ids", remote_ids), ("halo", halo)):
+        if len(ids) and not (ids.min() >= 0 and ids.max() < limit):
+            raise damaged(f"{name} holds ids that are not of the graph")
+    if halo.shape != halo_degree.shape or (np.diff(halo) <= 0).any() or (halo_degree < 0).any():
+        raise damaged("its halo vertices do not ascend, or lack a degree")
     num = len(offsets) - 1
     if num < 0 or offsets[0] != 0 or (np.diff(offsets) < 0).any() or offsets[-1] != len(remote_ids):
         raise damaged("its offsets do not fit the ids")
+    minibatch = np.repeat(np.arange(num), np.diff(offsets))
+    order = np.lexsort((remote_ids, minibatch))
+    repeats = (np.diff(remote_ids[order]) == 0) & (np.diff(minibatch[order]) == 0)
+    if repeats.any():
+        raise damaged("a minibatch asks for a row twice")
     for name in _LATER_COLUMNS - arrays.keys():
         arrays[name] = np.zeros(num, dtype=COLUMNS[name])
     for name in COLUMNS:
@@ -304,13 +325,37 @@ def _checked(path: Path, raw: object, arrays: dict[str, npt.NDArray[Any]]) -> Tr
             raise damaged(f"{name} must have {num} entries, got {arrays[name].shape}")
     vip = None
     if "vip_ids" in arrays and "vip_values" in arrays:
-        vip = VertexValues(arrays["vip_ids"], arrays["vip_values"])
+        try:
+            vip = VertexValues(
+                arrays["vip_ids"].astype(np.int64), arrays["vip_values"].astype(np.float32)
+            )
+        except DataError as error:
+            raise damaged(str(error)) from None
     return Trace(
-        facts=TraceFacts(**raw | {"fanout": tuple(raw["fanout"])}),
+        facts=facts,
         remote_ids=remote_ids,
         offsets=offsets,
-        columns={name: arrays[name] for name in COLUMNS},
-        halo=arrays["halo"].astype(np.int64),
-        halo_degree=arrays["halo_degree"].astype(np.int64),
+        columns={name: arrays[name].astype(dtype) for name, dtype in COLUMNS.items()},
+        halo=halo,
+        halo_degree=halo_degree,
         vip=vip,
     )
+
+
+def _checked_facts(raw: dict[str, Any]) -> TraceFacts | str:
+    """The facts of a trace, or what is wrong with them."""
+    known = {item.name: item for item in fields(TraceFacts)}
+    if raw.keys() != known.keys():
+        return f"its facts differ in {', '.join(sorted(raw.keys() ^ known.keys()))}"
+    for name, value in raw.items():
+        if name == "fanout":
+            fits = isinstance(value, list) and all(type(number) is int for number in value)
+        elif name == "settings":
+            fits = isinstance(value, dict)
+        elif name in ("graph", "transport"):
+            fits = isinstance(value, str)
+        else:
+            fits = type(value) is int and 0 <= value < 2**62
+        if not fits:
+            return f"its fact '{name}' is {value!r:.80}"
+    return TraceFacts(**raw | {"fanout": tuple(raw["fanout"])})

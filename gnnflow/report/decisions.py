@@ -1,12 +1,15 @@
 """The decision logs of a run, in words."""
 
-import json
+import math
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 from gnnflow.errors import DataError
+from gnnflow.json_text import parse_json
+from gnnflow.report.summary_file import is_number
 from gnnflow.units import human_seconds, signed_percent
 
 Kind = Literal["replace", "keep", "missed"]
@@ -101,11 +104,14 @@ def read_decisions(folder: Path) -> tuple[DecisionLine, ...]:
         match = _LOG_NAME.fullmatch(path.name)
         if match is None:
             continue
-        lines = path.read_text(encoding="utf-8").splitlines()
+        try:
+            lines = path.read_text(encoding="utf-8").splitlines()
+        except (OSError, UnicodeDecodeError) as error:
+            raise DataError(f"{path} cannot be read: {error}") from None
         for number, line in enumerate(lines, start=1):
             try:
-                decision = _decision(int(match[1]), json.loads(line))
-            except (ValueError, KeyError, TypeError):
+                decision = _decision(int(match[1]), parse_json(line))
+            except (ValueError, KeyError, TypeError, AttributeError):
                 if number < len(lines):
                     raise DataError(f"{path}, line {number} is not a decision") from None
                 continue
@@ -116,15 +122,28 @@ def read_decisions(folder: Path) -> tuple[DecisionLine, ...]:
 def _decision(rank: int, line: dict[str, Any]) -> DecisionLine:
     decision: dict[str, Any] = line["decision"] or {}
     outcome: dict[str, Any] = line["outcome"] or {}
+    minibatch, replace = line["minibatch"], decision.get("replace")
+    latency_s = _number(line, "latency_s")
+    if not isinstance(minibatch, int) or not (replace is None or isinstance(replace, bool)):
+        raise ValueError("minibatches are numbers, decisions are yes or no")
     return DecisionLine(
         rank=rank,
-        minibatch=int(line["minibatch"]),
+        minibatch=minibatch,
         status=str(line["status"]),
-        replace=decision.get("replace"),
-        fraction=decision.get("fraction"),
+        replace=replace,
+        fraction=_number(decision, "fraction"),
         explanation=str(decision.get("explanation") or line["error"] or ""),
-        latency_s=float(line["latency_s"]),
-        expected_volume_change=decision.get("expected_volume_change"),
-        hit_rate_change=outcome.get("hit_rate_change"),
-        volume_change=outcome.get("volume_change"),
+        latency_s=0.0 if latency_s is None else latency_s,
+        expected_volume_change=_number(decision, "expected_volume_change"),
+        hit_rate_change=_number(outcome, "hit_rate_change"),
+        volume_change=_number(outcome, "volume_change"),
     )
+
+
+def _number(values: Mapping[str, Any], name: str) -> float | None:
+    value = values.get(name)
+    if value is None:
+        return None
+    if not is_number(value) or not math.isfinite(value):
+        raise ValueError(f"{name} must be a number")
+    return float(value)

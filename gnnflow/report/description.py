@@ -1,18 +1,19 @@
 """What a folder or file of gnnflow holds, in a few lines."""
 
-import json
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from gnnflow.errors import DataError
+from gnnflow.errors import DataError, one_line
+from gnnflow.json_text import parse_json
 from gnnflow.partition import read_manifest
 from gnnflow.partition.manifest import MANIFEST_FILE
 from gnnflow.prefetch.trace import Trace, read_trace, read_traces
 from gnnflow.report.figures import option_groups, over_optimum, wait_share
-from gnnflow.report.run_record import SUMMARY_FILE, read_run
+from gnnflow.report.run_record import read_run
+from gnnflow.report.summary_file import SUMMARY_FILE
 from gnnflow.units import human_bytes
 
 CHECKPOINT_FILE = "checkpoint.json"
@@ -170,7 +171,7 @@ def _newest_checkpoint(path: Path) -> Description:
 def _checkpoint(path: Path) -> Description:
     file = path / CHECKPOINT_FILE
     try:
-        content = json.loads(file.read_text(encoding="utf-8"))
+        content = parse_json(file.read_bytes())
         position, graph, files = content["position"], content["graph"], content["files"]
         facts: dict[str, Any] = {
             "graph": graph["name"],
@@ -186,5 +187,7 @@ def _checkpoint(path: Path) -> Description:
             "written by": f"gnnflow {content['gnnflow']}",
         }
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise DataError(f"{file} is not that of a checkpoint, or damaged ({error!r})") from None
+        raise DataError(
+            f"{file} is not that of a checkpoint, or damaged ({one_line(repr(error))})"
+        ) from None
     return Description(kind="checkpoint", path=path, facts=facts)

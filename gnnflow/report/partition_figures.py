@@ -3,10 +3,12 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from gnnflow.datasets.npy_file import map_npy
 from gnnflow.errors import GnnflowError
 from gnnflow.partition import read_manifest
 from gnnflow.partition.manifest import part_folder
@@ -57,5 +59,11 @@ def read_partition_figures(folder: Path) -> PartitionFigures | None:
 
 def _halo_owners(folder: Path, part: int, num_parts: int) -> npt.NDArray[np.int64]:
     path = folder / part_folder(part) / "halo_owner.npy"
-    owners = np.load(path, mmap_mode="r", allow_pickle=False)
+    owners = map_npy(path)
+    if owners.ndim != 1 or owners.dtype != np.int32 or not _in_range(owners, num_parts):
+        raise ValueError(f"{path} does not hold numbers of {num_parts} parts")
     return np.bincount(owners, minlength=num_parts).astype(np.int64)
+
+
+def _in_range(owners: npt.NDArray[Any], num_parts: int) -> bool:
+    return not len(owners) or (owners.min() >= 0 and int(owners.max()) < num_parts)

@@ -1,6 +1,5 @@
 """A finished run, read back from its folder."""
 
-import json
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -11,14 +10,15 @@ import numpy as np
 import numpy.typing as npt
 
 from gnnflow.errors import DataError
+from gnnflow.json_text import parse_json
 from gnnflow.prefetch.optimum import Optimum
 from gnnflow.prefetch.trace import read_traces
 from gnnflow.report.decisions import DecisionLine, read_decisions
 from gnnflow.report.partition_figures import PartitionFigures, read_partition_figures
+from gnnflow.report.summary_file import is_number, read_summary
 
 FloatArray = npt.NDArray[np.float64]
 
-SUMMARY_FILE = "summary.json"
 METRICS_FILE = "metrics.jsonl"
 
 
@@ -70,20 +70,9 @@ def read_run(folder: Path) -> RunRecord:
     Raises:
         DataError: If it is not the folder of a finished run, or damaged.
     """
-    path = folder / SUMMARY_FILE
-    try:
-        summary = json.loads(path.read_text(encoding="utf-8"))
-        num_ranks = int(summary["num_ranks"])
-        config = summary["config"]
-        parts = str(config["parts"])
-    except FileNotFoundError:
-        raise DataError(
-            f"{folder} holds no {SUMMARY_FILE}, which a finished run leaves; "
-            "give the folder that gnnflow-train wrote (--out)"
-        ) from None
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise DataError(f"{path} cannot be read ({error}); run it again") from None
-    epoch_of_step, fields = _read_metrics(folder / METRICS_FILE, num_ranks)
+    summary = read_summary(folder)
+    config = summary["config"]
+    epoch_of_step, fields = _read_metrics(folder / METRICS_FILE, summary["num_ranks"])
     trace = config.get("cache", {}).get("trace")
     return RunRecord(
         name=folder.absolute().name,
@@ -92,7 +81,7 @@ def read_run(folder: Path) -> RunRecord:
         fields=fields,
         decisions=read_decisions(folder),
         optimum=_optimum(folder, len(epoch_of_step), None if trace is None else Path(trace)),
-        partition=read_partition_figures(Path(parts)),
+        partition=read_partition_figures(Path(config["parts"])),
     )
 
 
@@ -118,15 +107,13 @@ def _read_metrics(
     path: Path, num_ranks: int
 ) -> tuple[npt.NDArray[np.int64], dict[str, FloatArray]]:
     """Puts the lines together by step; of a step that was taken twice the last line counts."""
-    rows: dict[tuple[int, int], list[dict[str, Any] | None]] = {}
+    rows: dict[tuple[int, int], dict[int, dict[str, Any]]] = {}
     for number, line in _json_lines(path):
-        try:
-            step = (int(line["epoch"]), int(line["step"]))
-            rows.setdefault(step, [None] * num_ranks)[int(line["rank"])] = line
-        except (KeyError, TypeError, ValueError, IndexError):
-            raise DataError(f"{path}, line {number} is not a step of this run") from None
+        if not _is_step(line, num_ranks):
+            raise DataError(f"{path}, line {number} is not a step of this run")
+        rows.setdefault((line["epoch"], line["step"]), {})[line["rank"]] = line
     complete = {
-        step: [line for line in lines if line is not None] for step, lines in sorted(rows.items())
+        step: [lines[rank] for rank in sorted(lines)] for step, lines in sorted(rows.items())
     }
     steps = [step for step, lines in complete.items() if len(lines) == num_ranks]
     if not steps:
@@ -141,7 +128,17 @@ def _read_metrics(
     return np.array([epoch for epoch, _ in steps], dtype=np.int64), fields
 
 
-def _json_lines(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
+def _is_step(line: Any, num_ranks: int) -> bool:
+    """Whether a line holds numbers alone, and says whose they are."""
+    return (
+        isinstance(line, dict)
+        and all(type(line.get(name)) is int for name in ("epoch", "step", "rank"))
+        and 0 <= line["rank"] < num_ranks
+        and all(value is None or is_number(value) for value in line.values())
+    )
+
+
+def _json_lines(path: Path) -> Iterator[tuple[int, Any]]:
     """Yields the number and content of every line; a last line that was cut off is left out."""
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
@@ -149,7 +146,7 @@ def _json_lines(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
         raise DataError(f"{path} cannot be read: {error}") from None
     for number, line in enumerate(lines, start=1):
         try:
-            yield number, json.loads(line)
+            yield number, parse_json(line)
         except ValueError:
             if number < len(lines):
                 raise DataError(f"{path}, line {number} is not JSON") from None

@@ -11,8 +11,9 @@ from safetensors import torch as safetensors
 from torch import nn
 
 import gnnflow
-from gnnflow.errors import CheckpointError
+from gnnflow.errors import CheckpointError, one_line
 from gnnflow.graph import DistGraph
+from gnnflow.json_text import parse_json
 from gnnflow.loader import DistNeighborLoader
 from gnnflow.models import LayeredModel, make_model
 from gnnflow.training.checkpoint_checks import (
@@ -155,8 +156,7 @@ def load_checkpoint(folder: Path | str, state: TrainingState) -> Resumed:
     same_job = facts.num_ranks == ctx.num_ranks and facts.partition == partition
     if same_job:
         own = _unpacked(path, files["rank.json"], files["rank.safetensors"])
-        TorchGenerators().load_state_dict(own.pop(_GENERATORS))
-        _load_parts(path, own, state.per_rank)
+        _load_parts(path, own, {_GENERATORS: TorchGenerators(), **state.per_rank})
     position = facts.position
     if not same_job or not facts.seeds or facts.seeds != _seeds_digest(state):
         position = Position(epoch=position.epoch, num_updates=position.num_updates)
@@ -195,9 +195,11 @@ def _packed(state: dict[str, Any], name: str) -> tuple[bytes, bytes]:
 
 def _unpacked(path: Path, text: bytes, tensors: bytes) -> dict[str, Any]:
     try:
-        state: dict[str, Any] = unpack(json.loads(text), read_tensors(path, tensors))
-    except (ValueError, KeyError) as error:
-        raise damaged(path, f"a state in it cannot be read ({error!r})") from None
+        state = unpack(parse_json(text), read_tensors(path, tensors))
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        raise damaged(path, f"a state in it cannot be read ({one_line(repr(error))})") from None
+    if not isinstance(state, dict):
+        raise damaged(path, f"a state in it is a {type(state).__name__}, no dictionary of states")
     return state
 
 

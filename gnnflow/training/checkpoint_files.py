@@ -21,7 +21,9 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from gnnflow.errors import CheckpointError
+from gnnflow.datasets.inside import lies_inside
+from gnnflow.errors import CheckpointError, one_line
+from gnnflow.json_text import parse_json
 
 FORMAT_NAME = "gnnflow-checkpoint"
 FORMAT_VERSION = 1
@@ -178,6 +180,8 @@ def read_files(folder: Path) -> tuple[CheckpointFacts, dict[str, bytes]]:
     facts, about = _read_facts(folder)
     files = {}
     for name, entry in about.items():
+        if not lies_inside(folder, folder / name):
+            raise damaged(folder, f"{name} is a link that leads out of it")
         try:
             content = (folder / name).read_bytes()
         except OSError as error:
@@ -204,13 +208,13 @@ def damaged(folder: Path, what: str) -> CheckpointError:
 def _read_facts(folder: Path) -> tuple[CheckpointFacts, dict[str, Any]]:
     path = folder / FACTS_FILE
     try:
-        raw = json.loads(path.read_bytes())
+        raw = parse_json(path.read_bytes())
     except OSError:
         raise CheckpointError(
             f"{folder} is no checkpoint (it has no {FACTS_FILE}); give a folder as "
             f"{Position().folder_name} in the one of --checkpoint-dir"
         ) from None
-    except (ValueError, RecursionError) as error:
+    except ValueError as error:
         raise damaged(folder, f"{FACTS_FILE} is not JSON ({error})") from None
     if not isinstance(raw, dict) or raw.get("format") != FORMAT_NAME:
         raise CheckpointError(f"{path} is not a '{FORMAT_NAME}'; give a folder that gnnflow saved")
@@ -225,9 +229,19 @@ def _read_facts(folder: Path) -> tuple[CheckpointFacts, dict[str, Any]]:
             if not _FILE_NAME.fullmatch(name) or set(entry) != {"size_bytes", "sha256"}:
                 raise ValueError(f"'{name}' is no file of the format")
         values = {field.name: raw[field.name] for field in fields(CheckpointFacts)}
-        facts = CheckpointFacts(**values | {"position": Position(**raw["position"])})
+        position = Position(**raw["position"])
+        facts = CheckpointFacts(**values | {"position": position})
+        counts = (*asdict(position).values(), facts.num_ranks)
+        if not all(type(number) is int and 0 <= number < 2**63 for number in counts):
+            raise ValueError("its position and its ranks must be numbers from 0")
+        if not 1 <= facts.num_ranks <= max(len(about), 1):
+            raise ValueError(f"it has {len(about)} files for {facts.num_ranks} ranks")
+        if not isinstance(facts.graph, dict) or not isinstance(facts.model, dict):
+            raise ValueError("graph and model must be objects")
+        if not (facts.score is None or isinstance(facts.score, int | float)):
+            raise ValueError("the score must be a number or null")
     except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise damaged(folder, f"{FACTS_FILE} lacks something ({error})") from None
+        raise damaged(folder, f"{FACTS_FILE} lacks something ({one_line(error)})") from None
     return facts, about
 
 

@@ -5,7 +5,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from gnnflow.errors import ConfigError
+from gnnflow.datasets.npy_file import map_npy
+from gnnflow.errors import ConfigError, one_line
 from gnnflow.graph import DistGraph
 
 BALANCED = "balanced"
@@ -35,7 +36,7 @@ def class_weights(source: str, graph: DistGraph, num_classes: int) -> NDArray[np
         try:
             values = _read(Path(source)).tolist()
         except (OSError, ValueError) as error:
-            problem = f"cannot read the class weights {source}: {error}"
+            problem = f"cannot read the class weights {source}: {one_line(error)}"
     problem, values = graph.ctx.broadcast_json([problem, values])
     if problem:
         raise ConfigError(problem)
@@ -50,7 +51,7 @@ def class_weights(source: str, graph: DistGraph, num_classes: int) -> NDArray[np
 
 def _read(path: Path) -> NDArray[np.float64]:
     if path.suffix == ".npy":
-        return np.asarray(np.load(path, allow_pickle=False), dtype=np.float64).reshape(-1)
+        return np.asarray(map_npy(path), dtype=np.float64).reshape(-1)
     text = path.read_text("utf-8").replace(",", " ")
     return np.array([float(word) for word in text.split()], dtype=np.float64)
 

@@ -82,7 +82,7 @@ def test_damage_is_told(tmp_path):
     with pytest.raises(DataError, match="lacks wait_s"):
         read_trace(path)
     write_trace(tmp_path, make_trace())
-    rewrite(path, epoch=np.zeros(3))
+    rewrite(path, epoch=np.zeros(3, np.int64))
     with pytest.raises(DataError, match="epoch must have 80 entries"):
         read_trace(path)
     rewrite(path, facts=np.frombuffer(json.dumps({"version": 9}).encode(), dtype=np.uint8))

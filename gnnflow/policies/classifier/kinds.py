@@ -9,9 +9,11 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from gnnflow.errors import ConfigError
+from gnnflow.errors import ConfigError, one_line
 from gnnflow.optional import require_package
+from gnnflow.policies.classifier.soundness import unsound
 from gnnflow.policies.decision import PolicyError
+from gnnflow.policies.features import FEATURE_NAMES
 
 Matrix = NDArray[np.float64]
 
@@ -97,9 +99,13 @@ class SklearnClassifier(Classifier):
         except PolicyError:
             raise
         except Exception as error:
-            raise PolicyError(f"cannot load the classifier {path}: {error}") from error
-        if not hasattr(model, "predict_proba"):
-            raise PolicyError(f"{path} holds no classifier")
+            raise PolicyError(f"cannot load the classifier {path}: {one_line(error)}") from error
+        try:
+            wrong = unsound(model, self._make(0), len(FEATURE_NAMES))
+        except (AttributeError, LookupError, TypeError, ValueError) as error:
+            wrong = f"something in it is not what it seems ({one_line(error)})"
+        if wrong is not None:
+            raise PolicyError(f"{path} holds no classifier of kind {self._kind}: {wrong}")
         self._model = model
 
     def _make(self, seed: int) -> Any:
@@ -226,7 +232,7 @@ class TabnetClassifier(Classifier):
             model.network.load_state_dict(weights)
             model.network.eval()
         except Exception as error:
-            raise PolicyError(f"cannot load the classifier {path}: {error}") from error
+            raise PolicyError(f"cannot load the classifier {path}: {one_line(error)}") from error
         self._model = model
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from gnnflow.errors import DataError
+from gnnflow.json_text import parse_json
 from gnnflow.policies.classifier.kinds import Classifier, make_classifier
 from gnnflow.policies.decision import PolicyError
 from gnnflow.policies.features import FEATURE_NAMES, FEATURE_VERSION
@@ -98,7 +99,7 @@ def load_classifier(name: str) -> tuple[Description, Classifier]:
             )
         folder = shipped
     try:
-        values: Any = json.loads((folder / _DESCRIPTION).read_text(encoding="utf-8"))
+        values: Any = parse_json((folder / _DESCRIPTION).read_bytes())
         description = from_json(Description, values)
     except (OSError, ValueError) as error:
         raise PolicyError(f"{folder} holds no classifier: {error}") from None

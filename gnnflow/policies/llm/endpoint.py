@@ -21,6 +21,7 @@ KEY_VARIABLE = "GNNFLOW_LLM_KEY"
 
 _MAX_TOKENS = 200
 _MAX_ANSWER_BYTES = 1 << 20
+_PIECE_BYTES = 1 << 16
 _WAITS_S = (0.2, 1.0)
 _WORTH_RETRYING = (408, 429, 500, 502, 503, 504)
 
@@ -104,9 +105,8 @@ class Endpoint:
             headers["Authorization"] = f"Bearer {key}"
         request = urllib.request.Request(self._url, json.dumps(body).encode(), headers)
         remaining_s = max(deadline - time.monotonic(), 0.001)
-        with urllib.request.urlopen(request, timeout=remaining_s) as response:
-            data = response.read(_MAX_ANSWER_BYTES)
-        return self._content(data)
+        with _opener().open(request, timeout=remaining_s) as response:
+            return self._content(_read(response, deadline))
 
     def _content(self, data: bytes) -> str:
         try:
@@ -133,6 +133,29 @@ class EndpointPolicy:
         """Asks the server and reads its answer strictly."""
         question = {"role": "user", "content": self._prompt.question(observation)}
         return parse_answer(self._endpoint.chat([*self._messages, question]))
+
+
+class _NoRedirects(urllib.request.HTTPRedirectHandler):
+    """Follows no redirects: the key would go along, to whatever place a server names."""
+
+    def redirect_request(self, *_: Any, **__: Any) -> None:
+        """Leaves the answer as the error that it is."""
+
+
+def _opener() -> urllib.request.OpenerDirector:
+    return urllib.request.build_opener(_NoRedirects)
+
+
+def _read(response: http.client.HTTPResponse, deadline: float) -> bytes:
+    """Reads an answer piece by piece, so that a server that trickles cannot hold on for ever."""
+    data = bytearray()
+    while piece := response.read1(_PIECE_BYTES):
+        data += piece
+        if len(data) >= _MAX_ANSWER_BYTES:
+            break
+        if time.monotonic() > deadline:
+            raise TimeoutError
+    return bytes(data[:_MAX_ANSWER_BYTES])
 
 
 def _reason(error: Exception) -> str:
