@@ -32,7 +32,7 @@ setup(
         "gnnflow": ["py.typed", "_kernels.pyi"],
         "gnnflow.datasets": ["data/*"],
         "gnnflow.policies.classifier": ["pretrained/*/*"],
-        "gnnflow.policies.llm": ["*.jsonl", "*.jinja"],
+        "gnnflow.policies.llm": ["*.jsonl", "*.jinja", "smollm2-135m-tuned/*"],
         "gnnflow.report": ["templates/*", "uplot/*"],
     },
     ext_modules=[

@@ -8,14 +8,25 @@ model, on the whole prompt that asks for JSON, greedily, for as many tokens as s
 The second row gives `generate` the encoded start too, which leaves the cost of writing the answer.
 
 The model is the one that `gnnflow-policy get-model` brings.
+
+Rows `llm_latency/training/MODEL` are seconds of a training step on four ranks that ask one server
+(`theirs` is the same run with `static`): the median over all steps from the first answer on, with
+the policy asked asynchronously, as it is by default. On two cores the server has only what four
+ranks leave.
 """
 
 import copy
-from collections.abc import Callable
+import json
+import statistics
+import subprocess
+import tempfile
+from collections.abc import Callable, Sequence
+from pathlib import Path
 
 import torch
 
 from benchmarks._harness import Options, Report, Row, benchmark, take_turns, time_of
+from benchmarks.cluster_runs import gnnflow_command
 from gnnflow.errors import GnnflowError
 from gnnflow.policies.llm.answers import render_answer
 from gnnflow.policies.llm.judge import Judge, Task
@@ -91,10 +102,90 @@ def compare(options: Options, report: Report) -> None:
         )
 
 
+RANKS = 4
+EPOCHS, QUICK_EPOCHS = 24, 8
+STEP_PARTS = ("wait_s", "compute_s", "all_reduce_s")
+
+
+def train(
+    parts: Path, epochs: int, words: Sequence[str], out: Path
+) -> tuple[list[float], list[int]]:
+    """Trains on four ranks.
+
+    Returns:
+        Seconds of each step as the slowest rank saw it, and what `valid_decisions` says of the run.
+
+    Raises:
+        GnnflowError: If the training fails.
+    """
+    command = [*gnnflow_command("train"), str(parts), "--ranks", str(RANKS)]
+    command += ["--transport", "alltoall", "--epochs", str(epochs), "--eval-every", "0"]
+    command += ["--scorer", "decay", "--out", str(out), *words]
+    done = subprocess.run(command, capture_output=True, text=True)
+    if done.returncode != 0:
+        raise GnnflowError(f"gnnflow-train failed: {(done.stdout + done.stderr)[-1000:]}")
+    slowest_s: dict[tuple[int, int], float] = {}
+    for line in (out / "metrics.jsonl").read_text().splitlines():
+        step = json.loads(line)
+        key = step["epoch"], step["step"]
+        slowest_s[key] = max(slowest_s.get(key, 0.0), sum(step[part] for part in STEP_PARTS))
+    return [slowest_s[key] for key in sorted(slowest_s)], valid_decisions(out)
+
+
+def valid_decisions(run: Path) -> list[int]:
+    """Returns the minibatches that valid decisions of a run's ranks were asked at, ascending."""
+    lines = [
+        json.loads(line)
+        for log in run.glob("decisions-rank*.jsonl")
+        for line in log.read_text().splitlines()
+    ]
+    return sorted(line["observation"]["minibatch"] for line in lines if line["status"] == "valid")
+
+
+def compare_training(options: Options, report: Report) -> None:
+    """Adds the row of four ranks that ask one server, turn about with the schedule."""
+    epochs, rounds = (QUICK_EPOCHS, 1) if options.quick else (EPOCHS, 2)
+    settings = {
+        "static": ("--policy", "static"),
+        "llm": ("--policy", "llm", "--llm-model", SMALL_MODEL),
+    }
+    step_s: dict[str, list[float]] = {name: [] for name in settings}
+    with tempfile.TemporaryDirectory() as work:
+        parts = Path(work) / "parts"
+        words = ["--dataset", "debian-packages", "--num-parts", str(RANKS), "--out", str(parts)]
+        subprocess.run([*gnnflow_command("partition"), *words], capture_output=True, check=True)
+        decisions = []
+        for number in range(rounds):
+            runs = {
+                name: train(parts, epochs, words, Path(work) / f"{name}-{number}")
+                for name, words in settings.items()
+            }
+            asked = runs["llm"][1]
+            if not asked:
+                raise GnnflowError("the language model answered no question within the run")
+            for name, (seconds, _) in runs.items():
+                step_s[name].append(statistics.median(seconds[asked[0] :]))
+            decisions.append(len(asked))
+    report.add(
+        Row(
+            name=f"llm_latency/training/{SMALL_MODEL}",
+            ours=statistics.median(step_s["llm"]),
+            theirs=statistics.median(step_s["static"]),
+            unit="s/step",
+            against="static",
+            facts={
+                "ranks": str(RANKS),
+                "decisions_of_all_ranks_per_run": statistics.mean(decisions),
+            },
+        )
+    )
+
+
 def main() -> None:
     with benchmark("benchmarks.llm_latency", __doc__, "Seconds per decision") as (options, report):
         try:
             compare(options, report)
+            compare_training(options, report)
         except GnnflowError as error:
             report.absent("generate", str(error))
 

@@ -11,7 +11,8 @@ over 16 minibatches, and the median latency. Budgets are percent of the halo ver
 The classifiers that come with gnnflow have learnt from generated graphs; of those here they have
 seen the ones whose names begin with `train`. Language models take part where
 `gnnflow-policy get-model` has been run: `llm` as it comes, at a budget of 25 % only because its
-prompt is long, and `llm-tuned` where `gnnflow-policy tune-llm` has left the folder `tuned-model`.
+prompt is long, and `llm-tuned` with the adapter that comes with gnnflow, which has learnt from the
+same graphs as the classifiers.
 """
 
 import math
@@ -37,10 +38,8 @@ from gnnflow.policies.classifier.policy import ClassifierPolicy
 from gnnflow.policies.classifier.saved import load_classifier, shipped_classifiers
 from gnnflow.policies.llm.judge import Judge
 from gnnflow.policies.llm.language_model import LanguageModel
-from gnnflow.policies.llm.model_files import SMALL_MODEL, own_prompt
-from gnnflow.policies.llm.policy import LlmPolicy
-from gnnflow.policies.llm.prompt import Prompt
-from gnnflow.policies.situations import shipped_situations
+from gnnflow.policies.llm.model_files import SMALL_MODEL, TUNED_MODEL
+from gnnflow.policies.llm.policy import LlmPolicy, prompt_parts
 from gnnflow.prefetch import ReplaySettings, Trace, belady_hits, replay_trace
 from gnnflow.prefetch.policy_replay import replay_with_policy
 from gnnflow.prefetch.replay import ReplayResult, every
@@ -51,7 +50,6 @@ PERIODS = (1, 2, 5, 10, 20, 40, 80)
 STATIC_STALE_AFTER = (5, 10, 20)
 FILLS = ("degree", "vip")
 SCORERS = ("decay", "lookahead")
-TUNED = "tuned-model"
 UNTUNED_BUDGET = 0.25
 
 MakePolicy = Callable[[], ReplacementPolicy]
@@ -78,11 +76,8 @@ class Played:
 def language_policy(name: str) -> MakePolicy:
     """Returns what makes the policy `llm` with a model in this process; loads it once."""
     judge = Judge(LanguageModel.load(name), identity="")
-    template = own_prompt(name)
-    prompt = Prompt.load(template, explain=False)
-    examples = [] if template else shipped_situations("examples")
-    reference = [] if template else shipped_situations("reference")
-    return lambda: LlmPolicy(judge, prompt, examples, reference)
+    parts = prompt_parts(name)
+    return lambda: LlmPolicy(judge, parts)
 
 
 def policies(report: Report, *, quick: bool) -> dict[str, MakePolicy]:
@@ -95,11 +90,10 @@ def policies(report: Report, *, quick: bool) -> dict[str, MakePolicy]:
             report.absent(kind, str(error))
             continue
         found[kind] = lambda classifier=classifier: ClassifierPolicy(classifier)  # type: ignore[misc]
-    models = {"llm-tuned": TUNED} if quick else {"llm": SMALL_MODEL, "llm-tuned": TUNED}
+    models = {"llm": SMALL_MODEL, "llm-tuned": TUNED_MODEL}
     for label, name in models.items():
-        if name == TUNED and not Path(name).is_dir():
-            report.absent(label, f"there is no folder {name}; gnnflow-policy tune-llm makes one")
-            continue
+        if quick and label == "llm":
+            continue  # its prompt is long
         try:
             found[label] = language_policy(name)
         except GnnflowError as error:

@@ -99,7 +99,7 @@ class TuneConfig:
     """Rows that a replacement has to save for each row fetched, on top of that row, to count as
     better in the training: it could also be made later. Measures are without it."""
 
-    max_situations: int = 1500
+    max_situations: int = 640
     """Situations to learn from at most, drawn at random, those of both answers alike."""
 
     epochs: int = 3
@@ -111,7 +111,7 @@ class TuneConfig:
     layers: float = 0.5
     """Share of the model's layers that are adapted, counted from the last, in (0, 1]."""
 
-    learning_rate: float = 5e-4
+    learning_rate: float = 1e-3
     """Largest step of the optimizer."""
 
     test_share: float = 0.2

@@ -101,6 +101,17 @@ def expected_saving(observation: Observation, minibatches: int) -> float:
     return gain_per_minibatch(observation) * minibatches - observation.state.incoming_rows
 
 
+def expected_return(observation: Observation) -> float:
+    """Fetches that a replacement would avoid for each row that it fetches, if past use goes on.
+
+    Over `GAIN_HORIZON` minibatches, or those that are left; within [-10, 10], 0 if there is nothing
+    to fetch.
+    """
+    cost = observation.state.incoming_rows
+    minibatches = min(GAIN_HORIZON, observation.remaining_minibatches)
+    return _capped(gain_per_minibatch(observation) * minibatches / cost) if cost else 0.0
+
+
 def _payback_minibatches(observation: Observation) -> float:
     """Minibatches after which a replacement has earned what it cost, if past use were to go on."""
     gain, cost = gain_per_minibatch(observation), observation.state.incoming_rows

@@ -22,7 +22,7 @@ from gnnflow.policies.llm.answers import (  # noqa: E402
 from gnnflow.policies.llm.guided import GuidedWriter  # noqa: E402
 from gnnflow.policies.llm.judge import Judge, Task  # noqa: E402
 from gnnflow.policies.llm.language_model import LanguageModel  # noqa: E402
-from gnnflow.policies.llm.policy import LlmPolicy  # noqa: E402
+from gnnflow.policies.llm.policy import LlmPolicy, PromptParts  # noqa: E402
 from gnnflow.policies.llm.prompt import Prompt  # noqa: E402
 from gnnflow.policies.situations import Situation  # noqa: E402
 
@@ -145,9 +145,10 @@ def situation(saved, **changes):
 @pytest.mark.parametrize("explain", [False, True])
 def test_a_policy_on_a_judge_in_this_process(model, explain):
     reference = [situation(100.0 - 20 * number, incoming_uses=0.1 * number) for number in range(12)]
-    policy = LlmPolicy(
-        Judge(model, identity=""), Prompt.load(None, explain=explain), reference[:1], reference[1:]
+    parts = PromptParts(
+        prompt=Prompt.load(None, explain=explain), examples=reference[:1], reference=reference[1:]
     )
+    policy = LlmPolicy(Judge(model, identity=""), parts)
     assert policy.calibration.num_reference == 11
     decision = policy.decide(make_observation())
     assert decision.replace == (decision.probability > 0.5)

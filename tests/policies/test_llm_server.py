@@ -18,7 +18,7 @@ from gnnflow.policies import PolicyController, PolicyError, RankInfo, Steering  
 from gnnflow.policies.llm import server_client  # noqa: E402
 from gnnflow.policies.llm.calibration import UNCALIBRATED  # noqa: E402
 from gnnflow.policies.llm.judge import Task, Verdict  # noqa: E402
-from gnnflow.policies.llm.policy import LlmPolicy  # noqa: E402
+from gnnflow.policies.llm.policy import LlmPolicy, PromptParts  # noqa: E402
 from gnnflow.policies.llm.prompt import Prompt  # noqa: E402
 from gnnflow.policies.llm.server import ModelServer  # noqa: E402
 from gnnflow.policies.llm.server_client import (  # noqa: E402
@@ -28,6 +28,7 @@ from gnnflow.policies.llm.server_client import (  # noqa: E402
 )
 
 TASK = Task(messages=[{"role": "system", "content": "Answer yes or no."}], explain=False)
+PARTS = PromptParts(prompt=Prompt.load(None, explain=False), examples=[], reference=[])
 
 
 def short_path():
@@ -194,10 +195,7 @@ def test_ranks_share_the_server_that_the_first_one_starts(tiny, tmp_path, monkey
         thread.start()
     for thread in threads:
         thread.join(120)
-    policies = {
-        rank: LlmPolicy(client, Prompt.load(None, explain=False), [], [], client.close)
-        for rank, client in clients.items()
-    }
+    policies = {rank: LlmPolicy(client, PARTS, client.close) for rank, client in clients.items()}
     first = policies[0].decide(make_observation())
     second = policies[1].decide(make_observation())
     assert first.probability == pytest.approx(second.probability, abs=1e-4)
@@ -211,7 +209,7 @@ def test_training_goes_on_when_the_server_is_killed(tiny, tmp_path, monkeypatch,
     monkeypatch.setenv("GNNFLOW_CACHE", str(tmp_path))
     info = RankInfo(job=str(tmp_path), run_dir=tmp_path / "run")
     client = connect_to_host_server(llm_config(tiny), info)
-    policy = LlmPolicy(client, Prompt.load(None, explain=False), [], [], client.close)
+    policy = LlmPolicy(client, PARTS, client.close)
     controller = PolicyController(lambda: policy, mode="sync", timeout_s=30)
     steering = Steering(controller, FACTS)
     for step in range(6):

@@ -48,10 +48,10 @@ def test_a_model_learns_what_it_did_not_know():
     tuner = make_tuner()
     unseen = make_situations(40, "unseen", seed=1)
     labels = np.array([item.replace for item in unseen])
-    before = ((tuner.probabilities(unseen) > 0.5) == labels).mean()
+    before = ((tuner.log_odds(unseen) > 0) == labels).mean()
     seen = []
     tuner.fit(make_situations(96, "seen"), lambda *step: seen.append(step))
-    after = ((tuner.probabilities(unseen) > 0.5) == labels).mean()
+    after = ((tuner.log_odds(unseen) > 0) == labels).mean()
     assert before < 0.8 < 0.95 <= after
     assert [number for number, _, _ in seen] == list(range(1, 37))
     assert seen[-1][2] < seen[0][2]
@@ -63,7 +63,7 @@ def test_the_same_seed_gives_the_same_adapter():
     for seed in (0, 0, 1):
         tuner = make_tuner(epochs=1, seed=seed)
         tuner.fit(make_situations(32, "seen"), lambda *step: None)
-        found.append(tuner.probabilities(make_situations(8, "unseen", seed=1)))
+        found.append(tuner.log_odds(make_situations(8, "unseen", seed=1)))
     np.testing.assert_array_equal(found[0], found[1])
     assert not np.array_equal(found[0], found[2])
 
@@ -94,6 +94,7 @@ def test_the_adapter_of_the_command_loads_with_its_prompt(tmp_path, capsys, monk
         "adapter_model.safetensors",
         "card.json",
         "prompt.jinja",
+        "reference.jsonl",
     ]
     model = LanguageModel.load(str(out))
     judge = Judge(model, identity="")
@@ -102,6 +103,7 @@ def test_the_adapter_of_the_command_loads_with_its_prompt(tmp_path, capsys, monk
     policy = llm_policy.make_llm(PolicyConfig(policy="llm", llm_model=str(out)), RankInfo())
     assert policy.decide(make_observation(incoming_uses=0.8, outgoing_uses=0.0)).replace
     assert not policy.decide(make_observation(incoming_uses=0.02, outgoing_uses=0.0)).replace
+    assert policy.calibration.num_reference > 0  # as it was measured: by its own situations
     assert len(policy._task.messages) == 1  # no examples: it has learnt from its own
     with pytest.raises(SystemExit):
         command.main(words)
@@ -128,4 +130,4 @@ def test_peft_is_named_with_its_extra(monkeypatch):
 def test_an_existing_folder_is_left_alone(tmp_path):
     pytest.importorskip("peft")
     with pytest.raises(DataError, match="exists"):
-        make_tuner().save(tmp_path, "base", {})
+        make_tuner().save(tmp_path, "base", [], {})

@@ -13,6 +13,7 @@ from gnnflow.policies.classifier.saved import load_classifier
 from gnnflow.policies.decision import FREE, Decision, Outcome, RankInfo
 from gnnflow.policies.features import FEATURE_NAMES, FEATURE_VERSION, features
 from gnnflow.policies.observation import Observation
+from gnnflow.policies.thrift import ThriftRule, with_thrift
 
 _RATE = 0.1
 _PULL = 0.01
@@ -86,9 +87,13 @@ class ClassifierPolicy:
         """
         self._classifier = classifier
         self._correction = OnlineCorrection() if online else None
+        self._thrift = ThriftRule()
 
     def decide(self, observation: Observation) -> Decision:
-        """Asks the classifier."""
+        """Asks the classifier; moves rows thriftily by the rule of `auto` if need be."""
+        return with_thrift(self._replacement(observation), self._thrift.choose(observation))
+
+    def _replacement(self, observation: Observation) -> Decision:
         if observation.facts.free_admission:
             return Decision(replace=True, explanation=FREE)
         probability = self._probability(features(observation))

@@ -5,6 +5,7 @@ import os
 import re
 import shutil
 import tempfile
+from importlib import resources
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +15,14 @@ from gnnflow.policies.decision import PolicyError
 SMALL_MODEL = "smollm2-135m-instruct"
 """The model that `gnnflow-policy get-model` brings."""
 
+TUNED_MODEL = "smollm2-135m-tuned"
+"""An adapter for it that comes with gnnflow, made by `gnnflow-policy tune-llm`."""
+
 PROMPT_FILE = "prompt.jinja"
 """The prompt that a tuned model knows, in the folder of its adapter."""
+
+REFERENCE_FILE = "reference.jsonl"
+"""Situations that calibrate a tuned model's answers, in the same folder."""
 
 CACHE_VARIABLE = "GNNFLOW_CACHE"
 
@@ -41,7 +48,8 @@ def locate_model(name: str) -> str:
 
     Args:
         name: a folder as `save_pretrained` writes it, a `.gguf` file (converted once), the name of
-            a model in the cache, or the name of a model on the hub.
+            a model in the cache, the adapter that comes with gnnflow, or the name of a model on the
+            hub.
 
     Returns:
         What `from_pretrained` takes: a folder or a hub's name.
@@ -60,6 +68,8 @@ def locate_model(name: str) -> str:
                 "save_pretrained or a .gguf file"
             )
         return str(path)
+    if name == TUNED_MODEL:
+        return str(shipped_adapter())
     cached = models_dir() / name
     if (cached / _MARKER).is_file():
         return str(cached)
@@ -72,10 +82,25 @@ def locate_model(name: str) -> str:
     return name
 
 
+def shipped_adapter() -> Path:
+    """The folder of the adapter that comes with gnnflow."""
+    return Path(str(resources.files("gnnflow.policies.llm"))) / TUNED_MODEL
+
+
+def _folder(name: str) -> Path:
+    return shipped_adapter() if name == TUNED_MODEL else Path(name)
+
+
 def own_prompt(name: str) -> Path | None:
     """The prompt that a tuned model was taught with; None if the model has none of its own."""
-    prompt = Path(name) / PROMPT_FILE
+    prompt = _folder(name) / PROMPT_FILE
     return prompt if prompt.is_file() else None
+
+
+def own_reference(name: str) -> Path | None:
+    """The situations that calibrate a tuned model; None if the model has none of its own."""
+    reference = _folder(name) / REFERENCE_FILE
+    return reference if reference.is_file() else None
 
 
 def convert_gguf(gguf: Path, target: Path, source: str) -> Path:

@@ -1,54 +1,102 @@
 """The policy `llm`: an observation becomes a question, the answer's probability a decision."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
 
 from gnnflow.config import PolicyConfig
 from gnnflow.policies.decision import FREE, Decision, RankInfo
 from gnnflow.policies.llm.answers import parse_answer
 from gnnflow.policies.llm.endpoint import Endpoint, EndpointPolicy
 from gnnflow.policies.llm.judge import Asker, Task
-from gnnflow.policies.llm.model_files import own_prompt
+from gnnflow.policies.llm.model_files import own_prompt, own_reference
 from gnnflow.policies.llm.prompt import Prompt
 from gnnflow.policies.llm.server_client import connect_to_host_server
 from gnnflow.policies.observation import Observation
-from gnnflow.policies.situations import Situation, shipped_situations
+from gnnflow.policies.situations import Situation, read_situations, shipped_situations
+from gnnflow.policies.thrift import ThriftRule, with_thrift
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PromptParts:
+    """What a model is told before any question, and what calibrates its answers."""
+
+    prompt: Prompt
+    """Turns observations into questions."""
+
+    examples: list[Situation]
+    """Situations shown in the prompt with their right answers."""
+
+    reference: list[Situation]
+    """Situations that calibrate the answers; none of the examples."""
+
+
+def prompt_parts(model: str, template: Path | None = None, *, explain: bool = False) -> PromptParts:
+    """Chooses the prompt of a model: the given one, the one it was tuned with, or gnnflow's own.
+
+    Args:
+        model: name or folder of the model.
+        template: a user's prompt.
+        explain: whether answers are JSON with an explanation, or one word.
+
+    Raises:
+        ConfigError: if the prompt cannot be read or is no template.
+        DataError: if the tuned model's situations cannot be read.
+    """
+    tuned = own_prompt(model) if template is None and not explain else None
+    if tuned is None:
+        return PromptParts(
+            prompt=Prompt.load(template, explain=explain),
+            examples=shipped_situations("examples"),
+            reference=shipped_situations("reference"),
+        )
+    reference = own_reference(model)
+    return PromptParts(
+        prompt=Prompt.load(tuned, explain=False),
+        examples=[],  # it learnt from its prompt what others are shown
+        reference=[] if reference is None else read_situations(reference),
+    )
 
 
 class LlmPolicy:
-    """Asks a language model whether replacing is the better choice."""
+    """Asks a language model whether replacing is the better choice.
+
+    How rows travel is chosen by the rule of `auto`: seconds alone decide that, and a language model
+    would add nothing but its delay.
+    """
 
     name = "llm"
 
     def __init__(
         self,
         asker: Asker,
-        prompt: Prompt,
-        examples: list[Situation],
-        reference: list[Situation],
+        parts: PromptParts,
         close: Callable[[], None] | None = None,
     ) -> None:
         """Prepares the model for questions.
 
         Args:
             asker: the model, here or in a server.
-            prompt: turns observations into questions.
-            examples: situations shown in the prompt with their right answers.
-            reference: situations that calibrate the answers; none of the examples.
+            parts: what it is told and calibrated with.
             close: called when the policy is closed.
         """
         self._asker = asker
-        self._prompt = prompt
+        self._prompt = prompt = parts.prompt
         self._close = close
+        self._thrift = ThriftRule()
         self._task = Task(
-            messages=prompt.messages(examples),
+            messages=prompt.messages(parts.examples),
             explain=prompt.explain,
-            reference_questions=[prompt.question(item.observation) for item in reference],
-            reference_labels=[item.replace for item in reference],
+            reference_questions=[prompt.question(item.observation) for item in parts.reference],
+            reference_labels=[item.replace for item in parts.reference],
         )
         self.calibration = asker.prepare(self._task)
 
     def decide(self, observation: Observation) -> Decision:
         """Asks; replaces if the calibrated probability is above one half."""
+        return with_thrift(self._replacement(observation), self._thrift.choose(observation))
+
+    def _replacement(self, observation: Observation) -> Decision:
         if observation.facts.free_admission:
             return Decision(replace=True, explanation=FREE)
         verdict = self._asker.ask(self._task, self._prompt.question(observation))
@@ -77,20 +125,14 @@ class LlmPolicy:
 
 def make_llm(config: PolicyConfig, rank_info: RankInfo) -> LlmPolicy | EndpointPolicy:
     """Builds the policy `llm`: with the machine's model server, or with `llm_url` elsewhere."""
-    examples = shipped_situations("examples")
     if config.llm_url is not None:
         endpoint = Endpoint(config.llm_url, config.llm_model, timeout_s=config.policy_timeout)
         prompt = Prompt.load(config.llm_template, explain=True)
-        return EndpointPolicy(endpoint, prompt, examples)
-    template, reference = config.llm_template, shipped_situations("reference")
-    if template is None and not config.llm_explain:
-        template = own_prompt(config.llm_model)
-        if template is not None:  # it learnt from its prompt what others are shown
-            examples, reference = [], []
-    prompt = Prompt.load(template, explain=config.llm_explain)
+        return EndpointPolicy(endpoint, prompt, shipped_situations("examples"))
+    parts = prompt_parts(config.llm_model, config.llm_template, explain=config.llm_explain)
     client = connect_to_host_server(config, rank_info)
     try:
-        return LlmPolicy(client, prompt, examples, reference, client.close)
+        return LlmPolicy(client, parts, client.close)
     except BaseException:
         client.close()
         raise

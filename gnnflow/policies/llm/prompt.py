@@ -9,7 +9,7 @@ import jinja2
 from jinja2.sandbox import SandboxedEnvironment
 
 from gnnflow.errors import ConfigError
-from gnnflow.policies.features import feature_values
+from gnnflow.policies.features import expected_return, feature_values
 from gnnflow.policies.llm.answers import render_answer
 from gnnflow.policies.observation import Observation
 from gnnflow.policies.situations import Situation
@@ -71,7 +71,8 @@ class Prompt:
             ConfigError: if the template names something that does not exist.
         """
         values: dict[str, Any] = dict(feature_values(observation))
-        return self._render("question", values | {"observation": observation})
+        values |= {"observation": observation, "expected_return": expected_return(observation)}
+        return self._render("question", values)
 
     def _render(self, block: str, values: dict[str, Any]) -> str:
         try:
@@ -88,6 +89,9 @@ def _environment() -> jinja2.Environment:
     environment = SandboxedEnvironment(undefined=jinja2.StrictUndefined, autoescape=False)
     environment.filters["percent"] = lambda value: f"{_shown(100 * value):.0f}%"
     environment.filters["change"] = lambda value: f"{_shown(100 * value):+.1f}%"
+    # Whole numbers: small models read each digit by itself, and points confuse them.
+    environment.filters["whole"] = lambda value: str(round(_shown(100 * value)))
+    environment.filters["tenths"] = lambda value: str(round(_shown(10 * value)))
     environment.filters["times"] = lambda value: f"{_shown(value):.2f}"
     return environment
 

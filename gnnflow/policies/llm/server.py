@@ -205,12 +205,22 @@ def _stop_with_parent(server: ModelServer) -> None:
     server.stop()
 
 
+def _yield_to_training(niceness: int) -> None:
+    """Takes only what busy cores leave: among processes, and among sessions where Linux shares so.
+
+    Source: sched(7), "The autogroup feature".
+    """
+    os.nice(niceness)
+    with contextlib.suppress(OSError):  # no such kernel, or /proc is not to be written to
+        Path("/proc/self/autogroup").write_text(str(niceness), encoding="ascii")
+
+
 def main() -> None:
     """Runs a server with the configuration on the first line of standard input."""
     # Ctrl-C reaches every process of the job; the ranks end first and take this one along.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     config = from_json(ServerConfig, json.loads(sys.stdin.readline()))
-    os.nice(config.niceness)
+    _yield_to_training(config.niceness)
     try:
         server = _start(config)
     except Exception as error:

@@ -54,6 +54,9 @@ class ServerProcess:
                 stdout=sink,
                 stderr=sink,
                 env=environment,
+                # Linux shares cores between sessions first: in the session of a rank the server
+                # would take the cores that the others need whenever this one waits.
+                start_new_session=True,
             )
         line = json.dumps(dataclasses.asdict(config)).encode() + b"\n"
         stdin = self._process.stdin

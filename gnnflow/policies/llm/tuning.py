@@ -18,9 +18,9 @@ from gnnflow.errors import DataError
 from gnnflow.optional import require_package
 from gnnflow.policies.llm.answers import WORDS
 from gnnflow.policies.llm.language_model import LanguageModel
-from gnnflow.policies.llm.model_files import PROMPT_FILE
+from gnnflow.policies.llm.model_files import PROMPT_FILE, REFERENCE_FILE
 from gnnflow.policies.llm.prompt import Prompt
-from gnnflow.policies.situations import Situation, stake
+from gnnflow.policies.situations import Situation, stake, write_situations
 
 _BATCH = 16
 _MAX_NORM = 1.0
@@ -41,7 +41,7 @@ class TuningOptions:
     layers: float = 0.5
     """Share of the model's layers that are adapted, counted from the last; fewer train faster."""
 
-    learning_rate: float = 5e-4
+    learning_rate: float = 1e-3
     """Largest step; it rises at the start and falls to 0 at the end."""
 
     seed: int = 0
@@ -95,8 +95,8 @@ class Tuner:
         """Numbers that are learnt."""
         return sum(each.numel() for each in self._adapted.parameters() if each.requires_grad)
 
-    def probabilities(self, situations: Sequence[Situation]) -> NDArray[np.float64]:
-        """How likely the model thinks it that replacing is better, float64 `[num_situations]`."""
+    def log_odds(self, situations: Sequence[Situation]) -> NDArray[np.float64]:
+        """The model's log-odds for replacing, float64 `[num_situations]`, not calibrated."""
         rows = self._encode(situations)
         # Neighbours in length share a batch, so that little is padded.
         order = np.argsort([len(row) for row in rows], kind="stable")
@@ -105,7 +105,7 @@ class Tuner:
         with torch.inference_mode():
             for part in _parts(order, 4 * _BATCH):
                 scores = self._scores([rows[place] for place in part])
-                found[part] = torch.softmax(scores, dim=1)[:, 0].double().numpy()
+                found[part] = (scores[:, 0] - scores[:, 1]).double().numpy()
         return found
 
     def fit(self, situations: Sequence[Situation], step: Callable[[int, int, float], None]) -> None:
@@ -141,12 +141,15 @@ class Tuner:
                 number += 1
                 step(number, num_steps, loss.item())
 
-    def save(self, folder: Path, base: str, card: dict[str, Any]) -> None:
-        """Writes the adapter, its prompt and a card, complete or not at all.
+    def save(
+        self, folder: Path, base: str, reference: Sequence[Situation], card: dict[str, Any]
+    ) -> None:
+        """Writes the adapter, its prompt, situations and a card, complete or not at all.
 
         Args:
             folder: must not exist.
             base: name of the model that the adapter belongs to.
+            reference: situations that will calibrate its answers.
             card: how it was made and how good it is.
 
         Raises:
@@ -165,6 +168,7 @@ class Tuner:
             self._adapted.save_pretrained(scratch, safe_serialization=True)
             (scratch / "README.md").unlink(missing_ok=True)  # peft's empty model card
             shutil.copyfile(self._template, scratch / PROMPT_FILE)
+            write_situations(scratch / REFERENCE_FILE, reference)
             text = json.dumps(card, indent=1) + "\n"
             (scratch / _CARD).write_text(text, encoding="utf-8")
             scratch.chmod(0o755)

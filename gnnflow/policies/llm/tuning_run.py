@@ -11,9 +11,12 @@ from rich.progress import Progress
 from gnnflow.errors import DataError
 from gnnflow.optional import check_package
 from gnnflow.policies.classifier.training import measure, split_groups
+from gnnflow.policies.llm.calibration import calibrate
 from gnnflow.policies.llm.language_model import LanguageModel
 from gnnflow.policies.llm.tuning import Tuner, TuningOptions, tuned_template
 from gnnflow.policies.situations import Situation, read_situations, stake, with_margin
+
+_NUM_REFERENCE = 96
 
 Measures = dict[str, dict[str, float]]
 """By the name of a column (`untuned, left out` and the like), figures by name."""
@@ -61,6 +64,11 @@ def tune(
     situations = [item for path in files for item in read_situations(path)]
     learn, left_out = split_groups([item.group for item in situations], test_share, options.seed)
     lessons = [with_margin(item, margin) for item in _select(situations, learn)]
+    # Taken out of the lessons, as common as they are: what a model was taught it is too sure of.
+    order = generator.permutation(len(lessons))
+    kept_back = min(_NUM_REFERENCE, len(lessons) // 5)
+    reference = [lessons[place] for place in order[:kept_back]]
+    lessons = [lessons[place] for place in order[kept_back:]]
     chosen = _balanced(lessons, max_situations, generator)
     tests = {"left out": _some(_select(situations, left_out), max_tested, generator)}
     for path in unseen_files:
@@ -69,7 +77,7 @@ def tune(
     tuner = Tuner(LanguageModel.load(model_name), template or tuned_template(), options)
     measures: Measures = {}
     for name, items in tests.items():
-        measures[f"untuned, {name}"] = _measure(tuner, items)
+        measures[f"untuned, {name}"] = _measure(tuner, items, reference)
     with Progress() as progress:
         bar = progress.add_task(f"{len(chosen)} situations", total=None)
 
@@ -79,7 +87,7 @@ def tune(
 
         tuner.fit(chosen, step)
     for name, items in tests.items():
-        measures[f"tuned, {name}"] = _measure(tuner, items)
+        measures[f"tuned, {name}"] = _measure(tuner, items, reference)
     card = {
         "base": model_name,
         "options": dataclasses.asdict(options),
@@ -89,14 +97,19 @@ def tune(
         "groups": sorted({item.group for item in chosen}),
         "measures": measures,
     }
-    tuner.save(out, model_name, card)
+    tuner.save(out, model_name, reference, card)
     return measures
 
 
-def _measure(tuner: Tuner, situations: Sequence[Situation]) -> dict[str, float]:
+def _measure(
+    tuner: Tuner, situations: Sequence[Situation], reference: Sequence[Situation]
+) -> dict[str, float]:
+    """How good the model's answers are, calibrated as they are when it is used."""
+    curve = calibrate(tuner.log_odds(reference).tolist(), [item.replace for item in reference])
+    probabilities = np.array([curve.probability(value) for value in tuner.log_odds(situations)])
     labels = np.array([item.replace for item in situations])
     weights = np.array([stake(item) for item in situations])
-    found = measure(tuner.probabilities(situations), labels, weights)
+    found = measure(probabilities, labels, weights)
     return {"pass_at_1": found.pop("accuracy"), "situations": float(len(situations)), **found}
 
 
