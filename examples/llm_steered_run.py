@@ -24,7 +24,7 @@ from gnnflow.policies import decision_log_name
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("parts")
-    parser.add_argument("--model", default="smollm2-135m-instruct")
+    parser.add_argument("--model", default="smollm2-135m-tuned")
     parser.add_argument("--epochs", type=int, default=5)
     parser.add_argument("--out", type=Path, default=Path("llm-run"))
     parser.add_argument("--sync", action="store_true", help="wait for every answer")

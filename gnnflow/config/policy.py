@@ -44,7 +44,7 @@ class PolicyConfig:
     online: bool = False
     """Policy classifier: keep learning from measured effects."""
 
-    llm_model: str = "smollm2-135m-instruct"
+    llm_model: str = "smollm2-135m-tuned"
     """Policy llm: a model by name, folder or GGUF file."""
 
     llm_url: str | None = None

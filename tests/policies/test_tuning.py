@@ -123,7 +123,7 @@ def test_peft_is_named_with_its_extra(monkeypatch):
         raise MissingExtraError(module, extra["extra"], extra["purpose"])
 
     monkeypatch.setattr(tuning, "require_package", absent)
-    with pytest.raises(MissingExtraError, match=r"gnnflow\[tune\]"):
+    with pytest.raises(MissingExtraError, match=r"gnnflow\[llm\]"):
         make_tuner()
 
 

@@ -68,7 +68,7 @@ class LanguageModel:
             device = "cuda" if torch.cuda.is_available() else "cpu"
         try:
             if (Path(where) / "adapter_config.json").is_file():
-                peft = require_package("peft", extra="tune", purpose="a tuned adapter")
+                peft = require_package("peft", extra="llm", purpose="a tuned adapter")
                 base = locate_model(peft.PeftConfig.from_pretrained(where).base_model_name_or_path)
             else:
                 peft, base = None, where

@@ -1,5 +1,7 @@
 """The policy `llm`: an observation becomes a question, the answer's probability a decision."""
 
+import dataclasses
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,12 +11,19 @@ from gnnflow.policies.decision import FREE, Decision, RankInfo
 from gnnflow.policies.llm.answers import parse_answer
 from gnnflow.policies.llm.endpoint import Endpoint, EndpointPolicy
 from gnnflow.policies.llm.judge import Asker, Task
-from gnnflow.policies.llm.model_files import own_prompt, own_reference
+from gnnflow.policies.llm.model_files import (
+    SMALL_MODEL,
+    TUNED_MODEL,
+    own_prompt,
+    own_reference,
+)
 from gnnflow.policies.llm.prompt import Prompt
 from gnnflow.policies.llm.server_client import connect_to_host_server
 from gnnflow.policies.observation import Observation
 from gnnflow.policies.situations import Situation, read_situations, shipped_situations
 from gnnflow.policies.thrift import ThriftRule, with_thrift
+
+_LOGGER = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -129,6 +138,9 @@ def make_llm(config: PolicyConfig, rank_info: RankInfo) -> LlmPolicy | EndpointP
         endpoint = Endpoint(config.llm_url, config.llm_model, timeout_s=config.policy_timeout)
         prompt = Prompt.load(config.llm_template, explain=True)
         return EndpointPolicy(endpoint, prompt, shipped_situations("examples"))
+    if config.llm_explain and config.llm_model == TUNED_MODEL:
+        _LOGGER.info("%s answers in one word; %s explains", TUNED_MODEL, SMALL_MODEL)
+        config = dataclasses.replace(config, llm_model=SMALL_MODEL)
     parts = prompt_parts(config.llm_model, config.llm_template, explain=config.llm_explain)
     client = connect_to_host_server(config, rank_info)
     try:

@@ -67,7 +67,7 @@ class Tuner:
         Raises:
             MissingExtraError: if peft is not installed.
         """
-        peft = require_package("peft", extra="tune", purpose="tuning a language model")
+        peft = require_package("peft", extra="llm", purpose="tuning a language model")
         self._model = model
         self._template = template
         self._options = options

@@ -59,7 +59,7 @@ def tune(
         MissingExtraError: if a package is missing.
         PolicyError: if the model cannot be loaded.
     """
-    check_package("peft", extra="tune", purpose="tuning a language model")
+    check_package("peft", extra="llm", purpose="tuning a language model")
     generator = np.random.default_rng(options.seed)
     situations = [item for path in files for item in read_situations(path)]
     learn, left_out = split_groups([item.group for item in situations], test_share, options.seed)
