@@ -173,6 +173,9 @@ def _rows_of_group(
                 f"{side}_slowest_run_s": max(run.typical_epoch_time_s for run in runs),
                 f"{side}_bytes_sent_in_all_epochs": _median(runs, "sent_bytes"),
             }
+            facts[f"{side}_epochs_with_the_first_s"] = statistics.median(
+                sum(run.epoch_time_s) for run in runs
+            )
             stages = runs[0].stages_s
             if stages:
                 facts[f"{side}_epoch"] = ", ".join(
@@ -181,6 +184,12 @@ def _rows_of_group(
             hidden = [run.hidden_share for run in runs if run.hidden_share is not None]
             if hidden:
                 facts[f"{side}_share_of_fetching_hidden_where_it_fits"] = statistics.median(hidden)
+        least_s = [contenders[contender][0].rows_alone_s for contender in (best, name)]
+        if least_s[0] and least_s[1]:
+            # Links that never rest allow no better ratio; gradients and samples, as many bytes on
+            # either side, bring it nearer to 1.
+            facts["our_rows_alone_s"], facts["their_rows_alone_s"] = least_s[0], least_s[1]
+            facts["ratio_of_rows_alone"] = least_s[1] / least_s[0]
         yield Row(
             name="/".join(filter(None, ("cluster", rate, group, plain))),
             ours=times[best],

@@ -11,6 +11,7 @@ from typing import Any
 
 from benchmarks.distdgl.launch import DistDglConfig, run_distdgl
 from benchmarks.emulated_hosts import EmulatedHosts, EmulationError, Traffic, run_mpi
+from benchmarks.emulated_hosts.links import parse_rate
 
 DISTDGL = "distdgl"
 LOOPBACK = "loopback"
@@ -96,6 +97,21 @@ class Run:
             for stage in STAGES
             if epochs and f"{stage}_s" in epochs[0]
         }
+
+    @property
+    def row_bytes(self) -> float | None:
+        """Bytes of rows that all ranks fetch in a median epoch but the first; gnnflow's alone."""
+        epochs = self.details.get("epochs", [])
+        if not epochs or "volume_bytes" not in epochs[0]:
+            return None
+        return statistics.median(epoch["volume_bytes"] for epoch in epochs[1:] or epochs)
+
+    @property
+    def rows_alone_s(self) -> float | None:
+        """Seconds that the links need for the rows of such an epoch, and nothing else."""
+        if self.row_bytes is None or not self.traffic or self.rate == UNLIMITED:
+            return None
+        return self.row_bytes * 8 / (parse_rate(self.rate) * len(self.traffic))
 
     @property
     def hidden_share(self) -> float | None:

@@ -43,16 +43,16 @@ class CacheConfig:
     best (auto)."""
 
     prefetch_depth: int | None = None
-    """Minibatches whose rows are fetched while one is in training; 0 makes each when it is due. By
-    default 2 with several ranks or a GPU, else 0: one process has no link to wait for, and cores
-    that sample do not train."""
+    """Minibatches whose rows are fetched while one is in training, and the most that are sampled
+    together; 0 makes each when it is due. By default 4 with several ranks or a GPU, else 0: one
+    process has no link to wait for, and cores that sample do not train."""
 
     fetch_early_bytes: int = 0
     """Memory of minibatches beyond prefetch-depth whose rows may be fetched while nothing else is
     on its way, so that a slow link does not stand idle; 0 for none."""
 
     exchange_every: int = 1
-    """Minibatches that are sampled together and whose remote rows share one exchange."""
+    """Minibatches whose remote rows share one exchange, and the fewest sampled together."""
 
     trace: Path | None = None
     """Folder to record what each minibatch asked for, for gnnflow-replay."""

@@ -26,7 +26,7 @@ from gnnflow.prefetch import CacheSetup, LivePolicy, Pipeline, set_up_cache, sta
 
 CACHED_ARRAY = "x"
 """The array whose remote rows the halo cache keeps."""
-DEFAULT_DEPTH = 2
+DEFAULT_DEPTH = 4
 """Minibatches fetched ahead where there is something to wait for."""
 _ONE_BY_ONE = CacheConfig(scorer="none", prefetch_depth=0)
 

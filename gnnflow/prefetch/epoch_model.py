@@ -29,7 +29,7 @@ from gnnflow.prefetch.trace import Trace, TraceFacts
 FloatArray = npt.NDArray[np.float64]
 
 # Of runs that left the choice to the loader.
-_DEFAULT_DEPTH = 2
+_DEFAULT_DEPTH = 4
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -2,7 +2,8 @@
 
 Three stages follow each other, each in a thread of its own:
 
-1. *sample*: the vertices of minibatches, several in one exchange per hop if asked for;
+1. *sample*: the vertices of minibatches, up to `depth` of them in one exchange per hop: where rows
+   fill a link, each exchange waits behind them;
 2. *ask*: announces sampled minibatches to the halo cache as far as its window reaches, plans the
    next one and asks other ranks for the rows it misses, several minibatches in one exchange;
 3. *complete*: waits for the rows, gathers, and hands over, in the order of the plans.
@@ -83,16 +84,18 @@ class Pipeline(Generic[SeedsT, SampledT, AskedT, ReadyT]):
         Args:
             stages: What to do.
             seeds: Seeds of all minibatches that will be asked for.
-            depth: Minibatches whose rows are asked for before the one in training is done; 0 makes
-                each when it is asked for, without threads.
-            exchange_every: Minibatches that are sampled together and whose misses share an
-                exchange; a function is asked before every exchange.
+            depth: Minibatches whose rows are asked for before the one in training is done, and the
+                most that are sampled together unless `exchange_every` asks for more; 0 makes each
+                when it is asked for, without threads.
+            exchange_every: Minibatches whose misses share an exchange, and the fewest that are
+                sampled together; a function is asked before every exchange.
             fetch_early: Whether rows are asked for beyond `depth` when the stages allow it.
         """
         self._stages = stages
         self._exchange_every: Callable[[], int] = (
             exchange_every if callable(exchange_every) else lambda: exchange_every
         )
+        self._depth = depth
         self._under_way: deque[AskedT] = deque()  # asked and not completed, in order
         self._gate: Gate | None = None
         self._background: list[_Background[Any]] = []
@@ -163,7 +166,9 @@ class Pipeline(Generic[SeedsT, SampledT, AskedT, ReadyT]):
 
     def _sampled(self, seeds: Iterable[SeedsT]) -> Iterator[SampledT]:
         remaining = iter(seeds)
-        while group := list(itertools.islice(remaining, self._exchange_every())):
+        most = 1  # the first ones are waited for, later ones have time
+        while group := list(itertools.islice(remaining, max(most, self._exchange_every()))):
+            most = min(2 * most, max(self._depth, 1))
             yield from self._stages.sample(group)
 
     def _asked(self, sampled: Iterator[SampledT]) -> Iterator[AskedT]:

@@ -4,6 +4,7 @@ import pytest
 
 from benchmarks.cluster import rows
 from benchmarks.cluster_runs import Run
+from benchmarks.emulated_hosts import Traffic
 
 
 def run(contender: str, *epoch_time_s: float, rate: str = "1gbit") -> Run:
@@ -71,6 +72,25 @@ def test_larger_caches_are_compared_among_themselves():
         "cluster/1gbit/50-bfloat16/none": 6,
         "cluster/1gbit/50-bfloat16/static": 3,
     }
+
+
+def test_rows_alone_bound_the_ratio():
+    traffic = {host: Traffic(sent_bytes=9, received_bytes=9) for host in ("host0", "host1")}
+    runs = []
+    for name, megabytes in (("none", (9, 40, 60, 50)), ("lookahead", (9, 20, 20, 20))):
+        epochs = [{"volume_bytes": count * 10**6} for count in megabytes]
+        told = run(name, 9, 4 if name == "none" else 2, rate="100mbit")
+        runs.append(replace(told, traffic=traffic, details={"epochs": epochs}))
+    # 10 MB on each of two links of 12.5 MB/s.
+    assert runs[1].rows_alone_s == pytest.approx(0.8)
+    [row] = rows(runs)
+    assert row.facts["our_rows_alone_s"] == pytest.approx(0.8)
+    assert row.facts["their_rows_alone_s"] == pytest.approx(2.0)
+    assert row.facts["ratio_of_rows_alone"] == pytest.approx(2.5)
+    assert row.facts["their_epochs_with_the_first_s"] == 13
+    # Nothing limits these, and DistDGL does not tell.
+    assert replace(runs[0], rate="unlimited").rows_alone_s is None
+    assert run("distdgl", 9, 6).rows_alone_s is None
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from gnnflow.errors import DataError
+from gnnflow.loader import DEFAULT_DEPTH
 from gnnflow.prefetch import TraceFacts, TraceRecorder
 from gnnflow.prefetch.epoch_model import EpochModel
 
@@ -103,7 +104,7 @@ def test_more_ranks_take_fewer_steps_and_larger_all_reduces():
 
 
 def test_a_depth_that_was_left_open_is_the_default():
-    assert EpochModel.fit(make_traces(depth=None)).depth == 2
+    assert EpochModel.fit(make_traces(depth=None)).depth == DEFAULT_DEPTH
     assert EpochModel.fit(make_traces(depth=None, num_ranks=1)).depth == 0
 
 

@@ -24,6 +24,7 @@ class CountingStages:
         self.announced = []
         self.known_when_planned = []
         self.exchanges = []
+        self.sampled = []
         self.completed = []
         self.abandoned = []
         self.retracted = False
@@ -34,6 +35,7 @@ class CountingStages:
     def sample(self, seeds):
         for number in seeds:
             self.check("sample", number)
+        self.sampled.append(len(seeds))
         return list(seeds)
 
     def wants_more(self):
@@ -97,6 +99,25 @@ def test_all_in_order_and_planned_the_same_way(depth, exchange_every, window):
     assert stages.most_under_way <= max(depth + exchange_every - 1, exchange_every) + 1
     assert pipeline.closed and not own_threads()
     assert list(pipeline) == []
+
+
+@pytest.mark.parametrize(
+    ("depth", "exchange_every", "groups"),
+    [
+        (0, 1, [1] * 12),
+        (1, 1, [1] * 12),
+        (2, 1, [1, 2, 2, 2, 2, 2, 1]),
+        (4, 1, [1, 2, 4, 4, 1]),
+        (4, 3, [3, 3, 4, 2]),
+        (2, 5, [5, 5, 2]),
+    ],
+)
+def test_samples_together_as_many_as_wait_anyway(depth, exchange_every, groups):
+    stages = CountingStages()
+    pipeline = Pipeline(stages, range(12), depth=depth, exchange_every=exchange_every)
+    assert list(pipeline) == [number * 10 for number in range(12)]
+    assert stages.sampled == groups
+    assert {len(exchange) for exchange in stages.exchanges[:-1]} <= {exchange_every}
 
 
 @pytest.mark.parametrize(("depth", "exchange_every"), WAYS)
