@@ -5,6 +5,7 @@ line prints it on one line; anything that is not a `GnnflowError` is a bug and s
 """
 
 import difflib
+import errno
 import re
 from collections.abc import Iterable
 
@@ -39,6 +40,10 @@ class CommError(GnnflowError, RuntimeError):
     """Ranks could not exchange what they had to: a time-out, a lost rank, a wrong launch."""
 
 
+class ResourceError(GnnflowError, RuntimeError):
+    """The machine has not enough memory or disk for what was asked."""
+
+
 class MissingExtraError(GnnflowError, ImportError):
     """An optional package is needed for what was asked and is not installed."""
 
@@ -48,6 +53,31 @@ class MissingExtraError(GnnflowError, ImportError):
             f"{purpose} needs the package '{package}', which is not installed: "
             f'pip install "gnnflow[{extra}]"'
         )
+
+
+_NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+
+
+def resource_error(error: BaseException) -> ResourceError | None:
+    """Says it in words if an exception means that memory or a disk is full; None if it does not.
+
+    Args:
+        error: what Python, NumPy, torch or a kernel raised.
+    """
+    text = " ".join(str(error).split())
+    if isinstance(error, OSError) and error.errno in _NO_ROOM:
+        what = "a file" if error.filename is None else error.filename
+        return ResourceError(
+            f"cannot write {what}: {error.strerror}; free some space or choose another folder"
+        )
+    # torch says so in a RuntimeError, and knows an OutOfMemoryError for GPUs.
+    names = {kind.__name__ for kind in type(error).__mro__}
+    if names & {"MemoryError", "OutOfMemoryError"} or "can't allocate memory" in text:
+        return ResourceError(
+            f"out of memory{f' ({text})' if text else ''}; take a smaller --batch-size, --fanout "
+            "or halo cache, fewer --threads, or more parts"
+        )
+    return None
 
 
 def did_you_mean(word: str, known: Iterable[str], *, cutoff: float = 0.6) -> str:

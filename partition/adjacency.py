@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from gnnflow import _kernels
+from gnnflow.datasets.reserved_file import reserve
 from gnnflow.partition.book import IntArray
 from gnnflow.partition.csc import edge_chunks, id_dtype, indptr_of
 from gnnflow.partition.progress import Progress, silent
@@ -61,7 +62,8 @@ def build_adjacency(
         # In a file, the lists are shared with the process that runs METIS, and the system may
         # take their memory back while they are not needed.
         path = scratch / "neighbors"
-        mapped: np.memmap[Any, Any] = np.memmap(path, entries.dtype, "w+", shape=(num_entries,))
+        reserve(path, num_entries * entries.itemsize)
+        mapped: np.memmap[Any, Any] = np.memmap(path, entries.dtype, "r+", shape=(num_entries,))
         neighbors = mapped
         _kernels.pack_lists(indptr, entries, packed_indptr, neighbors, num_threads)
     return Adjacency(packed_indptr, neighbors)

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from gnnflow.datasets.counter_hash import random_bits, stream_key
+from gnnflow.datasets.reserved_file import new_mapped_array
 from gnnflow.errors import ConfigError
 from gnnflow.partition.book import IntArray
 from gnnflow.partition.csc import edge_chunks
@@ -97,7 +98,7 @@ def hold_out_edges(
             "edges to learn from; take smaller shares"
         )
     path = scratch / EDGES_LEFT_FILE
-    left = np.lib.format.open_memmap(path, mode="w+", dtype=edges.dtype, shape=(2, num_left))
+    left = new_mapped_array(path, edges.dtype, (2, num_left))
     edge_id = np.empty(num_left, dtype=np.int64) if keep_edge_ids else None
     held_out: dict[str, list[npt.NDArray[Any]]] = {name: [] for name in HELD_OUT}
     start = 0

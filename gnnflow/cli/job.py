@@ -10,13 +10,14 @@ from gnnflow.errors import ConfigError
 from gnnflow.partition import read_manifest
 
 
-def start_ranks(parts: Path, ranks: int | None, module: str) -> int:
+def start_ranks(parts: Path, ranks: int | None, module: str, *, remedy: str = "") -> int:
     """Makes sure that there is a rank for each part; starts them if this is no rank yet.
 
     Args:
         parts: the partition folder.
         ranks: how many ranks the user wants to be started.
         module: the module of the command, which the ranks run with the words of this process.
+        remedy: what a user may do if a rank is killed, in words.
 
     Returns:
         The number of this rank; a process that starts ranks ends with them instead.
@@ -40,7 +41,7 @@ def start_ranks(parts: Path, ranks: int | None, module: str) -> int:
     _let_waiting_threads_sleep()
     if launched is None and num_ranks > 1:
         _hand_on_terminal()
-        launch(num_ranks, [sys.executable, "-m", module, *sys.argv[1:]])
+        launch(num_ranks, [sys.executable, "-m", module, *sys.argv[1:]], remedy=remedy)
     return 0 if launched is None else launched.rank
 
 

@@ -20,7 +20,7 @@ import yaml
 
 from gnnflow.cli.help_page import entries, help_page
 from gnnflow.cli.usage import usage_message
-from gnnflow.errors import ConfigError, GnnflowError, did_you_mean
+from gnnflow.errors import ConfigError, GnnflowError, did_you_mean, resource_error
 
 ConfigT = TypeVar("ConfigT")
 
@@ -111,15 +111,24 @@ def run(main: Callable[[], None]) -> NoReturn:
         finally:
             sys.stdout.flush()
     except GnnflowError as error:
-        if _is_first_rank():
-            print(f"{Path(sys.argv[0]).name}: error: {error}", file=sys.stderr)
-        raise SystemExit(1) from None
+        _stop_with(error)
     except KeyboardInterrupt:
         raise SystemExit(130) from None
     except BrokenPipeError:
         _stop_if_nobody_reads()
         raise
+    except (MemoryError, OSError, RuntimeError) as error:
+        shortage = resource_error(error)
+        if shortage is None:
+            raise
+        _stop_with(shortage)
     raise SystemExit(0)
+
+
+def _stop_with(error: GnnflowError) -> NoReturn:
+    if _is_first_rank():
+        print(f"{Path(sys.argv[0]).name}: error: {error}", file=sys.stderr)
+    raise SystemExit(1) from None
 
 
 def _stop_if_nobody_reads() -> None:

@@ -23,7 +23,14 @@ def _train() -> None:
     runtime = config.runtime
     _check_extras(config.records)
     check_policy_name(config.policy.policy)
-    rank = start_ranks(config.parts, runtime.ranks, "gnnflow.cli.train")
+    rank = start_ranks(
+        config.parts,
+        runtime.ranks,
+        "gnnflow.cli.train",
+        remedy="go on with --resume auto"
+        if config.checkpoint.checkpoint_dir is not None
+        else "with --checkpoint-dir a run can go on after this",
+    )
     set_up_logging(config.records.log_level, rank)
     with init(
         transport=runtime.transport, comm_timeout_s=runtime.comm_timeout, threads=runtime.threads

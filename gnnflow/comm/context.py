@@ -149,6 +149,17 @@ class Context(ABC):
         """Ends all ranks at once with exit code 1 and one line on stderr."""
 
     @abstractmethod
+    def fail_with_ranks(self, label: str, reason: str) -> NoReturn:
+        """Ends all ranks after something that they do together failed outside of gnnflow.
+
+        The one line names the ranks that do not respond, if there are any.
+
+        Args:
+            label: what failed, as "the sum of gradients".
+            reason: the error, in words.
+        """
+
+    @abstractmethod
     def close(self) -> None:
         """Finishes what is pending and leaves the job; all ranks call it. Closing twice is fine."""
 

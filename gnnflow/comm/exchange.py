@@ -12,7 +12,7 @@ import sys
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from itertools import count
 from typing import Any, NoReturn
@@ -37,6 +37,7 @@ from gnnflow.comm.messages import (
     write_message,
 )
 from gnnflow.comm.mpi_library import MPI
+from gnnflow.comm.neighbours import Neighbours
 from gnnflow.comm.windows import FillRows, RowWindows
 from gnnflow.errors import CommError
 
@@ -95,6 +96,7 @@ class ExchangeService:
         self._num_collectives = 0
         self._inquiry: Inquiry | None = None
         self._failures = FailureReporter(self._message_comm)
+        self._neighbours = Neighbours()
         self._next_deadline_check = 0.0
         self._stopping = False
         self._switch_interval_s = sys.getswitchinterval()
@@ -216,6 +218,29 @@ class ExchangeService:
             self._thread.join(_FAIL_WITHIN_S)
         end_process(failure, self.rank)
 
+    def fail_with_ranks(self, label: str, reason: str) -> NoReturn:
+        """Ends the job after something outside failed, with the ranks that do not respond.
+
+        Args:
+            label: what failed.
+            reason: the error, in words.
+        """
+        self._submit(partial(self._inquire, label, None, reason))
+        self._thread.join(_FAIL_WITHIN_S)
+        end_process(Failure(key=label, text=f"{label} failed: {reason}"), self.rank)
+
+    def watch(self, pids: Mapping[int, int]) -> None:
+        """Ends the job with one line if a rank of this machine ends before `expect_ends`.
+
+        Args:
+            pids: processes of the other ranks on this machine, by rank.
+        """
+        self._submit(partial(self._neighbours.watch, dict(pids)))
+
+    def expect_ends(self) -> None:
+        """Ends what `watch` began, before ranks may end."""
+        self._submit(self._neighbours.close)
+
     def finish_calls(self) -> None:
         """Waits for the answers to all calls of this rank, also those that nobody waits for."""
         calls: list[Call] = []
@@ -264,7 +289,7 @@ class ExchangeService:
         try:
             self._loop()
         except BaseException as error:
-            self._failures.end_job(Failure.from_exception(error))
+            self._failures.end_job(Failure.from_exception(error, self._describe_step()))
 
     def _loop(self) -> None:
         mailbox = self._mailbox
@@ -278,6 +303,8 @@ class ExchangeService:
             now = time.perf_counter()
             if now >= self._next_deadline_check:
                 self._check_deadlines(now)
+            if gone := self._neighbours.gone(now):
+                self._failures.mourn(gone, self._neighbours.ranks, self._describe_step())
             if progress:
                 last_event = now
             elif self._stopping and not (mailbox.outstanding or self._answers):
@@ -365,7 +392,9 @@ class ExchangeService:
         elif self._collective is not None and now > self._collective.deadline:
             self._inquire(self._collective.label, None)
 
-    def _inquire(self, label: str, owing: list[int] | None) -> None:
+    def _inquire(self, label: str, owing: list[int] | None, reason: str = "") -> None:
+        if self._inquiry is not None:
+            return
         self._inquiry = Inquiry(
             label,
             self._describe_step(),
@@ -373,6 +402,7 @@ class ExchangeService:
             owing=owing,
             num_collectives=self._num_collectives,
             num_others=self.num_ranks - 1,
+            reason=reason,
         )
         for peer in range(self.num_ranks):
             if peer != self.rank:

@@ -2,9 +2,12 @@
 
 import json
 import os
+import signal
+import socket
 import sys
 import time
 import traceback
+from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import NoReturn
@@ -13,13 +16,15 @@ import numpy as np
 
 from gnnflow.comm.messages import TAG_FAILURE
 from gnnflow.comm.mpi_library import MPI
-from gnnflow.errors import GnnflowError
+from gnnflow.comm.rank_board import OWN_SLOT
+from gnnflow.errors import GnnflowError, resource_error
 
 # Ranks that fail for the same reason do so at about the same time: this long, a rank listens for
 # others before it speaks, so that a reason is told once.
 _LISTEN_S = 0.5
 # A rank that leaves the word to another waits this long to be ended by it.
 _LEAVE_TO_OTHER_S = 10.0
+_ABORT_WITHIN_S = 5.0
 # What was printed must leave the process before the launcher hears of the end.
 _PRINT_S = 0.05
 
@@ -37,8 +42,8 @@ class Failure:
     """Lines before it: the traceback of what is a bug and no mistake of the user."""
 
     @classmethod
-    def from_exception(cls, error: BaseException) -> "Failure":
-        """Describes an exception that leaves the program."""
+    def from_exception(cls, error: BaseException, step: str = "") -> "Failure":
+        """Describes an exception that leaves the program, which was at `step`."""
         text = " ".join(str(error).split())
         if isinstance(error, KeyboardInterrupt):
             return cls("interrupted", "interrupted", exit_code=130)
@@ -48,6 +53,8 @@ class Failure:
             return cls(f"exit {reason}", reason, exit_code=code)
         if isinstance(error, GnnflowError):
             return cls(text, text)
+        if (shortage := resource_error(error)) is not None:
+            return cls(f"{shortage}", f"{f'at {step}: ' if step else ''}{shortage}")
         line = f"{type(error).__name__}: {text}"
         return cls(line, line, details="".join(traceback.format_exception(error)))
 
@@ -77,6 +84,27 @@ class FailureReporter:
         everybody = len(same) == len(others)
         end_process(failure, None if everybody else self._comm.rank)
 
+    def mourn(self, gone: Mapping[int, int], watched: Collection[int], step: str) -> None:
+        """Ends the job because other ranks of this machine have ended, if this rank is to say so.
+
+        Args:
+            gone: their processes, by rank.
+            watched: the other ranks of this machine.
+            step: what this rank is doing.
+        """
+        if self._heard or OWN_SLOT.is_watched:
+            return  # they said why, or who started the job sees it as well and knows more
+        speaker = min(rank for rank in (*watched, self._comm.rank) if rank not in gone)
+        if speaker != self._comm.rank:
+            return
+        rank, pid = next(iter(gone.items()))
+        at = f", while rank {speaker} was at {step}" if step else ""
+        text = (
+            f"rank {rank} (process {pid} on {socket.gethostname()}) has ended{at}; it was killed "
+            "(often: out of memory) or crashed; a run with checkpoints goes on with --resume auto"
+        )
+        end_process(Failure(key=text, text=text), None)
+
     def _listen(self, seconds: float, enough: int) -> None:
         end = time.monotonic() + seconds
         while time.monotonic() < end and len(self._heard) < enough:
@@ -103,10 +131,13 @@ def end_process(failure: Failure, rank: int | None) -> NoReturn:
         sys.stdout.flush()
         print(f"{failure.details}{program}: error{where}: {failure.text}", file=sys.stderr)
         sys.stderr.flush()
+        OWN_SLOT.note_told()
     finally:
         time.sleep(_PRINT_S)
         # MPI's own lines about the end say nothing that the line above does not.
         with open(os.devnull, "wb") as nowhere:
             os.dup2(nowhere.fileno(), 2)
+        # The way to the launcher may be what has failed: then the kernel ends this process.
+        signal.setitimer(signal.ITIMER_REAL, _ABORT_WITHIN_S)
         MPI.COMM_WORLD.Abort(failure.exit_code)
         os._exit(failure.exit_code)

@@ -22,6 +22,7 @@ class Inquiry:
         owing: Collection[int] | None,
         num_collectives: int,
         num_others: int,
+        reason: str = "",
     ) -> None:
         """Describes what is overdue.
 
@@ -32,6 +33,7 @@ class Inquiry:
             owing: ranks that owe an answer; None for a collective operation.
             num_collectives: collective operations that this rank began.
             num_others: ranks that will be asked.
+            reason: why it failed, in words; empty for a time-out.
         """
         self._label = label
         self._step = step
@@ -39,6 +41,7 @@ class Inquiry:
         self._owing = owing
         self._num_collectives = num_collectives
         self._num_others = num_others
+        self._reason = reason
         self._statuses: dict[int, dict[str, Any]] = {}
         self._end = time.perf_counter() + _ANSWER_WITHIN_S
 
@@ -70,6 +73,11 @@ class Inquiry:
                 f"but has not {what_is_missing}"
                 for other in sorted(late)
             ]
+        if self._reason:
+            # The others may be anywhere, each in its own way.
+            text = f"{self._label}{_at(self._step)} failed ({self._reason})"
+            text += f": {'; '.join(blamed)}" if silent else ""
+            return Failure(f"lost {silent}", text)
         text = (
             f"no end of {self._label}{_at(self._step)} within {self._timeout_s:g} s "
             f"(comm_timeout): {'; '.join(blamed) or 'all ranks respond, the network may be slow'}"

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from gnnflow.comm.environment import detect_launch
+from gnnflow.comm.job_process import JobProcess
 from gnnflow.errors import CommError, ConfigError
 
 # Without these Open MPI refuses to run as root, refuses more ranks than cores, binds each rank to
@@ -59,12 +60,15 @@ def launch_environment(mpiexec: Path) -> dict[str, str]:
     return environment
 
 
-def launch(num_ranks: int, argv: Sequence[str]) -> NoReturn:
-    """Replaces this process by a launcher that runs a command on several ranks.
+def launch(num_ranks: int, argv: Sequence[str], *, remedy: str = "") -> NoReturn:
+    """Runs a command on several ranks and ends this process as they end.
+
+    If a rank is killed, one line says which, by what and at which step.
 
     Args:
         num_ranks: how many ranks to start.
         argv: the command and its arguments, as `[sys.executable, "train.py"]`.
+        remedy: what the user may do if a rank is killed, in words, for that line.
 
     Raises:
         CommError: if there is no launcher, or if this process is already a rank of a job.
@@ -82,4 +86,5 @@ def launch(num_ranks: int, argv: Sequence[str]) -> NoReturn:
     environment = launch_environment(mpiexec)
     sys.stdout.flush()
     sys.stderr.flush()
-    os.execve(mpiexec, [str(mpiexec), "-n", str(num_ranks), *argv], environment)
+    command = [str(mpiexec), "-n", str(num_ranks), *argv]
+    sys.exit(JobProcess(command, environment, num_ranks, remedy=remedy).run())

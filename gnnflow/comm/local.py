@@ -56,5 +56,9 @@ class LocalContext(Context):
         print(f"gnnflow: error: {message}", file=sys.stderr, flush=True)
         sys.exit(1)
 
+    def fail_with_ranks(self, label: str, reason: str) -> NoReturn:
+        """Ends the process: there is no other rank to blame."""
+        self.abort(f"{label} failed: {reason}")
+
     def close(self) -> None:
         """Does nothing: one process holds no connection."""

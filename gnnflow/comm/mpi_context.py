@@ -1,6 +1,7 @@
 """The context of a rank in an MPI job."""
 
 import atexit
+import os
 import sys
 from collections.abc import Sequence
 from types import TracebackType
@@ -15,6 +16,8 @@ from gnnflow.comm.exchange import ExchangeService
 from gnnflow.comm.failure import Failure
 from gnnflow.comm.hosts import HostMap, host_name
 from gnnflow.comm.mpi_library import MPI, start_mpi
+from gnnflow.comm.neighbours import process_space
+from gnnflow.comm.rank_board import OWN_SLOT
 from gnnflow.errors import ConfigError
 
 
@@ -49,11 +52,19 @@ class MpiContext(Context):
         self._hook_before = sys.excepthook
         sys.excepthook = self._end_by_exception
         atexit.register(self.close)
-        facts = self.allgather_json([host_name(), sorted(available_cores())])
-        self.hosts = HostMap.from_names([name for name, _ in facts])
+        own_facts = [host_name(), sorted(available_cores()), os.getpid(), process_space()]
+        facts = self.allgather_json(own_facts)
+        self.hosts = HostMap.from_names([name for name, *_ in facts])
         cores = set().union(*(facts[rank][1] for rank in self.ranks_on_host))
         share = max(1, len(cores) // len(self.ranks_on_host))
         self.threads = share if threads is None else threads
+        self._exchange.watch(
+            {
+                rank: facts[rank][2]
+                for rank in self.ranks_on_host
+                if rank != self.rank and facts[rank][3] == own_facts[3]
+            }
+        )
         if transport == "shared" and self.num_hosts > 1:
             self._fail(
                 ConfigError(
@@ -61,6 +72,16 @@ class MpiContext(Context):
                     "use auto"
                 )
             )
+
+    @property
+    def step(self) -> str:
+        """What the program is doing; see `Context.step`."""
+        return self._step
+
+    @step.setter
+    def step(self, step: str) -> None:
+        self._step = step
+        OWN_SLOT.note_step(step)
 
     def barrier(self) -> None:
         """Waits until all ranks have come here; a time-out ends the job."""
@@ -112,6 +133,10 @@ class MpiContext(Context):
         """Ends all ranks at once with exit code 1 and one line on stderr."""
         self._exchange.fail(Failure(key=message, text=message))
 
+    def fail_with_ranks(self, label: str, reason: str) -> NoReturn:
+        """Ends the job after `label` failed, naming the ranks that do not respond."""
+        self._exchange.fail_with_ranks(label, reason)
+
     def close(self) -> None:
         """Waits for all ranks, then stops the communication thread."""
         if self._closed:
@@ -120,6 +145,7 @@ class MpiContext(Context):
             running.close()
         self.step = "closing"
         self._exchange.finish_calls()
+        self._exchange.expect_ends()
         self.barrier()
         self._closed = True
         self._exchange.stop()
@@ -146,4 +172,4 @@ class MpiContext(Context):
         self._fail(error)
 
     def _fail(self, error: BaseException) -> NoReturn:
-        self._exchange.fail(Failure.from_exception(error))
+        self._exchange.fail(Failure.from_exception(error, self.step))

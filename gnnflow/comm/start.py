@@ -5,6 +5,7 @@ import logging
 from gnnflow.comm.context import DEFAULT_TIMEOUT_S, TRANSPORTS, Context, Transport
 from gnnflow.comm.environment import detect_launch
 from gnnflow.comm.local import LocalContext
+from gnnflow.comm.rank_board import OWN_SLOT
 from gnnflow.errors import CommError, ConfigError
 
 _LOGGER = logging.getLogger(__name__)
@@ -41,6 +42,7 @@ def init(
     launched = detect_launch()
     if launched is None or launched.num_ranks == 1:
         return LocalContext(transport=transport, comm_timeout_s=comm_timeout_s, threads=threads)
+    OWN_SLOT.join(launched.rank)
     try:
         from gnnflow.comm.mpi_context import MpiContext
         from gnnflow.comm.mpi_library import library_name

@@ -12,6 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from gnnflow.datasets.reserved_file import new_mapped_array
 from gnnflow.features import DistFeatureStore
 from gnnflow.graph import DistGraph
 from gnnflow.loader import as_tensor
@@ -191,8 +192,7 @@ class LayerwiseInference:
             return np.empty(shape, dtype=np.float32)
         folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="gnnflow-"))
         path = Path(folder) / "hidden.npy"
-        rows = np.lib.format.open_memmap(path, mode="w+", dtype=np.float32, shape=shape)
-        return np.asarray(rows)
+        return np.asarray(new_mapped_array(path, np.float32, shape))
 
     def _layer(
         self, index: int, store: DistFeatureStore, local_ids: _Ids

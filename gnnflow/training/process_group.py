@@ -3,6 +3,7 @@
 import atexit
 import contextlib
 import os
+import re
 import socket
 from collections.abc import Iterator
 from datetime import timedelta
@@ -18,6 +19,8 @@ from gnnflow.comm import Context
 from gnnflow.errors import CommError
 
 _INTERFACE_VARIABLE = "GLOO_SOCKET_IFNAME"
+# As "[/path/gloo/transport/tcp/pair.cc:534] Connection closed by peer [127.0.0.1]:36543".
+_GLOO_ERROR = re.compile(r"\[[^\]]*gloo/[^\]]*\]\s*([^\n]*?)\.?(?:\n|$)")
 _LOOPBACK = "127.0.0.1"
 _PROBE_TIMEOUT_S = 5.0
 
@@ -54,6 +57,21 @@ def close_process_group() -> None:
     """Leaves the default process group if there is one."""
     if distributed.is_initialized():
         distributed.destroy_process_group()
+
+
+def connection_error(error: RuntimeError) -> str | None:
+    """What a lost or silent rank made of an operation of the process group, in words.
+
+    Args:
+        error: what torch raised.
+
+    Returns:
+        The reason, or None if the error is of another kind.
+    """
+    found = _GLOO_ERROR.search(str(error))
+    if found is not None:
+        return " ".join(found[1].split())
+    return " ".join(str(error).split()) if isinstance(error, distributed.DistError) else None
 
 
 def _open_store(ctx: Context, timeout: timedelta) -> tuple[TCPStore, str]:

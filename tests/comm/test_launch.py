@@ -1,11 +1,23 @@
 import os
+import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+from gnnflow.comm.banner_filter import BannerFilter
 from gnnflow.comm.launch import find_mpiexec, launch, launch_environment
 from gnnflow.errors import CommError, ConfigError
+
+PYTHON = sys.executable
+BANNER = (
+    b"\n" + b"=" * 83 + b"\n"
+    b"=   BAD TERMINATION OF ONE OF YOUR APPLICATION PROCESSES\n"
+    b"=   PID 30112 RUNNING AT vm\n=   EXIT CODE: 9\n" + b"=" * 83 + b"\n"
+    b"YOUR APPLICATION TERMINATED WITH THE EXIT STRING: Killed (signal 9)\n"
+    b"This typically refers to a problem with your application.\n"
+    b"Please see the FAQ page for debugging suggestions\n"
+)
 
 
 def fake_mpiexec(folder: Path, version: str) -> Path:
@@ -46,12 +58,102 @@ def test_open_mpi_gets_its_settings(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert "OMPI_ALLOW_RUN_AS_ROOT" not in os.environ
 
 
-def test_launch_replaces_the_process(elsewhere: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    executed: list[list[str]] = []
-    monkeypatch.setattr(os, "execve", lambda path, argv, environment: executed.append(argv))
+def test_launch_ends_as_the_launcher_does(
+    elsewhere: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
     mpiexec = fake_mpiexec(elsewhere / "venv", "HYDRA")
-    launch(4, ["python", "train.py"])
-    assert executed == [[str(mpiexec), "-n", "4", "python", "train.py"]]
+    mpiexec.write_text('#!/bin/sh\necho "words $@"; [ "$1" = --version ] || exit 7\n')
+    with pytest.raises(SystemExit) as ended:
+        launch(4, ["python", "train.py"])
+    assert ended.value.code == 7
+    assert capfd.readouterr() == ("words -n 4 python train.py\n", "")
+
+
+@pytest.mark.parametrize("reports", [True, False])
+def test_a_killed_rank_is_told(
+    elsewhere: Path, capfd: pytest.CaptureFixture[str], reports: bool
+) -> None:
+    """A launcher that starts one rank, which is killed unless it says why the job ends."""
+    (elsewhere / "rank.py").write_text(
+        "import os, signal\n"
+        "from gnnflow.comm.rank_board import OWN_SLOT\n"
+        "OWN_SLOT.join(1)\n"
+        "OWN_SLOT.note_step('epoch 3, step 4')\n"
+        f"{'OWN_SLOT.note_told()' if reports else ''}\n"
+        "os.kill(os.getpid(), signal.SIGSEGV)\n"
+    )
+    mpiexec = fake_mpiexec(elsewhere / "venv", "HYDRA")
+    root = Path(__file__).parents[2]
+    mpiexec.write_text(
+        "#!/bin/sh\n"
+        '[ "$1" = --version ] && exit\n'
+        f"PYTHONPATH={root} {PYTHON} {elsewhere / 'rank.py'}\n"
+        # As seen when a rank's end is noticed after the launcher's.
+        f"printf '{BANNER.decode().replace('signal 9', 'signal 11')}'\n"
+        "exit 11\n"
+    )
+    with pytest.raises(SystemExit) as ended:
+        launch(2, ["python", "train.py"], remedy="do better")
+    shown = capfd.readouterr()
+    assert shown.out == ""
+    lines = [line for line in shown.err.splitlines() if "error" in line]
+    if reports:
+        assert (ended.value.code, lines) == (11, [])
+        return
+    assert ended.value.code == 128 + 11
+    (line,) = lines
+    assert "error: rank 1 (process " in line
+    assert line.endswith(" was killed by signal 11 (SIGSEGV) at epoch 3, step 4; do better")
+
+
+def test_a_launcher_that_is_killed_is_told(
+    elsewhere: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    mpiexec = fake_mpiexec(elsewhere / "venv", "HYDRA")
+    mpiexec.write_text('#!/bin/sh\n[ "$1" = --version ] || kill -9 $$\n')
+    with pytest.raises(SystemExit) as ended:
+        launch(2, ["python", "train.py"])
+    assert ended.value.code == 137
+    assert "mpiexec, which runs the ranks, was killed by signal 9" in capfd.readouterr().err
+
+
+def test_signals_reach_the_ranks(tmp_path: Path) -> None:
+    """What only the starting process gets, it hands on, and then waits for the end."""
+    venv = tmp_path / "venv"
+    fake_mpiexec(venv, "HYDRA").write_text(
+        '#!/bin/sh\n[ "$1" = --version ] && exit\n'
+        "trap 'echo stopping; exit 3' TERM\necho ready\nwhile :; do sleep 0.02; done\n"
+    )
+    (venv / "python").symlink_to(PYTHON)
+    program = (
+        "import sys; from gnnflow.comm import launch\n"
+        f"sys.executable = {str(venv / 'python')!r}; launch(2, ['python'])"
+    )
+    process = subprocess.Popen(
+        [PYTHON, "-c", program], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline() == "ready\n"
+    process.terminate()
+    assert process.communicate(timeout=60) == ("stopping\n", "")
+    assert process.returncode == 3
+
+
+@pytest.mark.parametrize("piece_bytes", [1, 7, 50, 10_000])
+def test_the_banner_is_taken_out(piece_bytes: int) -> None:
+    text = b"loss 1\n\n=== a table ===\n\r live" + b"\nlast line\n\n" + BANNER + b"epoch\n\nend"
+    banner = BannerFilter()
+    pieces = [text[start : start + piece_bytes] for start in range(0, len(text), piece_bytes)]
+    shown = b"".join(banner.feed(piece) for piece in pieces) + banner.finish()
+    assert shown == text.replace(BANNER, b"")
+    assert banner.signal == 9
+
+
+def test_a_live_line_is_shown_at_once() -> None:
+    banner = BannerFilter()
+    assert banner.feed(b"\r epoch 3") == b"\r epoch 3"
+    assert banner.feed(b" loss\n\n") == b" loss\n"
+    assert banner.finish() == b"\n"
 
 
 def test_launch_refuses(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,66 @@
+"""`gnnflow-train` on ranks of which one meets a fault at a step.
+
+python faulty_train.py FAULT RANK EPOCH STEP words of gnnflow-train
+"""
+
+import ctypes
+import os
+import resource
+import signal
+import sys
+
+import numpy as np
+
+from gnnflow.cli import job, train
+from gnnflow.comm import detect_launch, launch
+
+
+def suffer(fault: str) -> None:
+    """Does to this process what the word says."""
+    if fault == "kill":
+        os.kill(os.getpid(), signal.SIGKILL)
+    elif fault == "crash":
+        ctypes.string_at(0)
+    elif fault == "stop":
+        os.kill(os.getpid(), signal.SIGSTOP)
+    elif fault == "no memory":
+        in_use = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
+        resource.setrlimit(resource.RLIMIT_AS, (in_use + (64 << 20), resource.RLIM_INFINITY))
+        np.ones(1 << 30)
+    elif fault == "tell":
+        # The test does the rest, and lets this process go on or ends it.
+        print("the step has come", flush=True)
+        signal.pause()
+    else:
+        raise ValueError(fault)
+
+
+def prepare(fault: str, when: str) -> None:
+    """Lets the trainer meet the fault before it computes that step."""
+    from gnnflow.training.trainer import Trainer
+
+    take_step = Trainer._step
+
+    def faulty_step(self, step, batch, wait_s):
+        if self._loader._ctx.step == when:
+            suffer(fault)
+        return take_step(self, step, batch, wait_s)
+
+    Trainer._step = faulty_step
+
+
+def main() -> None:
+    words = sys.argv[1:]
+    fault, rank, epoch, step = words[:4]
+    sys.argv[:] = ["gnnflow-train", *words[4:]]
+    launched = detect_launch()
+    if launched is None:
+        program = [sys.executable, __file__, *words]
+        job.launch = lambda num_ranks, argv, remedy: launch(num_ranks, program, remedy=remedy)
+    elif launched.rank == int(rank):
+        prepare(fault, f"epoch {epoch}, step {step}")
+    train.main()
+
+
+if __name__ == "__main__":
+    main()
