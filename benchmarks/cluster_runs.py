@@ -5,6 +5,7 @@ import statistics
 import subprocess
 import sys
 import tempfile
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -151,8 +152,18 @@ def run_gnnflow(
     workload: Workload,
     num_ranks: int,
     threads: int,
+    look: Callable[[Path], dict[str, Any]] | None = None,
 ) -> Run:
     """Trains with gnnflow-train on emulated hosts, or over loopback without any.
+
+    Args:
+        hosts: Where to run, or None.
+        setting: How.
+        parts: Folder of the parts.
+        workload: What is trained; its graph is that of the parts.
+        num_ranks: Ranks of the job.
+        threads: Threads of each.
+        look: Is shown the folder of the run before it goes; what it returns joins the details.
 
     Raises:
         EmulationError: If the training fails.
@@ -186,6 +197,8 @@ def run_gnnflow(
                 f"last wrote: {output[-2000:].strip()}"
             )
         summary = json.loads((out / "summary.json").read_text())
+        if look is not None:
+            summary |= look(out)
     return Run(
         contender=setting.name,
         rate=LOOPBACK if hosts is None else hosts.rate or UNLIMITED,

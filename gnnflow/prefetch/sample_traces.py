@@ -26,6 +26,7 @@ def sample_traces(
     seed: int = 0,
     num_threads: int = 1,
     vip: Sequence[VertexValues] | None = None,
+    ranks: Sequence[int] | None = None,
 ) -> list[Trace]:
     """Samples the minibatches of all ranks and notes what each would ask others for.
 
@@ -39,6 +40,7 @@ def sample_traces(
         seed: Seed of the sampling.
         num_threads: Threads of the sampler.
         vip: Vertex inclusion probabilities for each rank.
+        ranks: Ranks whose traces are wanted; by default all.
 
     Returns:
         The traces of the ranks, in order, without times.
@@ -50,7 +52,8 @@ def sample_traces(
     sampler = LocalNeighborSampler(topology, seed=seed, num_threads=num_threads)
     manifest = partitions[0].manifest
     traces = []
-    for rank, partition in enumerate(partitions):
+    for rank in range(len(partitions)) if ranks is None else ranks:
+        partition = partitions[rank]
         low, high = book.range(rank)
         facts = TraceFacts(
             graph=manifest.name,

@@ -1,0 +1,202 @@
+"""Runs one cell of the matrix and makes a line of what came out of it."""
+
+import json
+import statistics
+import subprocess
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from benchmarks._part_traces import traces_of_parts
+from benchmarks.cluster_runs import (
+    DISTDGL,
+    Run,
+    Setting,
+    gnnflow_command,
+    run_gnnflow,
+    run_peer,
+)
+from benchmarks.distdgl.launch import convert
+from benchmarks.emulated_hosts import EmulatedHosts
+from benchmarks.matrix.bounds import replay_bounds
+from benchmarks.matrix.cells import CONTENDERS, Cell, Graph
+
+_POLICY_FIGURES = (
+    "decision_points",
+    "decisions",
+    "replacements",
+    "valid_share",
+    "stale_share",
+    "failed_share",
+    "busy_share",
+    "latency_median_s",
+    "latency_p95_s",
+    "pass_at_1",
+)
+
+
+class CellUnavailableError(Exception):
+    """A cell that cannot run here, with the reason."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Bench:
+    """What runs need besides the cell."""
+
+    graphs: Mapping[str, Graph]
+    work: Path
+    """Folder of the parts, kept from run to run."""
+    peer: Path | None
+    """DistDGL's interpreter."""
+    tuned_model: Path | None
+    """Folder that `gnnflow-policy tune-llm` wrote."""
+
+
+def parts_of(bench: Bench, graph: str, parts: int) -> Path:
+    """Returns the folder of a graph's parts, made if it is not there.
+
+    Raises:
+        CellUnavailableError: If the graph is not to be had here.
+    """
+    folder = bench.work / f"{graph}-{parts}"
+    if not folder.exists():
+        bench.work.mkdir(parents=True, exist_ok=True)
+        words = [*bench.graphs[graph].source, "--num-parts", str(parts), "--hosts", str(parts)]
+        command = [*gnnflow_command("partition"), *words, "--out", str(folder)]
+        done = subprocess.run(command, capture_output=True, text=True, stdin=subprocess.DEVNULL)
+        if done.returncode != 0:
+            raise CellUnavailableError(f"{graph}: {done.stderr.strip().splitlines()[-1]}")
+    return folder
+
+
+def bounds_of(bench: Bench, graph: str, parts: int, budget: int) -> dict[str, Any]:
+    """Replays the run's own minibatches; returns the line of what is best and what is possible."""
+    workload = bench.graphs[graph].workload
+    traces = traces_of_parts(
+        parts_of(bench, graph, parts),
+        fanout=workload.fanout,
+        batch_size=workload.batch_size,
+        num_epochs=workload.epochs,
+        seed=workload.seed,
+    )
+    where = {"graph": graph, "parts": parts, "budget": budget}
+    return {"kind": "replay", **where, **replay_bounds(traces, budget)}
+
+
+def check(bench: Bench, cell: Cell) -> None:
+    """Says whether a cell can run.
+
+    Raises:
+        CellUnavailableError: If not.
+    """
+    if cell.policy == DISTDGL and bench.peer is None:
+        raise CellUnavailableError("DistDGL: `python -m benchmarks.peers dgl` installs it")
+    if cell.policy == "llm-tuned" and bench.tuned_model is None:
+        raise CellUnavailableError(
+            "the tuned language model: give its folder by --tuned-model; gnnflow-policy tune-llm "
+            "makes one"
+        )
+
+
+def run_cell(
+    bench: Bench,
+    cell: Cell,
+    hosts: EmulatedHosts | None,
+    bounds: Mapping[str, Any] | None,
+    *,
+    threads: int,
+) -> dict[str, Any]:
+    """Trains once and returns the line of the run.
+
+    Args:
+        bench: What runs need.
+        cell: What to run.
+        hosts: One for each part, or None for loopback.
+        bounds: What `bounds_of` returned, for contenders with a cache.
+        threads: Threads of each rank.
+
+    Raises:
+        CellUnavailableError: If the cell cannot run here.
+        EmulationError: If the run fails.
+    """
+    check(bench, cell)
+    parts = parts_of(bench, cell.graph, cell.parts)
+    workload = bench.graphs[cell.graph].workload
+    if cell.policy == DISTDGL:
+        if hosts is None or bench.peer is None:
+            raise CellUnavailableError("DistDGL runs on emulated hosts only")
+        converted = bench.work / f"distdgl-{cell.graph}-{cell.parts}"
+        if not converted.exists():
+            convert(bench.peer, parts, converted, cell.parts)
+        run = run_peer(hosts, bench.peer, parts, converted, workload, cell.parts, threads)
+    else:
+        setting = Setting(name=cell.policy, words=words_of(bench, cell, bounds or {}))
+        run = run_gnnflow(hosts, setting, parts, workload, cell.parts, threads, look=_steps)
+    return _line(cell, run, bounds or {})
+
+
+def words_of(bench: Bench, cell: Cell, bounds: Mapping[str, Any]) -> tuple[str, ...]:
+    """The words that a cell adds to gnnflow-train's command line."""
+    contender = CONTENDERS[cell.policy]
+    words = list(contender.words)
+    if contender.has_budget:
+        words += ["--cache-fraction", str(cell.budget / 100)]
+    if cell.mode:
+        words += ["--policy-mode", cell.mode]
+    if cell.policy == "static":
+        words += ["--period", str(bounds["period"]), "--cache-fill", bounds["fill"]]
+    if cell.policy == "classifier":
+        words += ["--classifier", bounds["classifier"]]
+    if cell.policy == "llm-tuned":
+        words += ["--llm-model", str(bench.tuned_model)]
+    return tuple(words)
+
+
+def _line(cell: Cell, run: Run, bounds: Mapping[str, Any]) -> dict[str, Any]:
+    line: dict[str, Any] = {"kind": "run", **asdict(cell), "link": run.rate}
+    line["epoch_time_s"] = [round(seconds, 4) for seconds in run.epoch_time_s]
+    line["test_accuracy"] = run.test_accuracy
+    line["sent_bytes"] = run.sent_bytes
+    details = run.details
+    if cell.policy == DISTDGL:
+        return line | _peer_figures(details["epochs"])
+    line |= {f"{stage}_s": round(seconds, 4) for stage, seconds in run.stages_s.items()}
+    for name in ("hit_rate", "volume_rows", "volume_bytes", "rows_without_cache"):
+        line[name] = details[name]
+    line["peak_memory_bytes"] = details["peak_memory_bytes"]
+    if cell.policy == "static":
+        line |= {"period": bounds["period"], "fill": bounds["fill"]}
+    if cell.policy == "classifier":
+        line["classifier"] = bounds["classifier"]
+    if details["policy"].get("decisions"):
+        line["policy_figures"] = {name: details["policy"][name] for name in _POLICY_FIGURES}
+    return line | {"steps": details["steps"]}
+
+
+def _peer_figures(trainers: list[list[dict[str, float]]]) -> dict[str, Any]:
+    """DistDGL's stages of an epoch and what it fetched; training has the all-reduce in it."""
+    figures: dict[str, Any] = {}
+    for ours, theirs in (("sample", "sample"), ("fetch", "fetch"), ("compute", "train")):
+        of_epochs = [
+            max(epoch[f"{theirs}_s"] for epoch in ranks) for ranks in zip(*trainers, strict=True)
+        ]
+        figures[f"{ours}_s"] = round(statistics.median(of_epochs[1:] or of_epochs), 4)
+    for ours, theirs in (("volume_rows", "remote_rows"), ("volume_bytes", "remote_bytes")):
+        figures[ours] = int(sum(epoch[theirs] for trainer in trainers for epoch in trainer))
+    return figures | {"hit_rate": 0.0, "rows_without_cache": figures["volume_rows"]}
+
+
+def _steps(folder: Path) -> dict[str, Any]:
+    """Hit rates of rank 0 by minibatch, and the minibatches at which it decided to replace."""
+    lines = [json.loads(text) for text in (folder / "metrics.jsonl").read_text().splitlines()]
+    hit_rates = [round(line["hit_rate"] or 0.0, 3) for line in lines if line["rank"] == 0]
+    replaced, kept = [], []
+    decisions = folder / "decisions-rank0.jsonl"
+    if decisions.exists():
+        for text in decisions.read_text().splitlines():
+            answer = json.loads(text)
+            if answer["status"] == "valid" and answer["decision"] is not None:
+                chosen = replaced if answer["decision"]["replace"] else kept
+                chosen.append(answer["minibatch"])
+    return {"steps": {"hit_rate": hit_rates, "replaced": replaced, "kept": kept}}
