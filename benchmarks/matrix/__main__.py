@@ -4,8 +4,8 @@
 
 `cells.py` lists the cells. Each trains GraphSAGE with gnnflow-train, or with DistDGL, on emulated
 hosts with one rank each; where namespaces are not allowed, gnnflow alone, over loopback, which
-limits nothing. Every finished run is a line of the file, so a matrix that was stopped goes on where it was.
-`python -m benchmarks.results` makes docs/results.md of it.
+limits nothing. Every finished run is a line of the file, so a matrix that was stopped goes on where
+it was. `python -m benchmarks.results` makes docs/results.md of it.
 """
 
 import argparse

@@ -110,7 +110,7 @@ GRAPHS = {
 
 _PERIOD_OF_DECAY = ("--scorer", "decay")
 _SLOW_MODES: tuple[Mode, ...] = ("async", "sync")
-_ASK_LLM = ("--decide-every", "4", "--policy", "llm")
+_ASK_LLM = ("--decide-every", "8", "--policy", "llm")
 CONTENDERS = {
     DISTDGL: Contender(has_budget=False, title="DistDGL 1.1.3"),
     "none": Contender(words=("--policy", "none"), has_budget=False, title="no cache"),

@@ -191,7 +191,8 @@ def _steps(folder: Path) -> dict[str, Any]:
     """Hit rates of rank 0 by minibatch, and the minibatches at which it decided to replace."""
     lines = [json.loads(text) for text in (folder / "metrics.jsonl").read_text().splitlines()]
     hit_rates = [round(line["hit_rate"] or 0.0, 3) for line in lines if line["rank"] == 0]
-    replaced, kept = [], []
+    replaced: list[int] = []
+    kept: list[int] = []
     decisions = folder / "decisions-rank0.jsonl"
     if decisions.exists():
         for text in decisions.read_text().splitlines():

@@ -1,0 +1,75 @@
+"""Scaling: measured with the ranks that run here, estimated beyond, and the largest graph.
+
+    python -m benchmarks.scaling [--quick] [--json FILE] [--sections strong,weak,estimated,largest]
+
+`strong` and `weak` train on 1, 2, 4 and 8 ranks of this machine, with messages between all of them,
+and count each rank's processor seconds and bytes. `estimated` cuts a graph of a million vertices
+into 16 to 1024 parts by METIS and estimates epochs from the minibatches that some of the ranks
+would take. `largest` cuts and trains 10 million vertices with 200 million edges. The file keeps
+sections that are not run again; `python -m benchmarks.results` makes docs/results.md of it.
+"""
+
+import argparse
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from benchmarks.scaling import estimated, largest, measured
+from gnnflow.errors import GnnflowError
+
+FILE = Path("docs/results/scaling.json")
+SECTIONS = ("strong", "weak", "estimated", "largest")
+_COSTS = ("sample_s_per_edge", "train_s_per_vertex")
+
+
+def run_section(section: str, found: dict[str, Any], *, quick: bool) -> Any:
+    """Runs one section; `estimated` needs what one rank of `strong` took.
+
+    Raises:
+        GnnflowError: If a command fails, or `strong` has not been run.
+    """
+    if section == "strong":
+        return measured.measure(measured.QUICK if quick else measured.STRONG)
+    if section == "weak":
+        return measured.measure(measured.WEAK)
+    if section == "largest":
+        return largest.cut_and_train(largest.QUICK_GRAPH if quick else largest.GRAPH)
+    if "strong" not in found:
+        raise GnnflowError("section 'estimated' needs 'strong', which says what a rank takes")
+    costs = {name: found["strong"][0][name] for name in _COSTS}
+    return estimated.estimate(estimated.QUICK if quick else estimated.FULL, **costs)
+
+
+def main() -> None:
+    """Runs the benchmark."""
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.scaling",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--quick", action="store_true", help="small graphs, within a minute")
+    parser.add_argument("--json", type=Path, metavar="FILE", help=f"figures ({FILE})")
+    parser.add_argument("--sections", help=f"some of {','.join(SECTIONS)}")
+    given = parser.parse_args()
+    path = given.json or (None if given.quick else FILE)
+    default = ("strong", "estimated") if given.quick else SECTIONS
+    sections = tuple(given.sections.split(",")) if given.sections else default
+    if unknown := set(sections) - set(SECTIONS):
+        sys.exit(f"unknown sections {', '.join(sorted(unknown))}; known: {', '.join(SECTIONS)}")
+    found = json.loads(path.read_text()) if path is not None and path.exists() else {}
+    for section in sections:
+        try:
+            found[section] = run_section(section, found, quick=given.quick)
+        except GnnflowError as error:
+            sys.exit(f"benchmarks.scaling: {error}")
+        Console().print_json(data={section: found[section]})
+        if path is not None:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(json.dumps(found, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,230 @@
+"""Epochs on more ranks than run here, from the minibatches that some of them would take.
+
+The graph is cut by METIS into as many parts. Sampling is a pure function of seed, epoch and
+minibatch, so one process draws exactly the minibatches of any rank of such a job; the cache is
+replayed on them, and the model of `gnnflow-replay --predict` puts sampling, fetching and training
+together. What sampling and training take is what one rank took here, per sampled edge and vertex.
+"""
+
+import math
+import subprocess
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from benchmarks._part_traces import steps_of, traces_of_parts
+from benchmarks.cluster_runs import gnnflow_command
+from benchmarks.partition import proportional_bytes
+from benchmarks.scaling.measured import ScalingError
+from gnnflow.partition import read_manifest
+from gnnflow.partition.manifest import Manifest
+from gnnflow.prefetch import ReplaySettings, Trace, replay_trace
+from gnnflow.prefetch.epoch_model import EpochModel, LinkModel
+from gnnflow.prefetch.replay import ReplayResult
+
+ROW_BYTES = 512
+BUDGET = 0.25
+LINKS = {"10gbit": 10e9 / 8, "1gbit": 1e9 / 8}
+LATENCY_S = 50e-6
+DEPTH = 2
+# Two layers of GraphSAGE, 128 -> 128 -> 64, of float32.
+GRADIENT_BYTES = 4 * (2 * 128 * 128 + 128 + 2 * 128 * 64 + 64)
+SETTINGS: dict[str, dict[str, Any]] = {
+    "lookahead": {"scorer": "lookahead"},
+    "static": {"scorer": "decay", "period": 25},
+    "none": {"scorer": "lookahead"},
+}
+_LOOK_EVERY_S = 0.1
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Plan:
+    """A graph in more and more parts."""
+
+    graph: str
+    parts: tuple[int, ...]
+    batch_size: int
+    fanout: tuple[int, ...] = (10, 10)
+    sampled_ranks: int = 4
+    least_minibatches: int = 64
+    """Epochs are sampled until each rank has so many."""
+    most_epochs: int = 16
+
+
+FULL = Plan(
+    graph="sbm:vertices=1e6,edges=1e7,classes=4096,within=0.78,features=128,train=0.5",
+    parts=(16, 64, 256, 1024),
+    batch_size=128,
+)
+QUICK = Plan(
+    graph="sbm:vertices=20000,edges=200000,classes=64,within=0.78,features=128,train=0.5",
+    parts=(16, 64),
+    batch_size=64,
+    sampled_ranks=2,
+    least_minibatches=16,
+)
+
+
+def estimate(
+    plan: Plan, *, sample_s_per_edge: float, train_s_per_vertex: float
+) -> list[dict[str, Any]]:
+    """Cuts the graph into each number of parts and estimates epochs.
+
+    Args:
+        plan: The graph and its parts.
+        sample_s_per_edge: Seconds to draw an edge.
+        train_s_per_vertex: Seconds of forward and backward by sampled vertex.
+
+    Raises:
+        ScalingError: If gnnflow-partition fails.
+    """
+    found = []
+    for num_parts in plan.parts:
+        with tempfile.TemporaryDirectory(prefix="gnnflow-") as folder:
+            parts = Path(folder) / "parts"
+            cost = partition_cost(plan.graph, num_parts, parts)
+            manifest = read_manifest(parts)
+            traces = _sample(plan, parts, manifest)
+            sample_s, train_s = (
+                _columns(traces, name) * seconds
+                for name, seconds in (
+                    ("num_edges", sample_s_per_edge),
+                    ("num_vertices", train_s_per_vertex),
+                )
+            )
+            found.append(
+                {"parts": num_parts, **cost, **_about(manifest)}
+                | _estimates(plan, manifest, traces, sample_s, train_s)
+            )
+    return found
+
+
+def partition_cost(
+    graph: str, num_parts: int, out: Path, method: str = "metis"
+) -> dict[str, float]:
+    """Generates and cuts a graph in a process of its own; returns its seconds and peak memory.
+
+    Raises:
+        ScalingError: If it fails.
+    """
+    source = ["--generate", graph, "--undirected", "--method", method]
+    command = [*gnnflow_command("partition"), *source, "--num-parts", str(num_parts)]
+    peak_bytes, begin = 0, time.perf_counter()
+    with (
+        tempfile.TemporaryFile("w+") as said,
+        subprocess.Popen([*command, "--out", out], stdout=said, stderr=said) as running,
+    ):
+        while running.poll() is None:
+            peak_bytes = max(peak_bytes, proportional_bytes(running.pid))
+            time.sleep(_LOOK_EVERY_S)
+        if running.returncode != 0:
+            said.seek(0)
+            raise ScalingError(f"partitioning failed: {said.read()[-1500:]}")
+    return {"partition_s": time.perf_counter() - begin, "partition_peak_bytes": peak_bytes}
+
+
+def _about(manifest: Manifest) -> dict[str, Any]:
+    return {
+        "edge_cut": manifest.edge_cut,
+        "balance": max(manifest.balance[name] for name in ("vertices", "edges", "train")),
+        "halo_over_part": sum(part.num_halo for part in manifest.parts) / manifest.num_vertices,
+    }
+
+
+def _sample(plan: Plan, parts: Path, manifest: Manifest) -> list[Trace]:
+    steps = steps_of(manifest, plan.batch_size)
+    num_ranks = min(plan.sampled_ranks, manifest.num_parts)
+    return traces_of_parts(
+        parts,
+        fanout=plan.fanout,
+        batch_size=plan.batch_size,
+        num_epochs=min(plan.most_epochs, math.ceil(plan.least_minibatches / steps)),
+        ranks=[manifest.num_parts * rank // num_ranks for rank in range(num_ranks)],
+        with_vip=False,
+    )
+
+
+def _columns(traces: list[Trace], name: str) -> NDArray[np.float64]:
+    return np.stack([trace.columns[name] for trace in traces], axis=1).astype(float)
+
+
+def _estimates(
+    plan: Plan,
+    manifest: Manifest,
+    traces: list[Trace],
+    sample_s: NDArray[np.float64],
+    train_s: NDArray[np.float64],
+) -> dict[str, Any]:
+    num_parts, steps = manifest.num_parts, steps_of(manifest, plan.batch_size)
+    figures: dict[str, Any] = {
+        "steps": steps,
+        "compute_s": float((sample_s + train_s).sum(axis=0).max()) * steps / len(sample_s),
+    }
+    for name, settings in SETTINGS.items():
+        budget = 0.0 if name == "none" else BUDGET
+        replays = [
+            replay_trace(trace, ReplaySettings(capacity=int(budget * trace.num_halo), **settings))
+            for trace in traces
+        ]
+        moved = np.stack([replay.moved_rows for replay in replays], axis=1) * float(ROW_BYTES)
+        requested = sum(trace.num_requested for trace in traces)
+        figures[name] = {
+            "epoch_s": {
+                link: _epoch_s(plan, num_parts, steps, sample_s, train_s, moved, rate)
+                for link, rate in LINKS.items()
+            },
+            "rank_bytes": float(moved.mean()) * steps,
+            "volume": sum(int(replay.moved_rows.sum()) for replay in replays) / requested,
+            "rank_memory_bytes": max(
+                _memory(manifest, replay, trace)
+                for replay, trace in zip(replays, traces, strict=True)
+            ),
+        }
+    return figures
+
+
+def _epoch_s(
+    plan: Plan,
+    num_parts: int,
+    steps: int,
+    sample_s: NDArray[np.float64],
+    train_s: NDArray[np.float64],
+    moved: NDArray[np.float64],
+    rate: float,
+) -> float:
+    hops = len(plan.fanout)
+    # Hops ask other ranks one after the other, a way there and one back; so do rows.
+    link = LinkModel(latency_s=2 * LATENCY_S, bytes_per_s=rate)
+    all_reduce_s = (
+        2 * (num_parts - 1) / num_parts * GRADIENT_BYTES / rate
+        + 2 * math.log2(num_parts) * LATENCY_S
+    )
+    num_sampled = sample_s.shape[1]
+    model = EpochModel(
+        sample_s=sample_s + 2 * (hops - 1) * LATENCY_S,
+        train_s=train_s,
+        all_reduce_s=all_reduce_s,
+        moved_bytes=moved,
+        link=link,
+        depth=DEPTH,
+        overlap=1.0,
+        # The sampled ranks stand for all: so many seeds as give them the steps of the job.
+        num_train_seeds=steps * num_sampled * plan.batch_size,
+        batch_size=plan.batch_size,
+        gradient_bytes=GRADIENT_BYTES,
+        measured_s=0.0,
+    )
+    return model.predict().epoch_s
+
+
+def _memory(manifest: Manifest, replay: ReplayResult, trace: Trace) -> int:
+    """Bytes that a rank holds for the graph: lists, own rows, halo, cached rows and their books."""
+    part = manifest.parts[trace.facts.rank]
+    lists = 8 * (part.num_vertices + 1) + 4 * part.num_edges + 8 * part.num_vertices
+    rows = (part.num_vertices + replay.settings.capacity) * ROW_BYTES
+    return lists + rows + 20 * part.num_halo + replay.bookkeeping_bytes

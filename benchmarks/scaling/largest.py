@@ -1,0 +1,48 @@
+"""The largest graph that is cut and trained here: what it takes."""
+
+import json
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from benchmarks.cluster_runs import gnnflow_command
+from benchmarks.scaling.estimated import partition_cost
+from benchmarks.scaling.measured import run_command
+from gnnflow.partition import read_manifest
+
+GRAPH = "rmat:vertices=1e7,edges=1e8,features=64,train=0.002"
+QUICK_GRAPH = "rmat:vertices=2e5,edges=2e6,features=64,train=0.02"
+METHOD = "ldg"
+NUM_RANKS = 2
+
+
+def cut_and_train(graph: str) -> dict[str, Any]:
+    """Cuts a graph into a part for each rank, trains two epochs and evaluates all of it exactly.
+
+    Raises:
+        ScalingError: If a command fails.
+    """
+    with tempfile.TemporaryDirectory(prefix="gnnflow-") as made:
+        parts, out = Path(made) / "parts", Path(made) / "run"
+        cost = partition_cost(graph, NUM_RANKS, parts, METHOD)
+        manifest = read_manifest(parts)
+        words = ["--ranks", NUM_RANKS, "--transport", "alltoall", "--epochs", 2, "--eval-every", 0]
+        words += ["--batch-size", 500, "--fanout", "10,10", "--hidden", 64, "--out", out]
+        run_command([*gnnflow_command("train"), parts, *words], "training")
+        summary = json.loads((out / "summary.json").read_text())
+    epochs = summary["epochs"]
+    return {
+        "graph": graph,
+        "vertices": manifest.num_vertices,
+        "edges": manifest.num_edges,
+        "method": METHOD,
+        "ranks": NUM_RANKS,
+        "edge_cut": manifest.edge_cut,
+        **cost,
+        "train_seeds": sum(manifest.num_seeds("train")),
+        "epoch_s": epochs[-1]["epoch_time_s"],
+        "total_s": summary["total_time_s"],
+        "evaluation_s": summary["total_time_s"] - sum(epoch["epoch_time_s"] for epoch in epochs),
+        "rank_peak_memory_bytes": summary["peak_memory_bytes"],
+        "hit_rate": summary["hit_rate"],
+    }

@@ -1,0 +1,130 @@
+"""Strong and weak scaling with ranks that share this machine's cores.
+
+Eight ranks on two cores take turns, so the time on the clock says nothing about eight machines.
+Each rank's own processor seconds do: what it computes, sends and receives, without what it waits.
+With a core of its own and all of its traffic hidden, an epoch takes the processor seconds of the
+busiest rank, or the time of its bytes on the link if that is longer; with nothing hidden, the sum.
+"""
+
+import json
+import statistics
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from benchmarks.cluster_runs import gnnflow_command
+from gnnflow.comm.launch import find_mpiexec, launch_environment
+from gnnflow.errors import GnnflowError
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Growth:
+    """A graph for each number of ranks."""
+
+    vertices: int
+    edges: int
+    grows: bool
+    """Whether each rank has so many (weak scaling), or all together (strong)."""
+    ranks: tuple[int, ...] = (1, 2, 4, 8)
+    batch_size: int = 250
+    fanout: str = "10,10"
+    epochs: int = 4
+
+    def graph(self, num_ranks: int) -> str:
+        """What gnnflow-partition generates for a number of ranks; 1000 vertices a community."""
+        times = num_ranks if self.grows else 1
+        vertices, edges = times * self.vertices, times * self.edges
+        size = f"vertices={vertices},edges={edges},classes={max(vertices // 1000, 2)}"
+        return f"sbm:{size},within=0.78,features=128,train=0.2"
+
+
+STRONG = Growth(vertices=100_000, edges=1_000_000, grows=False)
+WEAK = Growth(vertices=25_000, edges=250_000, grows=True)
+QUICK = Growth(vertices=20_000, edges=200_000, grows=False, ranks=(1, 2), batch_size=100, epochs=2)
+
+
+class ScalingError(GnnflowError):
+    """A command of the benchmark failed."""
+
+
+def measure(growth: Growth) -> list[dict[str, Any]]:
+    """Runs each number of ranks in turn, messages between all of them.
+
+    Raises:
+        ScalingError: If a run fails.
+    """
+    return [_measure(growth, num_ranks) for num_ranks in growth.ranks]
+
+
+def run_command(command: Sequence[object], what: str, **options: Any) -> str:
+    """Runs a command and returns what it wrote.
+
+    Raises:
+        ScalingError: If it fails.
+    """
+    words = [str(word) for word in command]
+    done = subprocess.run(words, capture_output=True, text=True, **options)
+    if done.returncode != 0:
+        raise ScalingError(f"{what} failed: {(done.stderr or done.stdout).strip()[-1500:]}")
+    return done.stdout
+
+
+def _measure(growth: Growth, num_ranks: int) -> dict[str, Any]:
+    with tempfile.TemporaryDirectory(prefix="gnnflow-") as made:
+        folder = Path(made)
+        source = ["--generate", growth.graph(num_ranks), "--undirected"]
+        command = [*gnnflow_command("partition"), *source, "--num-parts", num_ranks]
+        run_command([*command, "--out", folder / "parts"], "partitioning")
+        options = {
+            "transport": "alltoall" if num_ranks > 1 else "auto",
+            "batch-size": growth.batch_size,
+            "fanout": growth.fanout,
+            "epochs": growth.epochs,
+            "eval-every": 0,
+            "hidden": 128,
+            "threads": 1,
+            "device": "cpu",
+            "out": folder / "run",
+        }
+        words = [word for name, value in options.items() for word in (f"--{name}", value)]
+        mpiexec = find_mpiexec()
+        launcher = [mpiexec, "-n", num_ranks, sys.executable, "-m", "benchmarks.scaling.rank"]
+        run_command(
+            [*launcher, folder, folder / "parts", *words],
+            f"training on {num_ranks} ranks",
+            env=launch_environment(mpiexec),
+        )
+        return {"ranks": num_ranks, **_figures(folder, num_ranks)}
+
+
+def _figures(folder: Path, num_ranks: int) -> dict[str, Any]:
+    """Medians over epochs, the first one left out."""
+    summary = json.loads((folder / "run" / "summary.json").read_text())
+    processor = [json.loads(path.read_text()) for path in folder.glob("processor-*.json")]
+    assert len(processor) == num_ranks
+    busiest = [max(seconds) for seconds in zip(*processor, strict=True)][1:]
+    lines = (folder / "run" / "metrics.jsonl").read_text().splitlines()
+    steps = [json.loads(line) for line in lines]
+    later = [step for step in steps if step["epoch"] > 0]
+    received = [0] * num_ranks
+    for step in later:
+        received[step["rank"]] += step["bytes_fetched"] + step["sample_bytes"]
+    num_epochs = len(summary["epochs"]) - 1
+    num_vertices = sum(step["num_vertices"] for step in later)
+    num_edges = sum(step["num_edges"] for step in later)
+    return {
+        "steps": len(later) // (num_ranks * num_epochs),
+        "clock_s": statistics.median(e["epoch_time_s"] for e in summary["epochs"][1:]),
+        "processor_s": statistics.median(busiest),
+        "received_bytes": max(received) / num_epochs,
+        "volume_bytes": sum(received) / num_epochs,
+        "sampled_vertices": num_vertices / num_epochs,
+        "sample_s_per_edge": sum(step["sample_s"] for step in later) / num_edges,
+        "train_s_per_vertex": sum(step["compute_s"] for step in later) / num_vertices,
+        "hit_rate": summary["hit_rate"],
+        "peak_memory_bytes": summary["peak_memory_bytes"],
+    }
