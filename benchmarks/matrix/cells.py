@@ -28,6 +28,8 @@ class Contender:
     """Whether training goes on while it answers; empty where nothing or nobody slow is asked."""
     has_budget: bool = True
     """Whether it has a cache."""
+    async_epochs: int | None = None
+    """Epochs with mode `async`: more where the first answer takes its time."""
     title: str = ""
     """As tables and figures call it."""
 
@@ -108,26 +110,26 @@ GRAPHS = {
 }
 """All graphs, by name. Those that are neither embedded nor generated take part where they are."""
 
-_PERIOD_OF_DECAY = ("--scorer", "decay")
+_DECAY = ("--scorer", "decay")
 _SLOW_MODES: tuple[Mode, ...] = ("async", "sync")
-_ASK_LLM = ("--decide-every", "8", "--policy", "llm")
+_LLM = (*_DECAY, "--decide-every", "8", "--policy", "llm")
 CONTENDERS = {
     DISTDGL: Contender(has_budget=False, title="DistDGL 1.1.3"),
     "none": Contender(words=("--policy", "none"), has_budget=False, title="no cache"),
-    "static": Contender(words=_PERIOD_OF_DECAY, title="static, best period"),
+    "static": Contender(words=_DECAY, title="static, best period"),
     "classifier": Contender(
-        words=(*_PERIOD_OF_DECAY, "--policy", "classifier"),
+        words=(*_DECAY, "--policy", "classifier"),
         modes=_SLOW_MODES,
         title="best classifier",
     ),
     "llm": Contender(
-        words=(*_PERIOD_OF_DECAY, *_ASK_LLM), modes=_SLOW_MODES, title="language model, untuned"
+        words=_LLM, modes=_SLOW_MODES, async_epochs=14, title="language model, untuned"
     ),
     "llm-tuned": Contender(
-        words=(*_PERIOD_OF_DECAY, *_ASK_LLM), modes=_SLOW_MODES, title="language model, tuned"
+        words=_LLM, modes=_SLOW_MODES, async_epochs=14, title="language model, tuned"
     ),
-    "bandit": Contender(words=(*_PERIOD_OF_DECAY, "--policy", "bandit"), title="bandit"),
-    "auto": Contender(words=(*_PERIOD_OF_DECAY, "--policy", "auto"), title="rule (auto)"),
+    "bandit": Contender(words=(*_DECAY, "--policy", "bandit"), title="bandit"),
+    "auto": Contender(words=(*_DECAY, "--policy", "auto"), title="rule (auto)"),
     "lookahead": Contender(title="lookahead"),
     "lookahead-bfloat16": Contender(
         words=("--wire-dtype", "bfloat16"), title="lookahead, rows in bfloat16"

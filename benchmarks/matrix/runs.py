@@ -3,14 +3,15 @@
 import json
 import statistics
 import subprocess
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from benchmarks._part_traces import traces_of_parts
 from benchmarks.cluster_runs import (
     DISTDGL,
+    STAGES,
     Run,
     Setting,
     gnnflow_command,
@@ -22,6 +23,7 @@ from benchmarks.emulated_hosts import EmulatedHosts
 from benchmarks.matrix.bounds import replay_bounds
 from benchmarks.matrix.cells import CONTENDERS, Cell, Graph
 
+LAST_EPOCHS = 3
 _POLICY_FIGURES = (
     "decision_points",
     "decisions",
@@ -51,6 +53,11 @@ class Bench:
     """DistDGL's interpreter."""
     tuned_model: Path | None
     """Folder that `gnnflow-policy tune-llm` wrote."""
+
+
+def typical(of_epochs: Sequence[float]) -> float:
+    """Median of the last epochs, in which caches are full and models have begun to answer."""
+    return statistics.median(of_epochs[-LAST_EPOCHS:])
 
 
 def parts_of(bench: Bench, graph: str, parts: int) -> Path:
@@ -123,6 +130,9 @@ def run_cell(
     check(bench, cell)
     parts = parts_of(bench, cell.graph, cell.parts)
     workload = bench.graphs[cell.graph].workload
+    async_epochs = CONTENDERS[cell.policy].async_epochs
+    if cell.mode == "async" and async_epochs is not None:
+        workload = replace(workload, epochs=async_epochs)
     if cell.policy == DISTDGL:
         if hosts is None or bench.peer is None:
             raise CellUnavailableError("DistDGL runs on emulated hosts only")
@@ -161,7 +171,9 @@ def _line(cell: Cell, run: Run, bounds: Mapping[str, Any]) -> dict[str, Any]:
     details = run.details
     if cell.policy == DISTDGL:
         return line | _peer_figures(details["epochs"])
-    line |= {f"{stage}_s": round(seconds, 4) for stage, seconds in run.stages_s.items()}
+    for stage in STAGES:
+        of_epochs = [epoch[f"{stage}_s"] for epoch in details["epochs"]]
+        line[f"{stage}_s"] = round(typical(of_epochs), 4)
     for name in ("hit_rate", "volume_rows", "volume_bytes", "rows_without_cache"):
         line[name] = details[name]
     line["peak_memory_bytes"] = details["peak_memory_bytes"]
@@ -181,7 +193,7 @@ def _peer_figures(trainers: list[list[dict[str, float]]]) -> dict[str, Any]:
         of_epochs = [
             max(epoch[f"{theirs}_s"] for epoch in ranks) for ranks in zip(*trainers, strict=True)
         ]
-        figures[f"{ours}_s"] = round(statistics.median(of_epochs[1:] or of_epochs), 4)
+        figures[f"{ours}_s"] = round(typical(of_epochs), 4)
     for ours, theirs in (("volume_rows", "remote_rows"), ("volume_bytes", "remote_bytes")):
         figures[ours] = int(sum(epoch[theirs] for trainer in trainers for epoch in trainer))
     return figures | {"hit_rate": 0.0, "rows_without_cache": figures["volume_rows"]}
