@@ -23,15 +23,13 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.emulated_hosts import EmulatedHosts, EmulationUnavailableError, emulated_hosts
-from benchmarks.matrix.cells import BLOCKS, GRAPHS, QUICK, QUICK_GRAPH, Block, Cell, Graph
+from benchmarks.matrix.cells import BLOCKS, GRAPHS, QUICK, QUICK_GRAPH, STEPS_OF, Block, Cell, Graph
 from benchmarks.matrix.runs import Bench, CellUnavailableError, bounds_of, check, parts_of, run_cell
 from benchmarks.peers import peer_python
 from gnnflow.datasets.ogb import GRAPHS as OGB_GRAPHS
 from gnnflow.errors import GnnflowError
 
 RUNS = Path("docs/results/matrix.jsonl")
-STEPS_OF = {"graph": "debian-packages", "parts": 2, "rate": "200mbit", "budget": 25}
-"""Cells whose first run keeps hit rates by minibatch, for a figure."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -173,3 +173,6 @@ QUICK = (
     ),
 )
 """What `--quick` runs."""
+
+STEPS_OF = {"graph": "debian-packages", "parts": 2, "rate": "200mbit", "budget": 25}
+"""Cells whose first run keeps hit rates by minibatch, for a figure."""

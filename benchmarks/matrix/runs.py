@@ -22,6 +22,7 @@ from benchmarks.distdgl.launch import convert
 from benchmarks.emulated_hosts import EmulatedHosts
 from benchmarks.matrix.bounds import replay_bounds
 from benchmarks.matrix.cells import CONTENDERS, Cell, Graph
+from gnnflow.partition import read_manifest
 
 LAST_EPOCHS = 3
 _POLICY_FIGURES = (
@@ -80,15 +81,25 @@ def parts_of(bench: Bench, graph: str, parts: int) -> Path:
 def bounds_of(bench: Bench, graph: str, parts: int, budget: int) -> dict[str, Any]:
     """Replays the run's own minibatches; returns the line of what is best and what is possible."""
     workload = bench.graphs[graph].workload
+    folder = parts_of(bench, graph, parts)
+    manifest = read_manifest(folder)
+    features = manifest.arrays["x"]
+    about = {
+        "vertices": manifest.num_vertices,
+        "edges": manifest.num_edges,
+        "features": f"{features.row_shape[0]} {features.dtype}",
+        "train_seeds": sum(manifest.num_seeds("train")),
+        "edge_cut": manifest.edge_cut,
+    }
     traces = traces_of_parts(
-        parts_of(bench, graph, parts),
+        folder,
         fanout=workload.fanout,
         batch_size=workload.batch_size,
         num_epochs=workload.epochs,
         seed=workload.seed,
     )
     where = {"graph": graph, "parts": parts, "budget": budget}
-    return {"kind": "replay", **where, **replay_bounds(traces, budget)}
+    return {"kind": "replay", **where, **about, **replay_bounds(traces, budget)}
 
 
 def check(bench: Bench, cell: Cell) -> None:

@@ -90,16 +90,12 @@ def estimate(
             cost = partition_cost(plan.graph, num_parts, parts)
             manifest = read_manifest(parts)
             traces = _sample(plan, parts, manifest)
-            sample_s, train_s = (
-                _columns(traces, name) * seconds
-                for name, seconds in (
-                    ("num_edges", sample_s_per_edge),
-                    ("num_vertices", train_s_per_vertex),
-                )
-            )
+            # A rank has one core, so sampling takes its time from training.
+            compute_s = sample_s_per_edge * _columns(traces, "num_edges")
+            compute_s += train_s_per_vertex * _columns(traces, "num_vertices")
             found.append(
                 {"parts": num_parts, **cost, **_about(manifest)}
-                | _estimates(plan, manifest, traces, sample_s, train_s)
+                | _estimates(plan, manifest, traces, compute_s)
             )
     return found
 
@@ -154,16 +150,15 @@ def _columns(traces: list[Trace], name: str) -> NDArray[np.float64]:
 
 
 def _estimates(
-    plan: Plan,
-    manifest: Manifest,
-    traces: list[Trace],
-    sample_s: NDArray[np.float64],
-    train_s: NDArray[np.float64],
+    plan: Plan, manifest: Manifest, traces: list[Trace], compute_s: NDArray[np.float64]
 ) -> dict[str, Any]:
     num_parts, steps = manifest.num_parts, steps_of(manifest, plan.batch_size)
+    # Caches are cold in the first epoch.
+    warm = slice(steps if len(compute_s) > steps else 0, None)
+    per_epoch = steps / len(compute_s[warm])
     figures: dict[str, Any] = {
         "steps": steps,
-        "compute_s": float((sample_s + train_s).sum(axis=0).max()) * steps / len(sample_s),
+        "compute_s": float(compute_s[warm].sum(axis=0).max()) * per_epoch,
     }
     for name, settings in SETTINGS.items():
         budget = 0.0 if name == "none" else BUDGET
@@ -171,15 +166,15 @@ def _estimates(
             replay_trace(trace, ReplaySettings(capacity=int(budget * trace.num_halo), **settings))
             for trace in traces
         ]
-        moved = np.stack([replay.moved_rows for replay in replays], axis=1) * float(ROW_BYTES)
-        requested = sum(trace.num_requested for trace in traces)
+        moved = np.stack([replay.moved_rows for replay in replays], axis=1)[warm]
+        asked = np.stack([replay.num_requested for replay in replays], axis=1)[warm]
         figures[name] = {
             "epoch_s": {
-                link: _epoch_s(plan, num_parts, steps, sample_s, train_s, moved, rate)
+                link: per_epoch * _seconds(plan, num_parts, compute_s[warm], moved, rate)
                 for link, rate in LINKS.items()
             },
-            "rank_bytes": float(moved.mean()) * steps,
-            "volume": sum(int(replay.moved_rows.sum()) for replay in replays) / requested,
+            "rank_bytes": float(moved.mean()) * ROW_BYTES * steps,
+            "volume": float(moved.sum() / asked.sum()),
             "rank_memory_bytes": max(
                 _memory(manifest, replay, trace)
                 for replay, trace in zip(replays, traces, strict=True)
@@ -188,33 +183,28 @@ def _estimates(
     return figures
 
 
-def _epoch_s(
+def _seconds(
     plan: Plan,
     num_parts: int,
-    steps: int,
-    sample_s: NDArray[np.float64],
-    train_s: NDArray[np.float64],
-    moved: NDArray[np.float64],
+    compute_s: NDArray[np.float64],
+    moved_rows: NDArray[np.int64],
     rate: float,
 ) -> float:
-    hops = len(plan.fanout)
+    """Seconds of all steps given, of a job of which some ranks are given."""
+    num_steps, num_sampled = compute_s.shape
     # Hops ask other ranks one after the other, a way there and one back; so do rows.
-    link = LinkModel(latency_s=2 * LATENCY_S, bytes_per_s=rate)
-    all_reduce_s = (
-        2 * (num_parts - 1) / num_parts * GRADIENT_BYTES / rate
-        + 2 * math.log2(num_parts) * LATENCY_S
-    )
-    num_sampled = sample_s.shape[1]
+    hops_s = 2 * (len(plan.fanout) - 1) * LATENCY_S
+    ring_s = 2 * (num_parts - 1) / num_parts * GRADIENT_BYTES / rate
     model = EpochModel(
-        sample_s=sample_s + 2 * (hops - 1) * LATENCY_S,
-        train_s=train_s,
-        all_reduce_s=all_reduce_s,
-        moved_bytes=moved,
-        link=link,
+        sample_s=np.full(compute_s.shape, hops_s),
+        train_s=compute_s,
+        all_reduce_s=ring_s + 2 * math.log2(num_parts) * LATENCY_S,
+        moved_bytes=moved_rows * float(ROW_BYTES),
+        link=LinkModel(latency_s=2 * LATENCY_S, bytes_per_s=rate),
         depth=DEPTH,
         overlap=1.0,
-        # The sampled ranks stand for all: so many seeds as give them the steps of the job.
-        num_train_seeds=steps * num_sampled * plan.batch_size,
+        # The sampled ranks stand for all: so many seeds as give them these steps.
+        num_train_seeds=num_steps * num_sampled * plan.batch_size,
         batch_size=plan.batch_size,
         gradient_bytes=GRADIENT_BYTES,
         measured_s=0.0,

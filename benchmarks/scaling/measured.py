@@ -60,14 +60,14 @@ def measure(growth: Growth) -> list[dict[str, Any]]:
     return [_measure(growth, num_ranks) for num_ranks in growth.ranks]
 
 
-def run_command(command: Sequence[object], what: str, **options: Any) -> str:
+def run_command(command: Sequence[object], what: str, env: dict[str, str] | None = None) -> str:
     """Runs a command and returns what it wrote.
 
     Raises:
         ScalingError: If it fails.
     """
     words = [str(word) for word in command]
-    done = subprocess.run(words, capture_output=True, text=True, **options)
+    done = subprocess.run(words, capture_output=True, text=True, env=env)
     if done.returncode != 0:
         raise ScalingError(f"{what} failed: {(done.stderr or done.stdout).strip()[-1500:]}")
     return done.stdout

@@ -39,7 +39,8 @@ def main() -> None:
     """Trains as this rank."""
     folder, *words = sys.argv[1:]
     run.Trainer = _TimedTrainer  # type: ignore[attr-defined,misc]
-    train(words)
+    sys.argv[1:] = words
+    train()
     (Path(folder) / f"processor-{os.getpid()}.json").write_text(json.dumps(_epochs_s))
 
 

@@ -1,0 +1,275 @@
+"""The tables of the matrix."""
+
+from benchmarks.cluster_runs import DISTDGL
+from benchmarks.matrix.cells import CONTENDERS, GRAPHS
+from benchmarks.results.markdown import table
+from benchmarks.results.records import Line, Matrix, Result, human_rate, is_ours, rate_bits
+
+GOALS = (
+    # policy, budget, rate, against, times
+    ("lookahead", 25, "200mbit", DISTDGL, 3.0),
+    ("lookahead", 25, "1gbit", DISTDGL, 2.0),
+    ("lookahead", 25, "200mbit", "none", 1.91),
+    ("lookahead", 25, "200mbit", "static", 1.5),
+    ("lookahead-bfloat16", 50, "200mbit", "none", 1.91),
+    ("lookahead-bfloat16", 50, "200mbit", "static", 1.82),
+)
+"""What was aimed at with two ranks: how many times faster which contender is than another."""
+ANYWHERE = 1.82
+"""Times static prefetching that are to be reached somewhere."""
+
+
+def graphs(matrix: Matrix) -> str:
+    """The graphs and how they are cut and trained on."""
+    rows = []
+    seen = set()
+    for line in sorted(matrix.replays, key=_place):
+        where = (line["graph"], line["parts"])
+        if where in seen or line["graph"] not in GRAPHS:
+            continue
+        seen.add(where)
+        workload = GRAPHS[line["graph"]].workload
+        rows.append(
+            [
+                f"`{line['graph']}`",
+                f"{line['vertices']:,}",
+                f"{line['edges']:,}",
+                line["features"],
+                f"{line['train_seeds']:,}",
+                str(line["parts"]),
+                f"{line['edge_cut']:.3f}",
+                ",".join(map(str, workload.fanout)),
+                str(workload.batch_size),
+            ]
+        )
+    head = ["graph", "vertices", "edges", "features", "train seeds", "parts", "edge cut"]
+    return table([*head, "fanout", "batch of a rank"], rows)
+
+
+def goals(matrix: Matrix) -> str:
+    """Each goal, graph by graph, with what was measured."""
+    graphs = [graph for graph, parts, _ in matrix.places() if parts == 2]
+    graphs = list(dict.fromkeys(graphs))
+    rows = []
+    for policy, budget, rate, against, times in GOALS:
+        cells = []
+        for graph in graphs:
+            ratio = _ratio(matrix, graph, 2, rate, budget, policy, against)
+            mark = "" if ratio is None or ratio < times else "**"
+            cells.append("" if ratio is None else f"{mark}{ratio:.2f}{mark}")
+        who = f"{CONTENDERS[policy].title}, {budget} %"
+        rows.append([human_rate(rate), who, CONTENDERS[against].title, f"{times:g}", *cells])
+    best = _best_over_static(matrix)
+    text = table(["link", "ours", "times as fast as", "goal", *graphs], rows)
+    if best is not None:
+        ratio, ours = best
+        cell = ours.cell
+        word = "reached" if ratio >= ANYWHERE else "not reached"
+        text += (
+            f"\n\nGoal met: bold. {ANYWHERE:g} times static prefetching somewhere in the matrix: "
+            f"{word}; most is {ratio:.2f}, {ours.title} on {cell.graph}, {cell.parts} parts, "
+            f"{human_rate(cell.rate)}, {cell.budget} %."
+        )
+    return text
+
+
+def epochs(matrix: Matrix) -> str:
+    """A table of every place: graph, parts and link."""
+    sections = []
+    for graph, parts, rate in matrix.places():
+        rows = []
+        for result in sorted(matrix.at(graph, parts, rate), key=lambda each: each.cell.budget):
+            rows.append(_row(matrix, result))
+        head = ["budget", "who decides", "epoch, s", "no cache / it", "DistDGL / it"]
+        head += ["static / it", "hits", "volume", "Pass@1", "answer", "waits", "accuracy"]
+        title = f"**{graph}, {parts} parts, {human_rate(rate)}**"
+        sections.append(f"{title}\n\n{table(head, rows)}")
+    return "\n\n".join(sections)
+
+
+def possible(matrix: Matrix) -> str:
+    """What replays of the same minibatches say about each graph, parts and budget."""
+    rows = []
+    for line in sorted(matrix.replays, key=_place):
+        schedule = f"fill {line['fill']}, " + (
+            f"every {line['period']}" if line["period"] else "never replaced"
+        )
+        volume = min(line["volume_by_schedule"].values())
+        kind = line["classifier"]
+        rows.append(
+            [
+                line["graph"],
+                str(line["parts"]),
+                f"{line['budget']} %",
+                _percent(line["belady_volume"]),
+                _percent(line["lookahead_volume"]),
+                f"{_percent(volume)} ({schedule})",
+                f"{_percent(line['volume_by_classifier'][kind])} ({kind})",
+            ]
+        )
+    head = ["graph", "parts", "budget", "Belady", "lookahead", "best static", "best classifier"]
+    return table(head, rows)
+
+
+def bounds(matrix: Matrix) -> str:
+    """Epochs against what no cache of that size could beat on that link."""
+    rows = []
+    for graph, parts, rate in matrix.places():
+        for budget in matrix.budgets(graph, parts, rate):
+            ours = matrix.one(graph, parts, rate, budget, "lookahead")
+            none = matrix.one(graph, parts, rate, budget, "none")
+            replay = _replay(matrix, graph, parts, budget)
+            if ours is None or none is None or replay is None:
+                continue
+            epochs = len(ours.lines[0]["epoch_time_s"])
+            least = replay["belady_volume"] * replay["rows_without_cache"] / epochs
+            link_s = 8 * least * replay["row_bytes"] / parts / rate_bits(rate)
+            compute_s = ours.median("compute_s") or 0.0
+            bound_s = max(link_s, compute_s)
+            rows.append(
+                [
+                    graph,
+                    str(parts),
+                    human_rate(rate),
+                    f"{budget} %",
+                    f"{compute_s:.2f}",
+                    f"{link_s:.2f}",
+                    f"{ours.epoch_s:.2f}",
+                    f"{ours.epoch_s / bound_s:.2f}",
+                    f"{none.epoch_s / bound_s:.2f}",
+                ]
+            )
+    head = ["graph", "parts", "link", "budget", "computing, s", "least rows on the link, s"]
+    head += ["lookahead, s", "of the bound", "no cache, of the bound"]
+    return table(head, rows)
+
+
+def published(matrix: Matrix) -> str:
+    """Ranges over all places beside what papers report."""
+
+    def most(policies: tuple[str, ...], against: str) -> str:
+        ratios = [
+            ratio
+            for graph, parts, rate in matrix.places()
+            for budget in matrix.budgets(graph, parts, rate)
+            for policy in policies
+            if (ratio := _ratio(matrix, graph, parts, rate, budget, policy, against)) is not None
+        ]
+        return f"{min(ratios):.2f} to {max(ratios):.2f}" if ratios else "not run"
+
+    deciders = ("classifier", "llm", "llm-tuned", "bandit", "auto")
+    volumes = [1 - result.volume for result in matrix.results if result.cell.policy == "lookahead"]
+    saved = [1 - result.volume for result in matrix.results if result.cell.policy in deciders]
+    rows = [
+        [
+            "Rudder: a language model, against DistDGL without prefetching",
+            "up to 91 % faster (1.91 times)",
+            most(deciders, DISTDGL),
+            most(("lookahead",), DISTDGL),
+        ],
+        [
+            "the same against our own pipeline without a cache",
+            "",
+            most(deciders, "none"),
+            most(("lookahead",), "none"),
+        ],
+        [
+            "Rudder: against static prefetching",
+            "up to 82 % faster (1.82 times)",
+            most(deciders, "static"),
+            most(("lookahead",), "static"),
+        ],
+        [
+            "Rudder: less communication",
+            "more than 50 %",
+            _range_of_percent(saved),
+            _range_of_percent(volumes),
+        ],
+        [
+            "MassiveGNN: static prefetching, against DistDGL",
+            "15 to 40 % faster",
+            f"static: {most(('static',), DISTDGL)}",
+            "",
+        ],
+    ]
+    head = ["published", "figure", "ours, policies over `decay`", "ours, `lookahead`"]
+    return table(head, rows)
+
+
+def _place(line: Line) -> tuple[str, int, int]:
+    return line["graph"], line["parts"], line["budget"]
+
+
+def _row(matrix: Matrix, result: Result) -> list[str]:
+    cell = result.cell
+    times = result.epochs_s
+    spread = f" ({min(times):.2f}-{max(times):.2f})" if len(times) > 1 else ""
+    ratios = []
+    for against in ("none", DISTDGL, "static"):
+        other = matrix.one(cell.graph, cell.parts, cell.rate, cell.budget, against)
+        skip = other is None or other.cell == cell
+        ratios.append("" if skip or other is None else f"{other.epoch_s / result.epoch_s:.2f}")
+    latency = result.of_policy("latency_median_s")
+    pass_at_1 = result.of_policy("pass_at_1")
+    wait = result.median("wait_s")
+    accuracy = result.median("test_accuracy")
+    return [
+        f"{cell.budget} %" if cell.budget else "-",
+        _detail(result),
+        f"{result.epoch_s:.2f}{spread}",
+        *ratios,
+        _percent(result.hit_rate) if is_ours(result) and cell.budget else "",
+        _percent(result.volume),
+        "" if pass_at_1 is None else f"{pass_at_1:.2f}",
+        "" if latency is None else _seconds(latency),
+        "" if wait is None else f"{wait:.2f} s",
+        "" if accuracy is None else f"{accuracy:.3f}",
+    ]
+
+
+def _detail(result: Result) -> str:
+    line = result.lines[-1]
+    if result.cell.policy == "static":
+        return f"{result.title} ({line['period']}, fill {line['fill']})"
+    if result.cell.policy == "classifier":
+        return f"{result.title} ({line['classifier']})"
+    return result.title
+
+
+def _replay(matrix: Matrix, graph: str, parts: int, budget: int) -> Line | None:
+    for line in matrix.replays:
+        if _place(line) == (graph, parts, budget):
+            return line
+    return None
+
+
+def _ratio(
+    matrix: Matrix, graph: str, parts: int, rate: str, budget: int, policy: str, against: str
+) -> float | None:
+    ours = matrix.one(graph, parts, rate, budget, policy)
+    theirs = matrix.one(graph, parts, rate, budget, against)
+    return None if ours is None or theirs is None else theirs.epoch_s / ours.epoch_s
+
+
+def _best_over_static(matrix: Matrix) -> tuple[float, Result] | None:
+    found = []
+    for result in matrix.results:
+        cell = result.cell
+        static = matrix.one(cell.graph, cell.parts, cell.rate, cell.budget, "static")
+        if static is not None and cell.budget and is_ours(result):
+            found.append((static.epoch_s / result.epoch_s, result))
+    return max(found, key=lambda each: each[0]) if found else None
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.1f} %"
+
+
+def _range_of_percent(shares: list[float]) -> str:
+    if not shares:
+        return "not run"
+    return f"{100 * min(shares):.0f} to {100 * max(shares):.0f} %"
+
+
+def _seconds(seconds: float) -> str:
+    return f"{seconds:.2f} s" if seconds >= 0.1 else f"{1e3 * seconds:.2f} ms"

@@ -1,0 +1,131 @@
+"""The lines of the matrix, put together by cell: medians over runs, with their spread."""
+
+import json
+import statistics
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+from benchmarks.cluster_runs import DISTDGL
+from benchmarks.matrix.cells import CONTENDERS, Cell
+from benchmarks.matrix.runs import typical
+
+Line = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """All runs of a cell."""
+
+    cell: Cell
+    lines: tuple[Line, ...]
+
+    @property
+    def epochs_s(self) -> list[float]:
+        """Typical seconds of an epoch, run by run."""
+        return [typical(line["epoch_time_s"]) for line in self.lines]
+
+    @property
+    def epoch_s(self) -> float:
+        """Their median."""
+        return statistics.median(self.epochs_s)
+
+    @property
+    def volume(self) -> float:
+        """Rows that crossed over those without a cache, all epochs."""
+        rows = sum(line["volume_rows"] for line in self.lines)
+        return float(rows / max(sum(line["rows_without_cache"] for line in self.lines), 1))
+
+    @property
+    def hit_rate(self) -> float:
+        """Remote rows found in the cache, as a share, all epochs."""
+        return statistics.median(line["hit_rate"] or 0.0 for line in self.lines)
+
+    @property
+    def title(self) -> str:
+        """As tables and figures call it."""
+        title = CONTENDERS[self.cell.policy].title
+        return f"{title}, {self.cell.mode}" if self.cell.mode else title
+
+    def median(self, name: str) -> float | None:
+        """Median of a figure, None where the lines lack it."""
+        values = [line[name] for line in self.lines if line.get(name) is not None]
+        return statistics.median(values) if values else None
+
+    def of_policy(self, name: str) -> float | None:
+        """Median of a figure of its decisions, None where it decided nothing."""
+        figures = [line.get("policy_figures", {}).get(name) for line in self.lines]
+        values = [value for value in figures if value is not None]
+        return statistics.median(values) if values else None
+
+
+class Matrix:
+    """All results, by cell."""
+
+    def __init__(self, lines: Iterable[Line]) -> None:
+        """Takes the lines of a file of the matrix."""
+        by_cell: dict[Cell, list[Line]] = {}
+        self.replays: list[Line] = []
+        for line in lines:
+            if line["kind"] == "replay":
+                self.replays.append(line)
+                continue
+            cell = Cell(**{field.name: line[field.name] for field in fields(Cell)})
+            by_cell.setdefault(cell, []).append(line)
+        order = list(CONTENDERS)
+        self.results = sorted(
+            (Result(cell, tuple(lines)) for cell, lines in by_cell.items()),
+            key=lambda result: (order.index(result.cell.policy), result.cell.mode),
+        )
+        self.num_runs = sum(len(result.lines) for result in self.results)
+
+    @classmethod
+    def read(cls, path: Path) -> "Matrix":
+        """Reads a file that `python -m benchmarks.matrix` has written."""
+        return cls(json.loads(line) for line in path.read_text().splitlines())
+
+    def at(self, graph: str, parts: int, rate: str, budget: int | None = None) -> Sequence[Result]:
+        """Returns the results of a place; those without a cache belong to every budget."""
+        return [
+            result
+            for result in self.results
+            if (result.cell.graph, result.cell.parts, result.cell.rate) == (graph, parts, rate)
+            and (budget is None or result.cell.budget in (0, budget))
+        ]
+
+    def one(self, graph: str, parts: int, rate: str, budget: int, policy: str) -> Result | None:
+        """Returns a contender's result at a place; of several modes, the faster one."""
+        found = [
+            result for result in self.at(graph, parts, rate, budget) if result.cell.policy == policy
+        ]
+        return min(found, key=lambda result: result.epoch_s) if found else None
+
+    def places(self) -> list[tuple[str, int, str]]:
+        """Graph, parts and rate of all results, in the order in which the matrix runs them."""
+        order = list(dict.fromkeys(result.cell.graph for result in self.results))
+        places = {(each.cell.graph, each.cell.parts, each.cell.rate) for each in self.results}
+        return sorted(places, key=lambda p: (order.index(p[0]), p[1], rate_bits(p[2])))
+
+    def budgets(self, graph: str, parts: int, rate: str) -> list[int]:
+        """Budgets that were run at a place."""
+        return sorted({result.cell.budget for result in self.at(graph, parts, rate)} - {0})
+
+
+def rate_bits(rate: str) -> float:
+    """Bits per second of a rate as the kernel spells it."""
+    for unit, times in (("gbit", 1e9), ("mbit", 1e6)):
+        if rate.endswith(unit):
+            return float(rate.removesuffix(unit)) * times
+    raise ValueError(rate)
+
+
+def human_rate(rate: str) -> str:
+    """A rate for people."""
+    bits = rate_bits(rate)
+    return f"{bits / 1e9:g} Gbit/s" if bits >= 1e9 else f"{bits / 1e6:g} Mbit/s"
+
+
+def is_ours(result: Result) -> bool:
+    """Whether gnnflow ran it."""
+    return result.cell.policy != DISTDGL
