@@ -7,15 +7,18 @@
 #   make check     lint, types and import order
 #   make format    what make check would complain about, mended
 #   make sanitize  the kernels' tests under AddressSanitizer, UndefinedBehaviorSanitizer, ThreadSanitizer
+#   make results   measures anew what docs/results.md shows, for hours; goes on where it was stopped
 #   make clean     removes what the build made, .venv too
 #
 # MPI=system uses the machine's own MPI (a module, a system package) in place of the one from PyPI.
 # TORCH=... names another build of torch.
+# TUNED_MODEL=... is the folder of a language model that gnnflow-policy tune-llm made, for make results.
 
 PYTHON ?= python3
 VENV ?= .venv
 MPI ?= mpich
 TORCH ?= torch==2.13.0
+TUNED_MODEL ?= tuned-model
 BIN := $(VENV)/bin
 # A kind of MPI has a stamp of its own, so that changing MPI=... sets up again.
 STAMP := $(VENV)/.installed-$(MPI)
@@ -27,7 +30,7 @@ else
 EXTRAS := dev,$(MPI)
 endif
 
-.PHONY: demo test install check format sanitize clean
+.PHONY: demo test install check format sanitize results clean
 
 install: $(STAMP)
 
@@ -74,6 +77,11 @@ format: $(STAMP)
 
 sanitize: $(STAMP)
 	$(BIN)/python tests/kernels/sanitize.py address undefined thread
+
+results: $(STAMP)
+	$(BIN)/python -m benchmarks.matrix --work build/matrix $(addprefix --tuned-model ,$(wildcard $(TUNED_MODEL)))
+	$(BIN)/python -m benchmarks.scaling
+	$(BIN)/python -m benchmarks.results
 
 clean:
 	rm -rf $(VENV) build demo .coverage* .hypothesis .mypy_cache .pytest_cache .ruff_cache
