@@ -54,7 +54,9 @@ class Result:
         return statistics.median(values) if values else None
 
     def of_policy(self, name: str) -> float | None:
-        """Median of a figure of its decisions, None where it decided nothing."""
+        """Median of a figure of its decisions, None where a schedule decides."""
+        if self.cell.policy == "static":
+            return None
         figures = [line.get("policy_figures", {}).get(name) for line in self.lines]
         values = [value for value in figures if value is not None]
         return statistics.median(values) if values else None
@@ -66,13 +68,14 @@ class Matrix:
     def __init__(self, lines: Iterable[Line]) -> None:
         """Takes the lines of a file of the matrix."""
         by_cell: dict[Cell, list[Line]] = {}
-        self.replays: list[Line] = []
+        by_place: dict[tuple[object, ...], Line] = {}
         for line in lines:
             if line["kind"] == "replay":
-                self.replays.append(line)
+                by_place[line["graph"], line["parts"], line["budget"]] = line
                 continue
             cell = Cell(**{field.name: line[field.name] for field in fields(Cell)})
             by_cell.setdefault(cell, []).append(line)
+        self.replays = list(by_place.values())
         order = list(CONTENDERS)
         self.results = sorted(
             (Result(cell, tuple(lines)) for cell, lines in by_cell.items()),

@@ -104,7 +104,8 @@ def _measure(growth: Growth, num_ranks: int) -> dict[str, Any]:
 def _figures(folder: Path, num_ranks: int) -> dict[str, Any]:
     """Medians over epochs, the first one left out."""
     summary = json.loads((folder / "run" / "summary.json").read_text())
-    processor = [json.loads(path.read_text()) for path in folder.glob("processor-*.json")]
+    files = folder.glob("processor-*.jsonl")
+    processor = [[float(line) for line in file.read_text().splitlines()] for file in files]
     assert len(processor) == num_ranks
     busiest = [max(seconds) for seconds in zip(*processor, strict=True)][1:]
     lines = (folder / "run" / "metrics.jsonl").read_text().splitlines()

@@ -2,11 +2,10 @@
 
     mpiexec -n 4 python -m benchmarks.scaling.rank FOLDER PARTS [OPTIONS OF gnnflow-train]
 
-Writes `FOLDER/processor-PID.json`: for each epoch the processor seconds of all threads of this
-rank, communication included. Evaluation and start are not in them.
+Writes `FOLDER/processor-PID.jsonl`: a line for each epoch, the processor seconds of all threads of
+this rank, communication included. Evaluation and start are not in them.
 """
 
-import json
 import os
 import sys
 import time
@@ -18,10 +17,10 @@ from gnnflow.training import run
 from gnnflow.training.step_metrics import EpochMetrics, StepMetrics
 from gnnflow.training.trainer import Trainer
 
-_epochs_s: list[float] = []
-
 
 class _TimedTrainer(Trainer):
+    folder: Path
+
     def train_epoch(
         self,
         epoch: int,
@@ -31,17 +30,19 @@ class _TimedTrainer(Trainer):
     ) -> EpochMetrics:
         begin_s = time.process_time()
         metrics = super().train_epoch(epoch, on_step, first_step=first_step)
-        _epochs_s.append(time.process_time() - begin_s)
+        seconds = time.process_time() - begin_s
+        with (self.folder / f"processor-{os.getpid()}.jsonl").open("a") as file:
+            file.write(f"{seconds}\n")
         return metrics
 
 
 def main() -> None:
     """Trains as this rank."""
     folder, *words = sys.argv[1:]
+    _TimedTrainer.folder = Path(folder)
     run.Trainer = _TimedTrainer  # type: ignore[attr-defined,misc]
     sys.argv[1:] = words
     train()
-    (Path(folder) / f"processor-{os.getpid()}.json").write_text(json.dumps(_epochs_s))
 
 
 if __name__ == "__main__":
