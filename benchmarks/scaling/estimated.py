@@ -3,7 +3,8 @@
 The graph is cut by METIS into as many parts. Sampling is a pure function of seed, epoch and
 minibatch, so one process draws exactly the minibatches of any rank of such a job; the cache is
 replayed on them, and the model of `gnnflow-replay --predict` puts sampling, fetching and training
-together. What sampling and training take is what one rank took here, per sampled edge and vertex.
+together. A sampled vertex takes the processor seconds that it took two ranks with a core each here,
+sampling, messages and training together.
 """
 
 import math
@@ -70,15 +71,12 @@ QUICK = Plan(
 )
 
 
-def estimate(
-    plan: Plan, *, sample_s_per_edge: float, train_s_per_vertex: float
-) -> list[dict[str, Any]]:
+def estimate(plan: Plan, s_per_vertex: float) -> list[dict[str, Any]]:
     """Cuts the graph into each number of parts and estimates epochs.
 
     Args:
         plan: The graph and its parts.
-        sample_s_per_edge: Seconds to draw an edge.
-        train_s_per_vertex: Seconds of forward and backward by sampled vertex.
+        s_per_vertex: Processor seconds of a rank by sampled vertex.
 
     Raises:
         ScalingError: If gnnflow-partition fails.
@@ -90,9 +88,9 @@ def estimate(
             cost = partition_cost(plan.graph, num_parts, parts)
             manifest = read_manifest(parts)
             traces = _sample(plan, parts, manifest)
-            # A rank has one core, so sampling takes its time from training.
-            compute_s = sample_s_per_edge * _columns(traces, "num_edges")
-            compute_s += train_s_per_vertex * _columns(traces, "num_vertices")
+            # A rank has one core, so sampling and messages take their time from training.
+            num_vertices = [trace.columns["num_vertices"] for trace in traces]
+            compute_s = s_per_vertex * np.stack(num_vertices, axis=1)
             found.append(
                 {"parts": num_parts, **cost, **_about(manifest)}
                 | _estimates(plan, manifest, traces, compute_s)
@@ -143,10 +141,6 @@ def _sample(plan: Plan, parts: Path, manifest: Manifest) -> list[Trace]:
         ranks=[manifest.num_parts * rank // num_ranks for rank in range(num_ranks)],
         with_vip=False,
     )
-
-
-def _columns(traces: list[Trace], name: str) -> NDArray[np.float64]:
-    return np.stack([trace.columns[name] for trace in traces], axis=1).astype(float)
 
 
 def _estimates(

@@ -116,7 +116,6 @@ def _figures(folder: Path, num_ranks: int) -> dict[str, Any]:
         received[step["rank"]] += step["bytes_fetched"] + step["sample_bytes"]
     num_epochs = len(summary["epochs"]) - 1
     num_vertices = sum(step["num_vertices"] for step in later)
-    num_edges = sum(step["num_edges"] for step in later)
     return {
         "steps": len(later) // (num_ranks * num_epochs),
         "clock_s": statistics.median(e["epoch_time_s"] for e in summary["epochs"][1:]),
@@ -124,8 +123,6 @@ def _figures(folder: Path, num_ranks: int) -> dict[str, Any]:
         "received_bytes": max(received) / num_epochs,
         "volume_bytes": sum(received) / num_epochs,
         "sampled_vertices": num_vertices / num_epochs,
-        "sample_s_per_edge": sum(step["sample_s"] for step in later) / num_edges,
-        "train_s_per_vertex": sum(step["compute_s"] for step in later) / num_vertices,
         "hit_rate": summary["hit_rate"],
         "peak_memory_bytes": summary["peak_memory_bytes"],
     }

@@ -19,7 +19,7 @@ def test_weak_scaling_grows_the_graph_with_the_ranks():
 
 
 def test_epochs_are_estimated_from_the_minibatches_of_some_ranks():
-    few, many = estimate(TINY, sample_s_per_edge=1e-7, train_s_per_vertex=1e-6)
+    few, many = estimate(TINY, 1e-6)
     assert (few["parts"], few["steps"], many["steps"]) == (2, 15, 4)
     assert few["edge_cut"] < many["edge_cut"]
     for row in (few, many):
