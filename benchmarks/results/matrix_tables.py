@@ -210,6 +210,8 @@ def _row(matrix: Matrix, result: Result) -> list[str]:
         skip = other is None or other.cell == cell
         ratios.append("" if skip or other is None else f"{other.epoch_s / result.epoch_s:.2f}")
     latency = result.of_policy("latency_median_s")
+    valid = result.of_policy("valid_share")
+    in_time = "" if valid is None or valid > 0.995 else f", {100 * valid:.0f} % in time"
     pass_at_1 = result.of_policy("pass_at_1")
     wait = result.median("wait_s")
     accuracy = result.median("test_accuracy")
@@ -221,7 +223,7 @@ def _row(matrix: Matrix, result: Result) -> list[str]:
         _percent(result.hit_rate) if is_ours(result) and cell.budget else "",
         _percent(result.volume),
         "" if pass_at_1 is None else f"{pass_at_1:.2f}",
-        "" if latency is None else _seconds(latency),
+        "" if latency is None else _seconds(latency) + in_time,
         "" if wait is None else f"{wait:.2f} s",
         "" if accuracy is None else f"{accuracy:.3f}",
     ]
