@@ -12,13 +12,11 @@
 #
 # MPI=system uses the machine's own MPI (a module, a system package) in place of the one from PyPI.
 # TORCH=... names another build of torch.
-# TUNED_MODEL=... is the folder of a language model that gnnflow-policy tune-llm made, for make results.
 
 PYTHON ?= python3
 VENV ?= .venv
 MPI ?= mpich
 TORCH ?= torch==2.13.0
-TUNED_MODEL ?= tuned-model
 BIN := $(VENV)/bin
 # A kind of MPI has a stamp of its own, so that changing MPI=... sets up again.
 STAMP := $(VENV)/.installed-$(MPI)
@@ -79,7 +77,7 @@ sanitize: $(STAMP)
 	$(BIN)/python tests/kernels/sanitize.py address undefined thread
 
 results: $(STAMP)
-	$(BIN)/python -m benchmarks.matrix --work build/matrix $(addprefix --tuned-model ,$(wildcard $(TUNED_MODEL)))
+	$(BIN)/python -m benchmarks.matrix --work build/matrix
 	$(BIN)/python -m benchmarks.scaling
 	$(BIN)/python -m benchmarks.results
 

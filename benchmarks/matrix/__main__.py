@@ -5,7 +5,8 @@
 `cells.py` lists the cells. Each trains GraphSAGE with gnnflow-train, or with DistDGL, on emulated
 hosts with one rank each; where namespaces are not allowed, gnnflow alone, over loopback, which
 limits nothing. Every finished run is a line of the file, so a matrix that was stopped goes on where
-it was. `python -m benchmarks.results` makes docs/results.md of it.
+it was. Runs during which other programs were busy on 0.15 cores or more are kept in the file, but
+do not count and are run again. `python -m benchmarks.results` makes docs/results.md of it.
 """
 
 import argparse
@@ -24,6 +25,7 @@ from typing import Any
 
 from benchmarks.emulated_hosts import EmulatedHosts, EmulationUnavailableError, emulated_hosts
 from benchmarks.matrix.cells import BLOCKS, GRAPHS, QUICK, QUICK_GRAPH, STEPS_OF, Block, Cell, Graph
+from benchmarks.matrix.load import OtherLoad, is_disturbed
 from benchmarks.matrix.runs import Bench, CellUnavailableError, bounds_of, check, parts_of, run_cell
 from benchmarks.peers import peer_python
 from gnnflow.datasets.ogb import GRAPHS as OGB_GRAPHS
@@ -51,10 +53,10 @@ class RunsFile:
         self._path = path
         text = path.read_text() if path.exists() else ""
         self.lines: list[dict[str, Any]] = [json.loads(line) for line in text.splitlines()]
-        self._finished = Counter(_key(line) for line in self.lines if line["kind"] == "run")
+        self._finished = Counter(_key(line) for line in self.lines if _counts(line))
 
     def count(self, cell: Cell) -> int:
-        """Finished runs of a cell."""
+        """Finished runs of a cell that other programs did not disturb."""
         return self._finished[tuple(getattr(cell, field.name) for field in fields(Cell))]
 
     def bounds(self, cell: Cell) -> dict[str, Any] | None:
@@ -68,11 +70,15 @@ class RunsFile:
     def add(self, line: dict[str, Any]) -> None:
         """Appends a line; a file that is there is complete up to its last line."""
         self.lines.append(line)
-        if line["kind"] == "run":
+        if _counts(line):
             self._finished[_key(line)] += 1
         self._path.parent.mkdir(parents=True, exist_ok=True)
         with self._path.open("a") as file:
             file.write(json.dumps(line) + "\n")
+
+
+def _counts(line: dict[str, Any]) -> bool:
+    return line["kind"] == "run" and not is_disturbed(line)
 
 
 def _key(line: dict[str, Any]) -> tuple[object, ...]:
@@ -132,7 +138,9 @@ def _run(plan: Plan, runs: RunsFile, cell: Cell) -> dict[str, Any]:
             hosts = stack.enter_context(entered)
         except EmulationUnavailableError as reason:
             print(f"over loopback, which limits nothing: {reason}", flush=True)
+        load = OtherLoad()
         line = run_cell(bench, cell, hosts, bounds, threads=cores_of_host or 1)
+        line["others_cores"] = round(load.cores, 3)
     steps = line.pop("steps", None)
     keeps = all(line[name] == value for name, value in STEPS_OF.items()) and not runs.count(cell)
     return line | {"commit": _commit()} | ({"steps": steps} if keeps and steps else {})
@@ -152,7 +160,10 @@ def _describe(line: dict[str, Any]) -> str:
     cell = Cell(**{field.name: line[field.name] for field in fields(Cell)})
     epochs = " ".join(f"{seconds:.2f}" for seconds in line["epoch_time_s"])
     volume = line["volume_rows"] / max(line["rows_without_cache"], 1)
-    return f"{cell.name}: epochs {epochs} s, volume {volume:.3f} of no cache"
+    text = f"{cell.name}: epochs {epochs} s, volume {volume:.3f} of no cache"
+    if is_disturbed(line):
+        text += f"; does not count, others were busy on {line['others_cores']:.2f} cores"
+    return text
 
 
 def _only(words: Sequence[str]) -> dict[str, tuple[str, ...]]:
@@ -177,7 +188,6 @@ def _parse() -> tuple[argparse.Namespace, dict[str, tuple[str, ...]]]:
     parser.add_argument("--only", nargs="+", default=[], metavar="NAME=VALUE[,VALUE]")
     parser.add_argument("--minutes", type=float, default=1e6, help="start no run after these")
     parser.add_argument("--repeats", type=int, help="runs of each cell (2; 1 with --quick)")
-    parser.add_argument("--tuned-model", type=Path, metavar="FOLDER", help="of tune-llm")
     parser.add_argument("--work", type=Path, metavar="FOLDER", help="keep the parts there")
     parser.add_argument("--list", action="store_true", help="name unfinished cells, run none")
     given = parser.parse_args()
@@ -193,8 +203,6 @@ def _graphs(quick: bool) -> dict[str, Graph]:
 def main() -> None:
     """Runs the benchmark."""
     given, only = _parse()
-    if given.tuned_model is not None and not given.tuned_model.is_dir():
-        sys.exit(f"--tuned-model: there is no folder {given.tuned_model}")
     with tempfile.TemporaryDirectory(prefix="gnnflow-") as scratch:
         quick_runs = Path(scratch) / "quick.jsonl"
         plan = Plan(
@@ -202,7 +210,6 @@ def main() -> None:
                 graphs=_graphs(given.quick),
                 work=given.work or Path(scratch),
                 peer=peer_python("dgl"),
-                tuned_model=given.tuned_model and given.tuned_model.resolve(),
             ),
             blocks=QUICK if given.quick else BLOCKS,
             only=only,

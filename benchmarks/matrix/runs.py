@@ -22,7 +22,9 @@ from benchmarks.distdgl.launch import convert
 from benchmarks.emulated_hosts import EmulatedHosts
 from benchmarks.matrix.bounds import replay_bounds
 from benchmarks.matrix.cells import CONTENDERS, Cell, Graph
+from gnnflow.errors import GnnflowError
 from gnnflow.partition import read_manifest
+from gnnflow.policies.llm.model_files import SMALL_MODEL, locate_model
 
 LAST_EPOCHS = 3
 _POLICY_FIGURES = (
@@ -52,8 +54,6 @@ class Bench:
     """Folder of the parts, kept from run to run."""
     peer: Path | None
     """DistDGL's interpreter."""
-    tuned_model: Path | None
-    """Folder that `gnnflow-policy tune-llm` wrote."""
 
 
 def typical(of_epochs: Sequence[float]) -> float:
@@ -110,11 +110,11 @@ def check(bench: Bench, cell: Cell) -> None:
     """
     if cell.policy == DISTDGL and bench.peer is None:
         raise CellUnavailableError("DistDGL: `python -m benchmarks.peers dgl` installs it")
-    if cell.policy == "llm-tuned" and bench.tuned_model is None:
-        raise CellUnavailableError(
-            "the tuned language model: give its folder by --tuned-model; gnnflow-policy tune-llm "
-            "makes one"
-        )
+    if cell.policy.startswith("llm"):
+        try:
+            locate_model(SMALL_MODEL)
+        except GnnflowError as error:
+            raise CellUnavailableError(f"language models: {error}") from None
 
 
 def run_cell(
@@ -152,12 +152,12 @@ def run_cell(
             convert(bench.peer, parts, converted, cell.parts)
         run = run_peer(hosts, bench.peer, parts, converted, workload, cell.parts, threads)
     else:
-        setting = Setting(name=cell.policy, words=words_of(bench, cell, bounds or {}))
+        setting = Setting(name=cell.policy, words=words_of(cell, bounds or {}))
         run = run_gnnflow(hosts, setting, parts, workload, cell.parts, threads, look=_steps)
     return _line(cell, run, bounds or {})
 
 
-def words_of(bench: Bench, cell: Cell, bounds: Mapping[str, Any]) -> tuple[str, ...]:
+def words_of(cell: Cell, bounds: Mapping[str, Any]) -> tuple[str, ...]:
     """The words that a cell adds to gnnflow-train's command line."""
     contender = CONTENDERS[cell.policy]
     words = list(contender.words)
@@ -169,8 +169,6 @@ def words_of(bench: Bench, cell: Cell, bounds: Mapping[str, Any]) -> tuple[str, 
         words += ["--period", str(bounds["period"]), "--cache-fill", bounds["fill"]]
     if cell.policy == "classifier":
         words += ["--classifier", bounds["classifier"]]
-    if cell.policy == "llm-tuned":
-        words += ["--llm-model", str(bench.tuned_model)]
     return tuple(words)
 
 

@@ -29,7 +29,8 @@ def make_page(page: str, matrix: Matrix, scaling: dict[str, Any]) -> str:
     num_repeats = [len(result.lines) for result in matrix.results]
     parts = {
         "size": f"{matrix.num_runs} runs of {len(matrix.results)} cells, {min(num_repeats)} to "
-        f"{max(num_repeats)} of each.",
+        f"{max(num_repeats)} of each; {matrix.num_disturbed} further ones do not count, because other "
+        "programs were busy meanwhile.",
         "graphs": matrix_tables.graphs(matrix),
         "goals": matrix_tables.goals(matrix),
         "published": matrix_tables.published(matrix),

@@ -9,6 +9,7 @@ from typing import Any
 
 from benchmarks.cluster_runs import DISTDGL
 from benchmarks.matrix.cells import CONTENDERS, Cell
+from benchmarks.matrix.load import is_disturbed
 from benchmarks.matrix.runs import typical
 
 Line = dict[str, Any]
@@ -68,10 +69,14 @@ class Matrix:
     def __init__(self, lines: Iterable[Line]) -> None:
         """Takes the lines of a file of the matrix."""
         by_cell: dict[Cell, list[Line]] = {}
+        self.num_disturbed = 0
         by_place: dict[tuple[object, ...], Line] = {}
         for line in lines:
             if line["kind"] == "replay":
                 by_place[line["graph"], line["parts"], line["budget"]] = line
+                continue
+            if is_disturbed(line):
+                self.num_disturbed += 1
                 continue
             cell = Cell(**{field.name: line[field.name] for field in fields(Cell)})
             by_cell.setdefault(cell, []).append(line)

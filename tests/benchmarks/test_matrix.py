@@ -1,4 +1,5 @@
 import json
+import os
 from dataclasses import asdict
 from pathlib import Path
 
@@ -8,6 +9,7 @@ from benchmarks._part_traces import traces_of_parts
 from benchmarks.matrix.__main__ import Plan, RunsFile, run_matrix, unfinished
 from benchmarks.matrix.bounds import FILLS, PERIODS, replay_bounds
 from benchmarks.matrix.cells import BLOCKS, CONTENDERS, GRAPHS, QUICK, Block, Cell
+from benchmarks.matrix.load import OtherLoad
 from benchmarks.matrix.runs import Bench, CellUnavailableError, check, words_of
 from gnnflow.config import PartitionConfig
 from gnnflow.datasets import generate
@@ -19,7 +21,7 @@ BLOCK = Block(
 
 
 def bench(work: Path) -> Bench:
-    return Bench(graphs=GRAPHS, work=work, peer=None, tuned_model=None)
+    return Bench(graphs=GRAPHS, work=work, peer=None)
 
 
 def plan(work: Path, *, only: dict[str, tuple[str, ...]] | None = None, repeats: int = 2) -> Plan:
@@ -72,6 +74,22 @@ def test_a_stopped_matrix_goes_on_where_it_was(tmp_path):
     assert twice == remaining + everything
 
 
+def test_a_disturbed_run_does_not_count(tmp_path):
+    path = tmp_path / "runs.jsonl"
+    first = next(unfinished(plan(tmp_path), RunsFile(path)))
+    RunsFile(path).add(line(first) | {"others_cores": 0.5})
+    assert RunsFile(path).count(first) == 0
+    RunsFile(path).add(line(first) | {"others_cores": 0.05})
+    assert RunsFile(path).count(first) == 1
+
+
+def test_what_others_take_of_the_cores_is_seen():
+    load = OtherLoad()
+    burned = sum(range(3_000_000))  # by this process, which does not count itself
+    assert burned
+    assert 0 <= load.cores <= os.cpu_count()
+
+
 def test_only_some_cells_are_wanted(tmp_path):
     runs = RunsFile(tmp_path / "runs.jsonl")
     only = {"policy": ("static", "none"), "budget": ("0", "50")}
@@ -81,9 +99,10 @@ def test_only_some_cells_are_wanted(tmp_path):
     ]
 
 
-def test_what_cannot_run_is_left_out_with_a_word(tmp_path, capsys):
+def test_what_cannot_run_is_left_out_with_a_word(tmp_path, capsys, monkeypatch):
+    monkeypatch.setenv("GNNFLOW_CACHE", str(tmp_path))
     tuned = Cell(graph="sbm", parts=2, rate="1gbit", budget=25, policy="llm-tuned", mode="sync")
-    with pytest.raises(CellUnavailableError, match="--tuned-model"):
+    with pytest.raises(CellUnavailableError, match="get-model"):
         check(bench(tmp_path), tuned)
     distdgl = Block(
         graphs=("sbm",), parts=2, rate="1gbit", budgets=(25,), policies=("distdgl", "llm-tuned")
@@ -93,15 +112,15 @@ def test_what_cannot_run_is_left_out_with_a_word(tmp_path, capsys):
     run_matrix(without, runs)
     said = capsys.readouterr().out
     assert said.count("left out: DistDGL") == 1
-    assert said.count("left out: the tuned language model") == 1
+    assert said.count("left out: language models") == 1
     assert not runs.lines
 
 
-def test_words_of_a_cell(tmp_path):
+def test_words_of_a_cell():
     def words(policy: str, mode: str = "") -> list[str]:
         cell = Cell(graph="sbm", parts=2, rate="1gbit", budget=25, policy=policy, mode=mode)  # type: ignore[arg-type]
         bounds = {"period": 10, "fill": "degree", "classifier": "mlp"}
-        return list(words_of(bench(tmp_path), cell, bounds))
+        return list(words_of(cell, bounds))
 
     assert words("none") == ["--policy", "none"]
     assert words("lookahead") == ["--cache-fraction", "0.25"]
