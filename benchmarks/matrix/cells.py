@@ -124,10 +124,16 @@ CONTENDERS = {
         title="best classifier",
     ),
     "llm": Contender(
-        words=(*_LLM, "--llm-model", SMALL_MODEL), modes=_SLOW_MODES, async_epochs=14, title="language model, untuned"
+        words=(*_LLM, "--llm-model", SMALL_MODEL),
+        modes=_SLOW_MODES,
+        async_epochs=14,
+        title="language model, untuned",
     ),
     "llm-tuned": Contender(
-        words=(*_LLM, "--llm-model", TUNED_MODEL), modes=_SLOW_MODES, async_epochs=14, title="language model, tuned"
+        words=(*_LLM, "--llm-model", TUNED_MODEL),
+        modes=_SLOW_MODES,
+        async_epochs=14,
+        title="language model, tuned",
     ),
     "bandit": Contender(words=(*_DECAY, "--policy", "bandit"), title="bandit"),
     "auto": Contender(words=(*_DECAY, "--policy", "auto"), title="rule (auto)"),

@@ -8,6 +8,8 @@ Reads `results/matrix.jsonl` and `results/scaling.json` in the folder of the pag
 import argparse
 import json
 import sys
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -27,21 +29,28 @@ def make_page(page: str, matrix: Matrix, scaling: dict[str, Any]) -> str:
         ValueError: If the page lacks markers.
     """
     num_repeats = [len(result.lines) for result in matrix.results]
+    size = (
+        f"{matrix.num_runs} runs of {len(matrix.results)} cells, {min(num_repeats)} to "
+        f"{max(num_repeats)} of each; {matrix.num_disturbed} further ones do not count, because "
+        "other programs were busy meanwhile."
+    )
     parts = {
-        "size": f"{matrix.num_runs} runs of {len(matrix.results)} cells, {min(num_repeats)} to "
-        f"{max(num_repeats)} of each; {matrix.num_disturbed} further ones do not count, because other "
-        "programs were busy meanwhile.",
+        "size": size,
         "graphs": matrix_tables.graphs(matrix),
         "goals": matrix_tables.goals(matrix),
         "published": matrix_tables.published(matrix),
         "bounds": matrix_tables.bounds(matrix),
         "possible": matrix_tables.possible(matrix),
         "epochs": matrix_tables.epochs(matrix),
-        "strong": scaling_tables.measured(scaling["strong"], grows=False),
-        "weak": scaling_tables.measured(scaling["weak"], grows=True),
-        "estimated": scaling_tables.estimated(scaling["estimated"]),
-        "largest": scaling_tables.largest(scaling["largest"]),
     }
+    sections: dict[str, Callable[[Any], str]] = {
+        "strong": partial(scaling_tables.measured, grows=False),
+        "weak": partial(scaling_tables.measured, grows=True),
+        "estimated": scaling_tables.estimated,
+        "largest": scaling_tables.largest,
+    }
+    for name, make in sections.items():
+        parts[name] = make(scaling[name]) if name in scaling else "Not measured yet."
     return rewrite(page, parts)
 
 

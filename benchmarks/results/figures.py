@@ -204,7 +204,7 @@ def scaling_figure(matrix: Matrix, scaling: dict[str, Any]) -> "Figure":
     left.set_xlabel("ranks")
     left.set_ylabel("efficiency with a core for each rank, %")
     left.set_ylim(0, 110)
-    rows = scaling["estimated"]
+    rows = scaling.get("estimated", [])
     parts = [row["parts"] for row in rows]
     for number, who in enumerate(("none", "static", "lookahead")):
         for link, style in (("10gbit", "-"), ("1gbit", "--")):
@@ -221,7 +221,8 @@ def scaling_figure(matrix: Matrix, scaling: dict[str, Any]) -> "Figure":
     right.set_ylabel("estimated seconds of an epoch")
     for axes in (left, right):
         axes.grid(alpha=0.3)
-        axes.legend(fontsize=8)
+        if axes.get_legend_handles_labels()[0]:
+            axes.legend(fontsize=8)
     return figure
 
 
