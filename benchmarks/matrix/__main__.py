@@ -6,13 +6,12 @@
 hosts with one rank each; where namespaces are not allowed, gnnflow alone, over loopback, which
 limits nothing. Every finished run is a line of the file, so a matrix that was stopped goes on where
 it was. Runs during which other programs were busy on 0.15 cores or more are kept in the file, but
-do not count and are run again. `python -m benchmarks.results` makes docs/results.md of it.
+do not count and are run again; after changes to gnnflow start a new file. `python -m benchmarks.results` makes docs/results.md of it.
 """
 
 import argparse
 import json
 import os
-import subprocess
 import sys
 import tempfile
 import time
@@ -143,17 +142,11 @@ def _run(plan: Plan, runs: RunsFile, cell: Cell) -> dict[str, Any]:
         line["others_cores"] = round(load.cores, 3)
     steps = line.pop("steps", None)
     keeps = all(line[name] == value for name, value in STEPS_OF.items()) and not runs.count(cell)
-    return line | {"commit": _commit()} | ({"steps": steps} if keeps and steps else {})
+    return line | ({"steps": steps} if keeps and steps else {})
 
 
 def _has_ogb(name: str) -> bool:
     return (Path("data") / name.replace("-", "_")).is_dir()
-
-
-def _commit() -> str:
-    command = ["git", "describe", "--always", "--exclude=*"]
-    done = subprocess.run(command, capture_output=True, text=True, cwd=Path(__file__).parent)
-    return done.stdout.strip()
 
 
 def _describe(line: dict[str, Any]) -> str:

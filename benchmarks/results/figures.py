@@ -184,9 +184,19 @@ def decisions(matrix: Matrix, scaling: dict[str, Any]) -> "Figure":
 
 def scaling_figure(matrix: Matrix, scaling: dict[str, Any]) -> "Figure":
     """Efficiency with the ranks that ran, and estimated epochs beyond."""
-    figure, (left, right) = _figure(2, columns=2, height=4)
+    makes = {"strong": _efficiency, "estimated": _estimates}
+    drawn = [make for section, make in makes.items() if section in scaling]
+    figure, panels = _figure(len(drawn), columns=max(len(drawn), 1), height=4)
+    for make, axes in zip(drawn, panels, strict=True):
+        make(scaling, axes)
+        axes.grid(alpha=0.3)
+        axes.legend(fontsize=8)
+    return figure
+
+
+def _efficiency(scaling: dict[str, Any], axes: "Axes") -> None:
     for section, grows in (("strong", False), ("weak", True)):
-        rows = scaling[section]
+        rows = scaling.get(section, [])
         ranks = [row["ranks"] for row in rows]
         for hidden, style in ((0, "-"), (1, "--")):
             efficiency = [
@@ -197,33 +207,31 @@ def scaling_figure(matrix: Matrix, scaling: dict[str, Any]) -> "Figure":
                 for row in rows
             ]
             label = f"{section}, traffic {'not hidden' if hidden else 'hidden'}"
-            left.plot(
+            axes.plot(
                 ranks, efficiency, style, marker="o", color="C1" if grows else "C0", label=label
             )
-    left.set_xscale("log", base=2)
-    left.set_xlabel("ranks")
-    left.set_ylabel("efficiency with a core for each rank, %")
-    left.set_ylim(0, 110)
-    rows = scaling.get("estimated", [])
+    axes.set_xscale("log", base=2)
+    axes.set_xlabel("ranks")
+    axes.set_ylabel("efficiency with a core for each rank, %")
+    axes.set_ylim(0, 110)
+
+
+def _estimates(scaling: dict[str, Any], axes: "Axes") -> None:
+    rows = scaling["estimated"]
     parts = [row["parts"] for row in rows]
     for number, who in enumerate(("none", "static", "lookahead")):
         for link, style in (("10gbit", "-"), ("1gbit", "--")):
             seconds = [row[who]["epoch_s"][link] for row in rows]
             label = f"{CONTENDERS[who].title}, {human_rate(link)}"
-            right.plot(parts, seconds, style, marker="o", color=f"C{number}", label=label)
-    right.plot(
+            axes.plot(parts, seconds, style, marker="o", color=f"C{number}", label=label)
+    axes.plot(
         parts, [rows[0]["compute_s"] * parts[0] / part for part in parts], ":k", label="ideal"
     )
-    right.set_xscale("log", base=4)
-    right.set_yscale("log")
-    right.set_xticks(parts, [str(part) for part in parts])
-    right.set_xlabel("parts")
-    right.set_ylabel("estimated seconds of an epoch")
-    for axes in (left, right):
-        axes.grid(alpha=0.3)
-        if axes.get_legend_handles_labels()[0]:
-            axes.legend(fontsize=8)
-    return figure
+    axes.set_xscale("log", base=4)
+    axes.set_yscale("log")
+    axes.set_xticks(parts, [str(part) for part in parts])
+    axes.set_xlabel("parts")
+    axes.set_ylabel("estimated seconds of an epoch")
 
 
 PICTURES: dict[str, Draw] = {
