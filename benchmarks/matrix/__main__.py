@@ -5,8 +5,9 @@
 `cells.py` lists the cells. Each trains GraphSAGE with gnnflow-train, or with DistDGL, on emulated
 hosts with one rank each; where namespaces are not allowed, gnnflow alone, over loopback, which
 limits nothing. Every finished run is a line of the file, so a matrix that was stopped goes on where
-it was. Runs during which other programs were busy on 0.15 cores or more are kept in the file, but
-do not count and are run again; after changes to gnnflow start a new file. `python -m benchmarks.results` makes docs/results.md of it.
+it was; after changes to gnnflow start a new file. Runs during which other programs were busy on
+0.15 cores or more stay in the file, do not count and are run again. `python -m benchmarks.results`
+makes docs/results.md of it.
 """
 
 import argparse
