@@ -4,11 +4,12 @@
 
 trains GraphSAGE on two emulated hosts. For the middle third of the epochs the links run at a
 fraction of their rate (rows `slow_link/POLICY`), or the core of one host is also busy with
-something else, so that its rank falls behind (`busy_core/POLICY`, not with --quick). `auto` and
-`bandit` may send rows shorter and join exchanges meanwhile (`--steer-wire int8
---steer-exchange-every 4`); the other policies have no say in that. Rows are seconds of all epochs
-against the same run with its settings fixed (`static`), and against rows fixed to int8, which is
-what knowing the link beforehand would choose.
+something else, so that its rank falls behind (`busy_core/POLICY`, not with --quick). Policies may
+send rows shorter and join exchanges meanwhile (`--steer-wire int8 --steer-exchange-every 4`):
+`bandit` learns when, `classifier` and `llm` leave that to the rule of `auto`, `none` has no say.
+`llm` takes part where `gnnflow-policy get-model` has been run. Rows are seconds of all epochs against
+the same run with its settings fixed (`static`), and against rows fixed to int8, which is what knowing
+the link beforehand would choose.
 """
 
 import itertools
@@ -33,6 +34,7 @@ from benchmarks.emulated_hosts import (
     emulated_hosts,
     run_mpi,
 )
+from gnnflow.policies.llm.model_files import SMALL_MODEL, models_dir
 
 _STEERED = ("--steer-wire", "int8", "--steer-exchange-every", "4", "--decide-every", "4")
 FIXED = {"static": (), "int8": ("--wire-dtype", "int8")}
@@ -40,6 +42,7 @@ POLICIES = {
     "auto": ("--policy", "auto", *_STEERED),
     "bandit": ("--policy", "bandit", *_STEERED),
     "classifier": ("--policy", "classifier", *_STEERED),
+    "llm": ("--policy", "llm", *_STEERED),
     "none": ("--policy", "none"),
 }
 _QUICK_POLICIES = ("auto", "bandit")
@@ -219,6 +222,9 @@ def main() -> None:
                 Plan(workload=workload, epochs_per_phase=4, trouble="busy_core"),
             ]
             names = [*FIXED, *POLICIES]
+        if "llm" in names and not (models_dir() / SMALL_MODEL).is_dir():
+            names.remove("llm")
+            report.absent("llm", "gnnflow-policy get-model has not been run")
         try:
             found = [rows(plan.trouble, _measure(plan, names, report)) for plan in plans]
         except EmulationUnavailableError as reason:

@@ -1,8 +1,16 @@
 import dataclasses
 
+import numpy as np
 import pytest
 from made_up import FACTS, make_observation
 
+from gnnflow.policies.auto import AutoPolicy
+from gnnflow.policies.bandit import BanditPolicy
+from gnnflow.policies.classifier.policy import ClassifierPolicy
+from gnnflow.policies.llm.calibration import UNCALIBRATED
+from gnnflow.policies.llm.judge import Verdict
+from gnnflow.policies.llm.policy import LlmPolicy, PromptParts
+from gnnflow.policies.llm.prompt import Prompt
 from gnnflow.policies.thrift import ThriftBandit, ThriftRule, ThriftStep, ladder
 
 BOUNDS = {"wire_dtypes": ("stored", "bfloat16", "int8"), "max_exchange_every": 4}
@@ -73,3 +81,37 @@ def test_a_state_goes_on(make):
     second = make()
     second.load_state(first.state())
     assert second.choose(observe(0, 0.5)) == first.choose(observe(101, 0.5)) != STEPS[0]
+
+
+class YesJudge:
+    """Answers yes to everything."""
+
+    def prepare(self, task):
+        return UNCALIBRATED
+
+    def ask(self, task, question):
+        return Verdict(log_odds=1.0, probability=0.7)
+
+
+class YesClassifier:
+    """Thinks it likely that replacing is better."""
+
+    def probabilities(self, values):
+        return np.full(len(values), 0.7)
+
+
+@pytest.mark.parametrize("name", ["auto", "bandit", "classifier", "llm"])
+def test_every_policy_that_decides_moves_rows_thriftily(name):
+    parts = PromptParts(prompt=Prompt.load(None, explain=False), examples=[], reference=[])
+    make = {
+        "auto": AutoPolicy,
+        "bandit": BanditPolicy,
+        "classifier": lambda: ClassifierPolicy(YesClassifier()),
+        "llm": lambda: LlmPolicy(YesJudge(), parts),
+    }
+    policy = make[name]()
+    decisions = [policy.decide(observe(4 * number, 0.2)) for number in range(40)]
+    assert decisions[0].wire_dtype == "stored"
+    assert any(decision.wire_dtype != "stored" for decision in decisions)
+    bound = make[name]().decide(observe(0, 0.2, wire_dtypes=("stored",), max_exchange_every=1))
+    assert bound.wire_dtype is None and bound.exchange_every is None
