@@ -7,9 +7,9 @@ fraction of their rate (rows `slow_link/POLICY`), or the core of one host is als
 something else, so that its rank falls behind (`busy_core/POLICY`, not with --quick). Policies may
 send rows shorter and join exchanges meanwhile (`--steer-wire int8 --steer-exchange-every 4`):
 `bandit` learns when, `classifier` and `llm` leave that to the rule of `auto`, `none` has no say.
-`llm` takes part where `gnnflow-policy get-model` has been run. Rows are seconds of all epochs against
-the same run with its settings fixed (`static`), and against rows fixed to int8, which is what knowing
-the link beforehand would choose.
+`llm` takes part where `gnnflow-policy get-model` has been run. Rows are seconds of all epochs
+against the same run with its settings fixed (`static`), and against rows fixed to int8, which is
+what knowing the link beforehand would choose.
 """
 
 import itertools
