@@ -220,7 +220,6 @@ def main() -> None:
     # Ctrl-C reaches every process of the job; the ranks end first and take this one along.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     config = from_json(ServerConfig, json.loads(sys.stdin.readline()))
-    _yield_to_training(config.niceness)
     try:
         server = _start(config)
     except Exception as error:
@@ -229,6 +228,7 @@ def main() -> None:
         scratch.write_text(" ".join(reason.split()), encoding="utf-8")
         scratch.rename(f"{config.socket}.error")  # ranks that wait for the socket read it
         raise SystemExit(1) from error
+    _yield_to_training(config.niceness)  # loading is done once, and soon over if it may hurry
     threading.Thread(target=_stop_with_parent, args=[server], daemon=True).start()
     server.serve()
     # Nothing is left to tidy up, and taking down the libraries takes seconds on busy cores.
