@@ -9,10 +9,10 @@ The second row gives `generate` the encoded start too, which leaves the cost of 
 
 The model is the one that `gnnflow-policy get-model` brings.
 
-Rows `llm_latency/training/MODEL`, with the adapter that comes with gnnflow, are seconds of a training step on four ranks that ask one server
-(`theirs` is the same run with `static`): the median over all steps from the first answer on, with
-the policy asked asynchronously, as it is by default. On two cores the server has only what four
-ranks leave.
+Rows `llm_latency/training/MODEL`, with the adapter that comes with gnnflow, are seconds of a
+training step on four ranks that ask one server (`theirs` is the same run with `static`): the median
+over all steps from the first answer on, with the policy asked asynchronously, as it is by default.
+On two cores the server has only what four ranks leave.
 """
 
 import copy
