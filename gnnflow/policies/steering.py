@@ -37,6 +37,9 @@ from gnnflow.policies.observation import (
 from gnnflow.policies.registry import check_policy_name, make_policy
 
 _HELD_FOR = 8
+# An answer of a small model takes a twentieth of a second of a core. Asked more often by the ranks
+# of a machine, a server is either late with every answer or slows training down.
+_LANGUAGE_MODEL_EVERY = 16
 # Their answer takes well under a millisecond: asked in place, runs repeat exactly.
 _INSTANT_POLICIES = ("none", "static", "auto", "bandit")
 
@@ -298,6 +301,7 @@ def start_steering(
     log = None
     if rank_info.run_dir is not None:
         log = DecisionLog(rank_info.run_dir / decision_log_name(rank_info.rank))
-    return Steering(
-        controller, facts, rank=rank_info.rank, decide_every=config.decide_every, log=log
-    )
+    decide_every = config.decide_every
+    if decide_every is None and policy is None and config.policy == "llm":
+        decide_every = _LANGUAGE_MODEL_EVERY
+    return Steering(controller, facts, rank=rank_info.rank, decide_every=decide_every, log=log)

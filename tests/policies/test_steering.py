@@ -22,6 +22,7 @@ from gnnflow.policies import (
     decision_log_name,
     start_steering,
 )
+from gnnflow.policies import steering as steering_module
 from gnnflow.policies.observation import from_json
 
 NOTHING = np.array([], dtype=np.int64)
@@ -211,3 +212,15 @@ def test_start_steering_runs_a_named_policy(tmp_path):
 def test_start_steering_refuses_an_unknown_name():
     with pytest.raises(ConfigError, match="unknown policy 'statc', known are .*mean 'static'"):
         start_steering(PolicyConfig(policy="statc"), FACTS, RankInfo())
+
+
+@pytest.mark.parametrize(("every", "asked"), [(None, [15, 31]), (10, [9, 19, 29])])
+def test_language_models_are_asked_less_often(monkeypatch, every, asked):
+    policy = Scripted()
+    monkeypatch.setattr(steering_module, "make_policy", lambda config, info: policy)
+    config = PolicyConfig(policy="llm", policy_mode="sync", decide_every=every)
+    steering = start_steering(config, FACTS, RankInfo())
+    for minibatch in range(32):
+        steering.after_minibatch(counters(minibatch), ToyCache(), NOTHING)
+    steering.close()
+    assert [observation.minibatch for observation in policy.seen] == asked

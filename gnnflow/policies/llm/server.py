@@ -50,7 +50,7 @@ class ServerConfig:
     threads: int = 1
     """Threads that it computes with."""
 
-    niceness: int = 10
+    niceness: int = 5
     """How far it steps back for training on busy cores, from 0 to 19."""
 
 
