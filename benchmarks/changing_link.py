@@ -218,8 +218,7 @@ def main() -> None:
         else:
             workload = Workload(graph=graph, fanout=(10, 5), batch_size=100, hidden=64)
             plans = [
-                # Long enough that policies which load packages or a model take part in it.
-                Plan(workload=workload, epochs_per_phase=12),
+                Plan(workload=workload, epochs_per_phase=4),
                 Plan(workload=workload, epochs_per_phase=4, trouble="busy_core"),
             ]
             names = [*FIXED, *POLICIES]
