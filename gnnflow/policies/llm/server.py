@@ -78,9 +78,17 @@ class _Request:
 class ModelServer:
     """Takes questions from connections, answers those that wait together in one pass."""
 
-    def __init__(self, judge: Judge, path: Path) -> None:
-        """Listens on a Unix socket that only this user can open."""
+    def __init__(self, judge: Judge, path: Path, niceness: int = 0) -> None:
+        """Listens on a Unix socket that only this user can open.
+
+        Args:
+            judge: the model.
+            path: the socket.
+            niceness: how far it steps back for training once a task is prepared. Until then it
+                hurries: loading and calibrating are done once, and nobody decides meanwhile.
+        """
         self._judge = judge
+        self._niceness = niceness
         self._path = path
         self._tasks: dict[str, Task] = {}
         self._requests: queue.SimpleQueue[_Request | None] = queue.SimpleQueue()
@@ -164,6 +172,8 @@ class ModelServer:
     def _prepare(self, request: _Request, task: Task) -> None:
         try:
             calibration = self._judge.prepare(task)
+            if self._niceness and not self._tasks:
+                _yield_to_training(self._niceness)
             self._tasks[task.key] = task
             answer = {"id": request.number, "key": task.key, "calibration": asdict(calibration)}
         except Exception as error:
@@ -206,11 +216,16 @@ def _stop_with_parent(server: ModelServer) -> None:
 
 
 def _yield_to_training(niceness: int) -> None:
-    """Takes only what busy cores leave: among processes, and among sessions where Linux shares so.
+    """Steps back on busy cores: among threads, and among sessions where Linux shares so.
 
-    Source: sched(7), "The autogroup feature".
+    Source: sched(7), "The autogroup feature" and "The nice value and group scheduling".
     """
-    os.nice(niceness)
+    tasks = Path("/proc/self/task")
+    # On Linux each thread has a niceness of its own, those of the math libraries too.
+    threads = [int(each.name) for each in tasks.iterdir()] if tasks.is_dir() else [0]
+    for thread in threads:
+        with contextlib.suppress(OSError):  # it has ended
+            os.setpriority(os.PRIO_PROCESS, thread, niceness)
     with contextlib.suppress(OSError):  # no such kernel, or /proc is not to be written to
         Path("/proc/self/autogroup").write_text(str(niceness), encoding="ascii")
 
@@ -228,7 +243,6 @@ def main() -> None:
         scratch.write_text(" ".join(reason.split()), encoding="utf-8")
         scratch.rename(f"{config.socket}.error")  # ranks that wait for the socket read it
         raise SystemExit(1) from error
-    _yield_to_training(config.niceness)  # loading is done once, and soon over if it may hurry
     threading.Thread(target=_stop_with_parent, args=[server], daemon=True).start()
     server.serve()
     # Nothing is left to tidy up, and taking down the libraries takes seconds on busy cores.
@@ -243,7 +257,8 @@ def _start(config: ServerConfig) -> ModelServer:
     torch.set_num_threads(config.threads)
     model = LanguageModel.load(where, device=config.device, dtype=config.dtype)
     _LOGGER.info("language model %s on %s", where, model.device)
-    return ModelServer(Judge(model, model_identity(where, config.dtype)), Path(config.socket))
+    judge = Judge(model, model_identity(where, config.dtype))
+    return ModelServer(judge, Path(config.socket), config.niceness)
 
 
 if __name__ == "__main__":
