@@ -4,11 +4,14 @@
 #                  steered by a small language model from the package index, if that can be reached
 #   make test      everything that checks: lint, types, imports, unit and MPI tests
 #   make install   the set-up alone
-#   make check     lint, types and import order
+#   make check     lint, types, import order, licences and known vulnerabilities of dependencies
 #   make format    what make check would complain about, mended
+#   make fuzz      coverage-guided fuzzing of all that is read (SECONDS=60 for each of TARGETS="...")
 #   make sanitize  the kernels' tests under AddressSanitizer, UndefinedBehaviorSanitizer, ThreadSanitizer
 #   make results   measures anew what docs/results.md shows, for hours; goes on where it was stopped
 #   make clean     removes what the build made, .venv too
+#   make install-locked   the set-up with the very releases of requirements/ci.txt, checked by hash
+#   make lock      writes requirements/ci.txt anew, from what .venv holds
 #
 # MPI=system uses the machine's own MPI (a module, a system package) in place of the one from PyPI.
 # TORCH=... names another build of torch.
@@ -28,7 +31,11 @@ else
 EXTRAS := dev,$(MPI)
 endif
 
-.PHONY: demo test install check format sanitize results clean
+LOCK := requirements/ci.txt
+SECONDS ?= 60
+TARGETS ?=
+
+.PHONY: demo test install install-locked lock check licences audit fuzz format sanitize results clean
 
 install: $(STAMP)
 
@@ -45,6 +52,25 @@ endif
 	$(BIN)/python -m pip install --quiet --editable ".[$(EXTRAS)]" "$(TORCH)"
 	@rm -f $(VENV)/.installed-*
 	@touch $@
+
+# torch is left out of the lock: its CPU build is another file on each index, so that no one hash
+# fits. It is installed by version, first, and everything else by version and hash.
+install-locked: $(BIN)/python
+	@$(BIN)/python -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' || \
+	  { echo "$(LOCK) is for Python 3.11: use make install"; exit 1; }
+	$(BIN)/python -m pip install --quiet --upgrade pip
+	$(BIN)/python -m pip install --quiet "$(TORCH)"
+	$(BIN)/python -m pip install --quiet --require-hashes --no-deps --requirement $(LOCK)
+	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable .
+	$(BIN)/python -m pip check
+	@rm -f $(VENV)/.installed-*
+	@touch $(VENV)/.installed-mpich
+
+lock: $(STAMP)
+	$(BIN)/python -m pip install --quiet uv
+	$(BIN)/python -m pip freeze --all --exclude-editable --exclude pip --exclude uv --exclude torch | \
+	  $(BIN)/uv pip compile --quiet --no-deps --generate-hashes --no-annotate \
+	    --python $(BIN)/python --custom-compile-command "make lock" --output-file $(LOCK) -
 
 demo: $(STAMP)
 	rm -rf demo
@@ -64,6 +90,19 @@ check: $(STAMP)
 	$(BIN)/clang-format --dry-run --Werror kernels/*.cpp kernels/*.h
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	@$(BIN)/python requirements/licences.py
+	@$(BIN)/python requirements/audit.py
+
+licences: $(STAMP)
+	@$(BIN)/python requirements/licences.py
+
+audit: $(STAMP)
+	@$(BIN)/python requirements/audit.py
+
+# Without Atheris in the extra dev: it has builds for Linux on x86 alone.
+fuzz: $(STAMP)
+	$(BIN)/python -m pip install --quiet "atheris>=2.3"
+	$(BIN)/python tests/fuzz/run.py --seconds $(SECONDS) $(TARGETS)
 
 test: check
 	$(BIN)/python -m pytest --cov --cov-report=

@@ -184,15 +184,24 @@ def _check_sizes(partition: GraphPartition) -> None:
     for name in ("edge_id", "edge_attr"):
         edge_array = getattr(partition, name)
         if edge_array is not None:
-            expected = f"expected {part.num_edges} rows, found {len(edge_array)}"
-            _require(len(edge_array) == part.num_edges, partition, name, expected)
+            expected = f"expected {part.num_edges} rows, found shape {list(edge_array.shape)}"
+            _require(edge_array.shape[:1] == (part.num_edges,), partition, name, expected)
     for name, edges in partition.held_out_edges.items():
         fits = edges.ndim == 2 and len(edges) == 2
         expected = f"expected shape [2, n], found {list(edges.shape)}"
         _require(fits, partition, f"{name}_edges", expected)
     for topology in partition.halo_topology:
-        sizes_fit = len(topology.indptr) == len(topology.vertex_ids) + 1
-        _require(sizes_fit, partition, "halo_topology_indptr", "its size does not match")
+        num_vertices, num_edges = topology.vertex_ids.size, topology.indices.size
+        shapes = {
+            "vertices": (topology.vertex_ids, num_vertices),
+            "indptr": (topology.indptr, num_vertices + 1),
+            "indices": (topology.indices, num_edges),
+            "original_id": (topology.original_id, num_vertices),
+            "edge_id": (topology.edge_id, num_edges),
+        }
+        for name, (stored, size) in shapes.items():
+            fits = stored is None or stored.shape == (size,)
+            _require(fits, partition, f"halo_topology_{name}", "its size does not match")
 
 
 def _check_ends(partition: GraphPartition) -> None:

@@ -265,7 +265,7 @@ def _with_starts(pairs: Any) -> list[tuple[int, int]]:
     """Returns ranges as pairs; old files give only where each ends."""
     if not isinstance(pairs, list):
         return []
-    if all(type(end) is int for end in pairs):
+    if pairs and all(type(end) is int for end in pairs):
         pairs = [list(pair) for pair in zip([0, *pairs[:-1]], pairs, strict=True)]
     fits = all(
         isinstance(pair, list) and len(pair) == 2 and all(type(end) is int for end in pair)

@@ -69,9 +69,15 @@ def read_parquet(file: Path) -> Table:
         raise MissingExtraError("pyarrow", "parquet", f"reading {file.name}") from error
     try:
         table = parquet.read_table(file)
-    except (ArrowException, OSError) as error:
+        # Text is decoded here, and may not be what it says it is.
+        columns = [
+            _to_numpy(file, *each) for each in zip(table.column_names, table.columns, strict=True)
+        ]
+    except DataError:
+        raise
+    except (ArrowException, OSError, ValueError) as error:
         raise DataError(f"cannot read {file} as parquet: {one_line(error)}") from error
-    return {name: _to_numpy(file, name, table.column(name)) for name in table.column_names}
+    return dict(zip(table.column_names, columns, strict=True))
 
 
 def _first_line(file: Path) -> tuple[int, str]:

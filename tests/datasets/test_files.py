@@ -293,6 +293,17 @@ def test_learned_features_tell_communities_apart(tmp_path: Path):
     assert np.array_equal(x, again.arrays["x"].rows(np.arange(180)))
 
 
+def columns_of(file: Path, **columns: list[object]) -> Path:
+    """Writes a table of parquet; an underscore at the end of a name is left out."""
+    pyarrow = pytest.importorskip("pyarrow")
+    from pyarrow import parquet
+
+    arrays = [pyarrow.array(values) for values in columns.values()]
+    names = [name.rstrip("_") for name in columns]
+    parquet.write_table(pyarrow.Table.from_arrays(arrays, names), file)
+    return file
+
+
 def bad_cases(folder: Path) -> dict[str, tuple[dict[str, object], str]]:
     """Bad input by name: the arguments of `from_files` and what the message must say."""
     edges = write(folder / "edges.npy", EDGES)
@@ -331,9 +342,41 @@ def bad_cases(folder: Path) -> dict[str, tuple[dict[str, object], str]]:
             r"edge 4 \(3 -> 4\) names vertex 4, but the graph has 4",
         ),
         "negative": ({"edges": of("en.npy", [[0], [-1]])}, "names vertex -1"),
+        "edge list of lists": (
+            {"edges": columns_of(folder / "el.parquet", source=[[1], [2]], target=[[1], [2]])},
+            "has columns of lists",
+        ),
+        "edge text empty": ({"edges": of("ee.npy", [["1", ""], ["0", "2"]])}, "hold ''"),
+        "edge past int64": ({"edges": of("eb.npy", [[1e300], [0]])}, r"hold '1e\+300'"),
+        "gaps": ({"edges": of("eg.npy", [[2**40], [0]])}, "only 1 of them; number the vertices"),
         "nothing": ({"edges": of("e0.npy", np.zeros((2, 0), int))}, "give num_vertices"),
         "flat features": ({"edges": edges, "features": of("x1.npy", X[:, 0])}, r"\[5\]"),
         "nan features": ({"edges": edges, "features": of("xn.npy", bad_x)}, "row 3, column 1"),
+        "large features": (
+            {"edges": edges, "features": of("xl.npy", np.full((5, 2), 1e300))},
+            "holds 1e.300 in row 0, column 0, and must be finite as float32",
+        ),
+        "large edge features": (
+            {"edges": edges, "edge_features": of("wl.npy", np.full(5, 1e300))},
+            "'edge_attr' holds inf in row 0",
+        ),
+        "complex features": (
+            {"edges": edges, "features": of("xc.npy", np.zeros((5, 2), complex))},
+            "must be numbers, got complex128",
+        ),
+        "no labels": ({"edges": edges, "labels": of("y0.npy", 3)}, "one row per vertex"),
+        "record labels": (
+            {"edges": edges, "labels": of("yr.npy", np.zeros((5, 2), "i4,f4"))},
+            "must be numbers",
+        ),
+        "binary splits": (
+            {"edges": edges, "split": columns_of(folder / "sb.parquet", split=[b"\xff"] * 5)},
+            "must hold the names of splits",
+        ),
+        "two columns of one name": (
+            {"edges": edges, "features": columns_of(folder / "sx.parquet", x=[1] * 5, x_=[2] * 5)},
+            "cannot read .* as parquet",
+        ),
         "text features": (
             {"edges": edges, "features": text(folder, "a,b\n1,2\n1,dog\n", "x.csv")},
             "column 'b' .* holds 'dog'",

@@ -175,6 +175,7 @@ def test_old_description_and_wrong_ones(peers: Path, tmp_path: Path) -> None:
         ("part-1", {}, "names no 'node_feats' of part 1"),
         ("ntypes", {"_N": "0"}, "must give 'ntypes' as a number for each type"),
         ("node_map", {"_N": [[0, 12], [12]]}, "has 0 ranges in 'node_map' for 2 parts"),
+        ("node_map", {"_N": []}, "has 0 ranges in 'node_map' for 2 parts"),
     ]
     for name, value, message in wrong:
         config.write_text(json.dumps(written | {name: value}))

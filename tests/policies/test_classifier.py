@@ -117,6 +117,53 @@ def test_a_file_with_code_in_it_is_refused(tmp_path, table):
         load_classifier(str(tmp_path / "lr"))
 
 
+def set_children(tree, **changes):
+    """Changes the nodes of a fitted tree, as a file may hold them."""
+    state = tree.__getstate__()
+    for name, (node, value) in changes.items():
+        state["nodes"][name][node] = value
+    tree.__setstate__(state)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("left_child", 10**9), ("right_child", -7), ("left_child", 0), ("feature", 10**6)],
+)
+def test_a_forest_that_points_outside_of_itself_is_refused(tmp_path, table, name, value):
+    classifier = fit_classifier("rf", table)
+    forest = classifier._model.steps[-1][1]
+    set_children(forest.estimators_[0].tree_, **{name: (0, value)})
+    save_classifier(tmp_path / "rf", "rf", classifier, num_situations=1, groups=(), measures={})
+    with pytest.raises(PolicyError, match="a tree in it points outside of itself"):
+        load_classifier(str(tmp_path / "rf"))
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("_n_support", np.array([10**6, 1], np.int32), "not as many as it says"),
+        ("support_vectors_", np.zeros((1, 2)), "does not fit"),
+        ("kernel", "precomputed", "no support vector machine"),
+        ("_intercept_", np.zeros(0), "'_intercept_' .* does not fit"),
+    ],
+)
+def test_a_support_vector_machine_without_its_vectors_is_refused(
+    tmp_path, table, name, value, message
+):
+    classifier = fit_classifier("svm", table)
+    setattr(classifier._model.steps[-1][1].calibrated_classifiers_[0].estimator, name, value)
+    save_classifier(tmp_path / "svm", "svm", classifier, num_situations=1, groups=(), measures={})
+    with pytest.raises(PolicyError, match=message):
+        load_classifier(str(tmp_path / "svm"))
+
+
+def test_a_model_of_another_kind_is_refused(tmp_path, table):
+    classifier = fit_classifier("lr", table)
+    save_classifier(tmp_path / "rf", "rf", classifier, num_situations=1, groups=(), measures={})
+    with pytest.raises(PolicyError, match="of kind rf: its steps are not those of its kind"):
+        load_classifier(str(tmp_path / "rf"))
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [

@@ -8,6 +8,7 @@ from made_up import FACTS, ToyCache, counters, make_observation
 
 from gnnflow.errors import ConfigError
 from gnnflow.policies import PolicyController, PolicyError, Steering
+from gnnflow.policies.llm import endpoint
 from gnnflow.policies.llm.endpoint import KEY_VARIABLE, Endpoint, EndpointPolicy
 from gnnflow.policies.llm.prompt import Prompt
 
@@ -30,6 +31,7 @@ class Script:
         self.replies = [completion(json.dumps(ANSWER))]
         self.requests = []
         self.headers = []
+        self.location = None
         script = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -43,6 +45,8 @@ class Script:
                     script.go_on.wait(10)
                     return
                 self.send_response(status)
+                if script.location is not None:
+                    self.send_header("Location", script.location)
                 self.end_headers()
                 self.wfile.write(data)
 
@@ -71,8 +75,8 @@ def script():
 
 
 def make_policy(script, timeout_s=10.0):
-    endpoint = Endpoint(script.url, "some-model", timeout_s=timeout_s, sleep=lambda _: None)
-    return EndpointPolicy(endpoint, Prompt.load(None, explain=True), [])
+    asked = Endpoint(script.url, "some-model", timeout_s=timeout_s, sleep=lambda _: None)
+    return EndpointPolicy(asked, Prompt.load(None, explain=True), [])
 
 
 def test_an_answer_becomes_a_decision(script, monkeypatch):
@@ -146,6 +150,45 @@ def test_a_slow_server_is_given_up(script):
     assert time.monotonic() - start < 8
 
 
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+def test_redirects_are_not_followed(script, monkeypatch, status):
+    monkeypatch.setenv(KEY_VARIABLE, "a-secret")
+    elsewhere = Script()
+    try:
+        script.location = elsewhere.url
+        script.replies = [(status, b"")]
+        with pytest.raises(PolicyError, match=f"server 127.0.0.1: HTTP {status}"):
+            make_policy(script).decide(make_observation())
+        assert script.requests and not elsewhere.requests
+    finally:
+        elsewhere.close()
+
+
+class Trickle:
+    """An answer that comes byte by byte and never ends."""
+
+    def __init__(self):
+        self.now = 0.0
+
+    def read1(self, num_bytes):
+        self.now += 1.0
+        return b" "
+
+
+def test_an_answer_that_trickles_is_given_up(monkeypatch):
+    answer = Trickle()
+    monkeypatch.setattr(endpoint.time, "monotonic", lambda: answer.now)
+    with pytest.raises(TimeoutError):
+        endpoint._read(answer, 5.0)
+    assert answer.now == 6.0
+
+
+def test_an_answer_is_read_to_a_limit(monkeypatch):
+    answer = Trickle()
+    monkeypatch.setattr(endpoint, "_MAX_ANSWER_BYTES", 100)
+    assert endpoint._read(answer, 1e9) == b" " * 100
+
+
 def test_a_server_that_is_not_there(script):
     script.close()
     with pytest.raises(PolicyError, match="server 127.0.0.1: .*refused"):
@@ -159,7 +202,7 @@ def test_the_address_is_checked(url):
 
 
 def test_a_password_in_the_address_is_not_shown():
-    endpoint = Endpoint("http://user:hidden@127.0.0.1:1/v1", "m", timeout_s=1, sleep=lambda _: None)
+    asked = Endpoint("http://user:hidden@127.0.0.1:1/v1", "m", timeout_s=1, sleep=lambda _: None)
     with pytest.raises(PolicyError) as caught:
-        endpoint.chat([])
+        asked.chat([])
     assert "hidden" not in str(caught.value)

@@ -97,3 +97,39 @@ def test_a_place_that_cannot_be_written(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(DataError, match="cannot be written"):
         write_trace(tmp_path / "file", make_trace())
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"remote_ids": np.zeros(3)}, "remote_ids holds float64"),
+        ({"wait_s": np.zeros(80, "M8[s]")}, "wait_s holds datetime64"),
+        ({"epoch": np.zeros(80, complex)}, "epoch holds complex128"),
+        ({"halo": np.int64(3)}, r"halo holds int64 of shape \[\]"),
+        ({"halo": np.array([3, 2]), "halo_degree": np.array([1, 1])}, "do not ascend"),
+        ({"halo_degree": np.array([1])}, "lack a degree"),
+        ({"vip_values": np.array(["x"])}, "vip_values holds"),
+        ({"vip_values": np.zeros(3, np.float32)}, "need one value per id"),
+        ({"remote_ids": np.array([5, 5]), "offsets": np.repeat([0, 2], [1, 80])}, "a row twice"),
+        ({"remote_ids": np.array([-1]), "offsets": np.repeat([0, 1], [1, 80])}, "not of the graph"),
+    ],
+)
+def test_columns_of_another_kind_are_refused(tmp_path, changes, message):
+    path = write_trace(tmp_path, make_trace())
+    rewrite(path, **changes)
+    with pytest.raises(DataError, match=message):
+        read_trace(path)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("graph", 3), ("rank", -1), ("num_ranks", 2**80), ("fanout", [[1]]), ("settings", None)],
+)
+def test_facts_of_another_kind_are_refused(tmp_path, name, value):
+    path = write_trace(tmp_path, make_trace())
+    with np.load(path, allow_pickle=False) as file:
+        facts = json.loads(file["facts"].tobytes())
+    text = json.dumps(facts | {name: value}).encode()
+    rewrite(path, facts=np.frombuffer(text, np.uint8))
+    with pytest.raises(DataError, match=f"its fact '{name}' is"):
+        read_traces(tmp_path)

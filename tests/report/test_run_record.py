@@ -125,6 +125,11 @@ def test_what_may_be_missing(folder, tmp_path):
     [
         ("summary.json", None, "holds no summary.json, which a finished run leaves"),
         ("summary.json", "{", "summary.json cannot be read"),
+        ("summary.json", "[" * 100_000, "summary.json cannot be read"),
+        ("summary.json", "[]", "summary.json cannot be read (it is no JSON object)"),
+        ("metrics.jsonl", '{"epoch": 0, "step": 0, "rank": -1}\n', "line 1 is not a step"),
+        ("metrics.jsonl", '{"epoch": 0, "step": 0, "rank": 0, "loss": "x"}\n', "not a step"),
+        ("optimum.json", '{"hits": 3, "capacity_rows": [], "left_out": null}', "is damaged"),
         ("metrics.jsonl", None, "metrics.jsonl cannot be read"),
         ("metrics.jsonl", "", "holds no step of all 2 ranks"),
         ("metrics.jsonl", '{"epoch": 0}\n', "line 1 is not a step of this run"),
@@ -139,4 +144,36 @@ def test_damage_is_named(folder, file, text, said):
     else:
         (folder / file).write_text(text)
     with pytest.raises(DataError, match=re.escape(said)):
+        read_run(folder)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        *(("graph", None), ("model", 3), ("score", []), ("num_ranks", 0), ("num_ranks", 2**70)),
+        *(("epoch_time_s", "1"), ("volume_rows", None), ("volume_rows", float("nan"))),
+        *(("hit_rate", "much"), ("test_accuracy", [1]), ("epochs", []), ("epochs", [{}])),
+        *(("policy", {"mode": "sync"}), ("config", {}), ("config", {"parts": "a\0b"})),
+        *(("graph", "\ud800"), ("peak_memory_bytes", 10**400)),
+    ],
+)
+def test_a_summary_of_other_values_is_refused(folder, name, value):
+    summary = json.loads((folder / "summary.json").read_text()) | {name: value}
+    (folder / "summary.json").write_text(json.dumps(summary))
+    with pytest.raises(DataError, match="summary.json cannot be read"):
+        read_run(folder)
+
+
+@pytest.mark.parametrize("name", ["graph", "hit_rate", "total_time_s", "epochs", "config"])
+def test_a_summary_that_lacks_something_is_refused(folder, name):
+    summary = json.loads((folder / "summary.json").read_text())
+    del summary[name]
+    (folder / "summary.json").write_text(json.dumps(summary))
+    with pytest.raises(DataError, match=f"'{name}' must"):
+        read_run(folder)
+
+
+def test_a_decision_log_that_is_no_text(folder):
+    (folder / "decisions-rank0.jsonl").write_bytes(b"\xff\xfe")
+    with pytest.raises(DataError, match="decisions-rank0.jsonl cannot be read"):
         read_run(folder)

@@ -1,5 +1,6 @@
 """Checkpoints in one process: what comes back, what is kept, what is refused."""
 
+import hashlib
 import json
 import logging
 import shutil
@@ -231,6 +232,10 @@ def test_damage(graph, saved, caplog, name, how):
         ({"position": None}, r"checkpoint\.json lacks something"),
         ({"files": {"../x.json": {}}}, r"'../x\.json' is no file of the format"),
         ({"files": {}}, "model.safetensors is not in it"),
+        ({"num_ranks": 2**60}, r"it has \d+ files for \d+ ranks"),
+        ({"num_ranks": "1"}, "its position and its ranks must be numbers"),
+        ({"position": {"epoch": -1}}, "must be numbers from 0"),
+        ({"graph": []}, "graph and model must be objects"),
     ],
 )
 def test_facts_that_cannot_be_used(graph, saved, change, message):
@@ -238,6 +243,29 @@ def test_facts_that_cannot_be_used(graph, saved, change, message):
     facts.write_text(json.dumps(json.loads(facts.read_text()) | change))
     with pytest.raises(CheckpointError, match=message):
         load_checkpoint(facts.parent, Run(graph).state)
+
+
+@pytest.mark.parametrize(
+    ("name", "state", "message"),
+    [
+        ("state.json", None, "a state in it is a NoneType"),
+        ("state.json", {"$": "pairs", "items": [3]}, "a state in it cannot be read"),
+        ("state.json", {"optimizer": 3}, "'optimizer' is of another kind here"),
+        ("rank-00000.json", [], "a state in it is a list"),
+        ("rank-00000.json", {"generators": {}}, "'generators' is of another kind here"),
+        ("rank-00000.json", {"generators": None}, "'generators' is of another kind here"),
+    ],
+)
+def test_states_of_another_shape_are_refused(graph, saved, name, state, message):
+    folder = saved / "epoch-0001-step-000002"
+    content = json.dumps(state).encode()
+    (folder / name).write_bytes(content)
+    facts = json.loads((folder / "checkpoint.json").read_text())
+    digest = hashlib.sha256(content).hexdigest()
+    facts["files"][name] = {"size_bytes": len(content), "sha256": digest}
+    (folder / "checkpoint.json").write_text(json.dumps(facts))
+    with pytest.raises(CheckpointError, match=message):
+        load_checkpoint(folder, Run(graph).state)
 
 
 def test_no_checkpoint(graph, tmp_path):

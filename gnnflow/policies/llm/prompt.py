@@ -78,7 +78,9 @@ class Prompt:
         try:
             context = self.template.new_context({"explain": self.explain} | values)
             return "".join(self.template.blocks[block](context)).strip()
-        except jinja2.TemplateError as error:
+        # What an expression in a template may end in, besides jinja2's own errors.
+        except (jinja2.TemplateError, ArithmeticError, AttributeError, LookupError, TypeError,
+                ValueError, RecursionError, MemoryError) as error:  # fmt: skip
             raise ConfigError(
                 f"block '{block}' of the prompt template cannot be filled: {error}"
             ) from None
