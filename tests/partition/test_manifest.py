@@ -113,7 +113,7 @@ def places(raw: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
     return found
 
 
-@settings(max_examples=200)
+@settings(max_examples=200, deadline=None)
 @given(data=st.data())
 def test_any_change_gives_a_manifest_or_a_clear_error(text: str, data: st.DataObject) -> None:
     raw = copy.deepcopy(json.loads(text))
