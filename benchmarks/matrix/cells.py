@@ -113,7 +113,7 @@ GRAPHS = {
 
 _DECAY = ("--scorer", "decay")
 _SLOW_MODES: tuple[Mode, ...] = ("async", "sync")
-_LLM = (*_DECAY, "--decide-every", "8", "--policy", "llm")
+_LLM = (*_DECAY, "--policy", "llm")
 CONTENDERS = {
     DISTDGL: Contender(has_budget=False, title="DistDGL 1.1.3"),
     "none": Contender(words=("--policy", "none"), has_budget=False, title="no cache"),

@@ -69,7 +69,7 @@ def estimated(rows: list[dict[str, Any]]) -> str:
                 f"{row['lookahead']['rank_memory_bytes'] / 2**20:.0f}",
             ]
         )
-    head = ["parts", "cutting, s", "GiB", "edge cut", "halo of a part", "steps"]
+    head = ["parts", "cutting, processor s", "GiB", "edge cut", "halo of a part", "steps"]
     head += [
         f"{who}, {link}"
         for link in ("10 Gbit/s", "1")
@@ -86,7 +86,7 @@ def largest(row: dict[str, Any]) -> str:
         ("edges, both directions", f"{row['edges']:,}"),
         (
             f"generating and cutting into {row['ranks']} parts by `{row['method']}`",
-            f"{row['partition_s']:.0f} s",
+            f"{row['partition_s']:.0f} processor s",
         ),
         ("memory for that", f"{row['partition_peak_bytes'] / 2**30:.1f} GiB"),
         ("edge cut", f"{row['edge_cut']:.3f}"),
