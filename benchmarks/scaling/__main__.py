@@ -12,6 +12,7 @@ sections that are not run again; `python -m benchmarks.results` makes docs/resul
 import argparse
 import json
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -24,23 +25,31 @@ FILE = Path("docs/results/scaling.json")
 SECTIONS = ("strong", "weak", "estimated", "largest")
 
 
-def run_section(section: str, found: dict[str, Any], *, quick: bool) -> Any:
-    """Runs one section; `estimated` needs what two ranks of `strong` took.
+def run_section(section: str, found: dict[str, Any], *, quick: bool) -> Iterator[Any]:
+    """Runs one section; yields what is known after each of its parts.
+
+    `estimated` needs what two ranks of `strong` took.
 
     Raises:
         GnnflowError: If a command fails, or `strong` has not been run.
     """
     if section == "strong":
-        return measured.measure(measured.QUICK if quick else measured.STRONG)
+        yield measured.measure(measured.QUICK if quick else measured.STRONG)
+        return
     if section == "weak":
-        return measured.measure(measured.WEAK)
+        yield measured.measure(measured.WEAK)
+        return
     if section == "largest":
-        return largest.cut_and_train(largest.QUICK_GRAPH if quick else largest.GRAPH)
+        yield largest.cut_and_train(largest.QUICK_GRAPH if quick else largest.GRAPH)
+        return
     if "strong" not in found:
         raise GnnflowError("section 'estimated' needs 'strong', which says what ranks take")
     two = next(row for row in found["strong"] if row["ranks"] == 2)
     seconds = 2 * two["processor_s"] / two["sampled_vertices"]
-    return estimated.estimate(estimated.QUICK if quick else estimated.FULL, seconds)
+    rows: list[dict[str, Any]] = []
+    for row in estimated.estimate(estimated.QUICK if quick else estimated.FULL, seconds):
+        rows.append(row)
+        yield rows
 
 
 def main() -> None:
@@ -62,13 +71,14 @@ def main() -> None:
     found = json.loads(path.read_text()) if path is not None and path.exists() else {}
     for section in sections:
         try:
-            found[section] = run_section(section, found, quick=given.quick)
+            for figures in run_section(section, found, quick=given.quick):
+                found[section] = figures
+                if path is not None:
+                    path.parent.mkdir(parents=True, exist_ok=True)
+                    path.write_text(json.dumps(found, indent=1) + "\n")
         except GnnflowError as error:
             sys.exit(f"benchmarks.scaling: {error}")
         Console().print_json(data={section: found[section]})
-        if path is not None:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(json.dumps(found, indent=1) + "\n")
 
 
 if __name__ == "__main__":

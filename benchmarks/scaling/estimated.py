@@ -12,6 +12,7 @@ import resource
 import subprocess
 import tempfile
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -72,8 +73,8 @@ QUICK = Plan(
 )
 
 
-def estimate(plan: Plan, s_per_vertex: float) -> list[dict[str, Any]]:
-    """Cuts the graph into each number of parts and estimates epochs.
+def estimate(plan: Plan, s_per_vertex: float) -> Iterator[dict[str, Any]]:
+    """Cuts the graph into each number of parts and estimates epochs, one after the other.
 
     Args:
         plan: The graph and its parts.
@@ -82,7 +83,6 @@ def estimate(plan: Plan, s_per_vertex: float) -> list[dict[str, Any]]:
     Raises:
         ScalingError: If gnnflow-partition fails.
     """
-    found = []
     for num_parts in plan.parts:
         with tempfile.TemporaryDirectory(prefix="gnnflow-") as folder:
             parts = Path(folder) / "parts"
@@ -92,11 +92,10 @@ def estimate(plan: Plan, s_per_vertex: float) -> list[dict[str, Any]]:
             # A rank has one core, so sampling and messages take their time from training.
             num_vertices = [trace.columns["num_vertices"] for trace in traces]
             compute_s = s_per_vertex * np.stack(num_vertices, axis=1)
-            found.append(
+            yield (
                 {"parts": num_parts, **cost, **_about(manifest)}
                 | _estimates(plan, manifest, traces, compute_s)
             )
-    return found
 
 
 def partition_cost(
