@@ -145,7 +145,7 @@ def _sample(plan: Plan, parts: Path, manifest: Manifest) -> list[Trace]:
         parts,
         fanout=plan.fanout,
         batch_size=plan.batch_size,
-        num_epochs=min(plan.most_epochs, math.ceil(plan.least_minibatches / steps)),
+        num_epochs=min(plan.most_epochs, max(2, math.ceil(plan.least_minibatches / steps))),
         ranks=[manifest.num_parts * rank // num_ranks for rank in range(num_ranks)],
         with_vip=False,
     )
