@@ -299,6 +299,10 @@ def columns_of(file: Path, **columns: list[object]) -> Path:
     from pyarrow import parquet
 
     arrays = [pyarrow.array(values) for values in columns.values()]
+    # Bytes that only claim to be text.
+    arrays = [
+        array.view("string") if file.name.startswith("not-text") else array for array in arrays
+    ]
     names = [name.rstrip("_") for name in columns]
     parquet.write_table(pyarrow.Table.from_arrays(arrays, names), file)
     return file
@@ -372,6 +376,13 @@ def bad_cases(folder: Path) -> dict[str, tuple[dict[str, object], str]]:
         "binary splits": (
             {"edges": edges, "split": columns_of(folder / "sb.parquet", split=[b"\xff"] * 5)},
             "must hold the names of splits",
+        ),
+        "text that is none": (
+            {
+                "edges": edges,
+                "split": columns_of(folder / "not-text.parquet", split=[b"\xd0x"] * 5),
+            },
+            "cannot read .* as parquet",
         ),
         "two columns of one name": (
             {"edges": edges, "features": columns_of(folder / "sx.parquet", x=[1] * 5, x_=[2] * 5)},

@@ -166,3 +166,24 @@ def test_the_rest_is_looked_at_with_verify(
     open_partition(parts, 1)
     with pytest.raises(PartitionFormatError, match=message):
         open_partition(parts, 1, verify=True)
+
+
+@pytest.mark.parametrize("name", ["edge_id", "edge_attr", "halo_topology_vertices"])
+def test_arrays_without_rows_are_refused(parts: Path, name: str) -> None:
+    path = parts / "part-00001" / f"{name}.npy"
+    manifest = json.loads((parts / "manifest.json").read_text())
+    file = manifest["parts"][1]["files"][f"{name}.npy"]
+    np.save(path, np.zeros((), file["dtype"]))
+    file |= {"shape": [], "size_bytes": path.stat().st_size}
+    file |= {"fingerprint": fingerprint(path), "sha256": file_sha256(path)}
+    (parts / "manifest.json").write_text(json.dumps(manifest))
+    with pytest.raises(PartitionFormatError, match=r"rows, found shape \[\]|size does not match"):
+        open_partition(parts, 1)
+
+
+def test_arrays_by_columns_are_refused(parts: Path) -> None:
+    path = parts / "part-00001" / "x.npy"
+    np.save(path, np.asfortranarray(np.load(path)))
+    forge(parts, "x", lambda array: None)
+    with pytest.raises(PartitionFormatError, match="stored column by column"):
+        open_partition(parts, 1)
