@@ -19,8 +19,9 @@ class PolicyConfig:
     """Whether training goes on while the policy answers (async) or waits for it (sync)."""
 
     decide_every: int | None = None
-    """Minibatches between two questions to the policy; by default 16 for policy llm, else 1 with
-    scorer decay, and 8 with the others, where a decision holds until the next."""
+    """Minibatches between two questions to the policy; by default 16 for policy llm that answers
+    while training goes on, else 1 with scorer decay, and 8 with the others, where a decision holds
+    until the next."""
 
     max_staleness: int = 16
     """Minibatches after which an answer is too old to be followed."""

@@ -302,6 +302,7 @@ def start_steering(
     if rank_info.run_dir is not None:
         log = DecisionLog(rank_info.run_dir / decision_log_name(rank_info.rank))
     decide_every = config.decide_every
-    if decide_every is None and policy is None and config.policy == "llm":
+    asks_own_server = policy is None and config.policy == "llm" and config.llm_url is None
+    if decide_every is None and asks_own_server and config.policy_mode == "async":
         decide_every = _LANGUAGE_MODEL_EVERY
     return Steering(controller, facts, rank=rank_info.rank, decide_every=decide_every, log=log)

@@ -214,13 +214,19 @@ def test_start_steering_refuses_an_unknown_name():
         start_steering(PolicyConfig(policy="statc"), FACTS, RankInfo())
 
 
-@pytest.mark.parametrize(("every", "asked"), [(None, [15, 31]), (10, [9, 19, 29])])
-def test_language_models_are_asked_less_often(monkeypatch, every, asked):
-    policy = Scripted()
-    monkeypatch.setattr(steering_module, "make_policy", lambda config, info: policy)
-    config = PolicyConfig(policy="llm", policy_mode="sync", decide_every=every)
-    steering = start_steering(config, FACTS, RankInfo())
+@pytest.mark.parametrize(
+    ("options", "every"),
+    [
+        ({}, 16),
+        ({"decide_every": 10}, 10),
+        ({"policy_mode": "sync"}, 1),
+        ({"llm_url": "http://127.0.0.1:9/v1"}, 1),
+    ],
+)
+def test_language_models_beside_training_are_asked_less_often(monkeypatch, options, every):
+    monkeypatch.setattr(steering_module, "make_policy", lambda config, info: Scripted())
+    steering = start_steering(PolicyConfig(policy="llm", **options), FACTS, RankInfo())
     for minibatch in range(32):
         steering.after_minibatch(counters(minibatch), ToyCache(), NOTHING)
     steering.close()
-    assert [observation.minibatch for observation in policy.seen] == asked
+    assert steering.statistics.points == 32 // every
