@@ -53,11 +53,11 @@ class RunsFile:
         self._path = path
         text = path.read_text() if path.exists() else ""
         self.lines: list[dict[str, Any]] = [json.loads(line) for line in text.splitlines()]
-        self._finished = Counter(_key(line) for line in self.lines if _counts(line))
+        self._finished = Counter(Cell.of_line(line) for line in self.lines if _counts(line))
 
     def count(self, cell: Cell) -> int:
         """Finished runs of a cell that other programs did not disturb."""
-        return self._finished[tuple(getattr(cell, field.name) for field in fields(Cell))]
+        return self._finished[cell]
 
     def bounds(self, cell: Cell) -> dict[str, Any] | None:
         """What replays said for a cell, if they have been made."""
@@ -71,7 +71,7 @@ class RunsFile:
         """Appends a line; a file that is there is complete up to its last line."""
         self.lines.append(line)
         if _counts(line):
-            self._finished[_key(line)] += 1
+            self._finished[Cell.of_line(line)] += 1
         self._path.parent.mkdir(parents=True, exist_ok=True)
         with self._path.open("a") as file:
             file.write(json.dumps(line) + "\n")
@@ -79,10 +79,6 @@ class RunsFile:
 
 def _counts(line: dict[str, Any]) -> bool:
     return line["kind"] == "run" and not is_disturbed(line)
-
-
-def _key(line: dict[str, Any]) -> tuple[object, ...]:
-    return tuple(line[field.name] for field in fields(Cell))
 
 
 def run_matrix(plan: Plan, runs: RunsFile) -> None:
@@ -151,7 +147,7 @@ def _has_ogb(name: str) -> bool:
 
 
 def _describe(line: dict[str, Any]) -> str:
-    cell = Cell(**{field.name: line[field.name] for field in fields(Cell)})
+    cell = Cell.of_line(line)
     epochs = " ".join(f"{seconds:.2f}" for seconds in line["epoch_time_s"])
     volume = line["volume_rows"] / max(line["rows_without_cache"], 1)
     text = f"{cell.name}: epochs {epochs} s, volume {volume:.3f} of no cache"

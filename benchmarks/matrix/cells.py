@@ -1,8 +1,8 @@
 """What the matrix runs, declared in one place."""
 
-from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Literal
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, fields
+from typing import Any, Literal, Self
 
 from benchmarks.cluster_runs import DISTDGL, Workload
 from gnnflow.policies.llm.model_files import SMALL_MODEL, TUNED_MODEL
@@ -46,6 +46,11 @@ class Cell:
     """Cache in percent of the halo vertices; 0 for contenders without one."""
     policy: str
     mode: Mode = ""
+
+    @classmethod
+    def of_line(cls, line: Mapping[str, Any]) -> Self:
+        """The cell that a line of a run belongs to."""
+        return cls(**{field.name: line[field.name] for field in fields(cls)})
 
     @property
     def name(self) -> str:

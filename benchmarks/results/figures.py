@@ -92,7 +92,7 @@ def _over_budgets(
         if optimum:
             best = sorted(
                 (line["budget"], 100 * line["belady_volume"])
-                for line in matrix.replays
+                for line in matrix.replays()
                 if (line["graph"], line["parts"]) == (graph, parts)
             )
             axes.plot(*zip(*best, strict=True), "k--", label="Belady's optimum")

@@ -1,9 +1,10 @@
 """The tables of the matrix."""
 
 from benchmarks.cluster_runs import DISTDGL
+from benchmarks.emulated_hosts import parse_rate
 from benchmarks.matrix.cells import CONTENDERS, GRAPHS
 from benchmarks.results.markdown import table
-from benchmarks.results.records import Line, Matrix, Result, human_rate, is_ours, rate_bits
+from benchmarks.results.records import Matrix, Result, human_rate, is_ours
 
 GOALS = (
     # policy, budget, rate, against, times
@@ -23,7 +24,7 @@ def graphs(matrix: Matrix) -> str:
     """The graphs and how they are cut and trained on."""
     rows = []
     seen = set()
-    for line in sorted(matrix.replays, key=_place):
+    for line in matrix.replays():
         where = (line["graph"], line["parts"])
         if where in seen or line["graph"] not in GRAPHS:
             continue
@@ -90,7 +91,7 @@ def epochs(matrix: Matrix) -> str:
 def possible(matrix: Matrix) -> str:
     """What replays of the same minibatches say about each graph, parts and budget."""
     rows = []
-    for line in sorted(matrix.replays, key=_place):
+    for line in matrix.replays():
         schedule = f"fill {line['fill']}, " + (
             f"every {line['period']}" if line["period"] else "never replaced"
         )
@@ -118,12 +119,12 @@ def bounds(matrix: Matrix) -> str:
         for budget in matrix.budgets(graph, parts, rate):
             ours = matrix.one(graph, parts, rate, budget, "lookahead")
             none = matrix.one(graph, parts, rate, budget, "none")
-            replay = _replay(matrix, graph, parts, budget)
+            replay = matrix.replay(graph, parts, budget)
             if ours is None or none is None or replay is None:
                 continue
             epochs = len(ours.lines[0]["epoch_time_s"])
             least = replay["belady_volume"] * replay["rows_without_cache"] / epochs
-            link_s = 8 * least * replay["row_bytes"] / parts / rate_bits(rate)
+            link_s = 8 * least * replay["row_bytes"] / parts / parse_rate(rate)
             compute_s = ours.median("compute_s") or 0.0
             bound_s = max(link_s, compute_s)
             rows.append(
@@ -196,10 +197,6 @@ def published(matrix: Matrix) -> str:
     return table(head, rows)
 
 
-def _place(line: Line) -> tuple[str, int, int]:
-    return line["graph"], line["parts"], line["budget"]
-
-
 def _row(matrix: Matrix, result: Result) -> list[str]:
     cell = result.cell
     times = result.epochs_s
@@ -236,13 +233,6 @@ def _detail(result: Result) -> str:
     if result.cell.policy == "classifier":
         return f"{result.title} ({line['classifier']})"
     return result.title
-
-
-def _replay(matrix: Matrix, graph: str, parts: int, budget: int) -> Line | None:
-    for line in matrix.replays:
-        if _place(line) == (graph, parts, budget):
-            return line
-    return None
 
 
 def _ratio(

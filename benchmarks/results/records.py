@@ -3,11 +3,12 @@
 import json
 import statistics
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from benchmarks.cluster_runs import DISTDGL
+from benchmarks.emulated_hosts import parse_rate
 from benchmarks.matrix.cells import CONTENDERS, Cell
 from benchmarks.matrix.load import is_disturbed
 from benchmarks.matrix.runs import typical
@@ -70,17 +71,15 @@ class Matrix:
         """Takes the lines of a file of the matrix."""
         by_cell: dict[Cell, list[Line]] = {}
         self.num_disturbed = 0
-        by_place: dict[tuple[object, ...], Line] = {}
+        self._replays: dict[tuple[str, int, int], Line] = {}
         for line in lines:
             if line["kind"] == "replay":
-                by_place[line["graph"], line["parts"], line["budget"]] = line
+                self._replays[line["graph"], line["parts"], line["budget"]] = line
                 continue
             if is_disturbed(line):
                 self.num_disturbed += 1
                 continue
-            cell = Cell(**{field.name: line[field.name] for field in fields(Cell)})
-            by_cell.setdefault(cell, []).append(line)
-        self.replays = list(by_place.values())
+            by_cell.setdefault(Cell.of_line(line), []).append(line)
         order = list(CONTENDERS)
         self.results = sorted(
             (Result(cell, tuple(lines)) for cell, lines in by_cell.items()),
@@ -92,6 +91,14 @@ class Matrix:
     def read(cls, path: Path) -> "Matrix":
         """Reads a file that `python -m benchmarks.matrix` has written."""
         return cls(json.loads(line) for line in path.read_text().splitlines())
+
+    def replays(self) -> list[Line]:
+        """What replays said, by graph, parts and budget."""
+        return [line for _, line in sorted(self._replays.items(), key=lambda item: item[0])]
+
+    def replay(self, graph: str, parts: int, budget: int) -> Line | None:
+        """What replays said at a place, if they have been made."""
+        return self._replays.get((graph, parts, budget))
 
     def at(self, graph: str, parts: int, rate: str, budget: int | None = None) -> Sequence[Result]:
         """Returns the results of a place; those without a cache belong to every budget."""
@@ -113,24 +120,16 @@ class Matrix:
         """Graph, parts and rate of all results, in the order in which the matrix runs them."""
         order = list(dict.fromkeys(result.cell.graph for result in self.results))
         places = {(each.cell.graph, each.cell.parts, each.cell.rate) for each in self.results}
-        return sorted(places, key=lambda p: (order.index(p[0]), p[1], rate_bits(p[2])))
+        return sorted(places, key=lambda p: (order.index(p[0]), p[1], parse_rate(p[2])))
 
     def budgets(self, graph: str, parts: int, rate: str) -> list[int]:
         """Budgets that were run at a place."""
         return sorted({result.cell.budget for result in self.at(graph, parts, rate)} - {0})
 
 
-def rate_bits(rate: str) -> float:
-    """Bits per second of a rate as the kernel spells it."""
-    for unit, times in (("gbit", 1e9), ("mbit", 1e6)):
-        if rate.endswith(unit):
-            return float(rate.removesuffix(unit)) * times
-    raise ValueError(rate)
-
-
 def human_rate(rate: str) -> str:
     """A rate for people."""
-    bits = rate_bits(rate)
+    bits = parse_rate(rate)
     return f"{bits / 1e9:g} Gbit/s" if bits >= 1e9 else f"{bits / 1e6:g} Mbit/s"
 
 
