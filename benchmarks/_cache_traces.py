@@ -9,10 +9,10 @@ from time import thread_time
 import numpy as np
 from numpy.typing import NDArray
 
+from benchmarks._part_traces import vip_of_parts
 from gnnflow import datasets
 from gnnflow._kernels import Topology
 from gnnflow.config import PartitionConfig
-from gnnflow.features.vip import exchange_between, vip_walk
 from gnnflow.partition import GraphPartition, open_partition, partition_graph
 from gnnflow.prefetch import Trace
 from gnnflow.prefetch.sample_traces import sample_traces
@@ -64,12 +64,6 @@ def sample_workload(workload: Workload, folder: Path) -> Sampled:
         order = np.random.default_rng((epoch, rank)).permutation(seeds)
         return np.array_split(order, num_steps)
 
-    walks = [
-        vip_walk(
-            part, np.asarray(part.splits["train"]), num_steps=num_steps, fanout=workload.fanout
-        )
-        for part in parts
-    ]
     traces = sample_traces(
         parts,
         batches,
@@ -77,7 +71,7 @@ def sample_workload(workload: Workload, folder: Path) -> Sampled:
         batch_size=workload.batch_size,
         num_epochs=workload.num_epochs,
         row_bytes=ROW_BYTES,
-        vip=exchange_between(walks),
+        vip=vip_of_parts(parts, workload.fanout, num_steps),
     )
     sampler = _sampler_of(parts)
     vertices = [

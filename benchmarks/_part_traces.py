@@ -8,9 +8,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from gnnflow.features.vertex_values import VertexValues
 from gnnflow.features.vip import exchange_between, vip_walk
 from gnnflow.loader import SeedSchedule
-from gnnflow.partition import open_partition, read_manifest
+from gnnflow.partition import GraphPartition, open_partition, read_manifest
 from gnnflow.partition.manifest import Manifest
 from gnnflow.prefetch import Trace
 from gnnflow.prefetch.sample_traces import sample_traces
@@ -25,6 +26,24 @@ def row_bytes_of(manifest: Manifest) -> int:
 def steps_of(manifest: Manifest, batch_size: int) -> int:
     """Steps of an epoch."""
     return -(-sum(manifest.num_seeds("train")) // (manifest.num_parts * batch_size))
+
+
+def vip_of_parts(
+    parts: Sequence[GraphPartition], fanout: Sequence[int], num_steps: int
+) -> list[VertexValues]:
+    """Vertex inclusion probabilities of each part's remote vertices, for epochs of so many steps.
+
+    Args:
+        parts: All parts.
+        fanout: Neighbours kept per hop, seeds first.
+        num_steps: Steps of an epoch.
+    """
+    return exchange_between(
+        [
+            vip_walk(part, np.asarray(part.splits["train"]), num_steps=num_steps, fanout=fanout)
+            for part in parts
+        ]
+    )
 
 
 def traces_of_parts(
@@ -49,35 +68,18 @@ def traces_of_parts(
         with_vip: Whether traces hold vertex inclusion probabilities, for which all parts are read.
     """
     manifest = read_manifest(root)
-    num_parts = manifest.num_parts
-    parts = [open_partition(root, part) for part in range(num_parts)]
+    parts = [open_partition(root, part) for part in range(manifest.num_parts)]
     num_steps = steps_of(manifest, batch_size)
     counts = np.array(manifest.num_seeds("train"), dtype=np.int64)
-    cuts = np.arange(num_steps + 1, dtype=np.int64)[:, None] * counts // num_steps
 
     @cache
     def schedule(rank: int) -> SeedSchedule:
-        return SeedSchedule(
-            np.asarray(parts[rank].splits["train"]) + parts[rank].first_id,
-            cuts[:, rank],
-            np.diff(cuts, axis=0).sum(axis=1),
-            rank=rank,
-            num_ranks=num_parts,
-            shuffle=True,
-            seed=seed,
-        )
+        seeds = np.asarray(parts[rank].splits["train"]) + parts[rank].first_id
+        return SeedSchedule.of_rank(seeds, counts, rank, batch_size=batch_size, seed=seed)
 
     def batches(rank: int, epoch: int) -> list[NDArray[np.int64]]:
         return [schedule(rank).batch(epoch, step).seeds for step in range(num_steps)]
 
-    vip = None
-    if with_vip:
-        vip = exchange_between(
-            [
-                vip_walk(part, np.asarray(part.splits["train"]), num_steps=num_steps, fanout=fanout)
-                for part in parts
-            ]
-        )
     return sample_traces(
         parts,
         batches,
@@ -86,6 +88,6 @@ def traces_of_parts(
         num_epochs=num_epochs,
         row_bytes=row_bytes_of(manifest),
         seed=seed,
-        vip=vip,
+        vip=vip_of_parts(parts, fanout, num_steps) if with_vip else None,
         ranks=ranks,
     )

@@ -8,9 +8,10 @@ from gnnflow.loader.minibatch_maker import (
     SampledMinibatch,
     as_tensor,
 )
-from gnnflow.loader.neighbor_loader import DEFAULT_DEPTH, DistNeighborLoader
+from gnnflow.loader.neighbor_loader import DistNeighborLoader
 from gnnflow.loader.pyg_stores import PygFeatureStore, PygGraphStore, PygSampler
 from gnnflow.loader.seed_schedule import Schedule, SeedBatch, SeedSchedule
+from gnnflow.prefetch.pipeline import DEFAULT_DEPTH
 
 __all__ = [
     "DEFAULT_DEPTH",

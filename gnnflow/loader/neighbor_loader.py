@@ -23,11 +23,10 @@ from gnnflow.loader.minibatch_maker import (
 from gnnflow.loader.seed_schedule import Schedule, SeedBatch, SeedSchedule
 from gnnflow.policies import ReplacementPolicy
 from gnnflow.prefetch import CacheSetup, LivePolicy, Pipeline, set_up_cache, start_live_policy
+from gnnflow.prefetch.pipeline import DEFAULT_DEPTH
 
 CACHED_ARRAY = "x"
 """The array whose remote rows the halo cache keeps."""
-DEFAULT_DEPTH = 4
-"""Minibatches fetched ahead where there is something to wait for."""
 _ONE_BY_ONE = CacheConfig(scorer="none", prefetch_depth=0)
 
 _Session = Pipeline[SeedBatch, SampledMinibatch, SampledMinibatch, Data]

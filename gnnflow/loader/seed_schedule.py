@@ -140,14 +140,37 @@ class SeedSchedule:
             raise ConfigError(f"batch_size must be at least 1, got {batch_size}")
         ids = _as_unique_ids(seeds)
         counts = np.concatenate(ctx.allgather_array(np.array([len(ids)], dtype=np.int64)))
-        num_steps = -(-int(counts.sum()) // (ctx.num_ranks * batch_size))
+        return cls.of_rank(ids, counts, ctx.rank, batch_size=batch_size, shuffle=shuffle, seed=seed)
+
+    @classmethod
+    def of_rank(
+        cls,
+        seeds: NDArray[np.int64],
+        counts: NDArray[np.int64],
+        rank: int,
+        *,
+        batch_size: int,
+        shuffle: bool = True,
+        seed: int = 0,
+    ) -> "SeedSchedule":
+        """The schedule that `split_evenly` gives a rank of a job, which need not run.
+
+        Args:
+            seeds: int64 `[num_seeds]`, global ids of the rank's seeds, unique.
+            counts: int64 `[num_ranks]`, how many seeds each rank has.
+            rank: the rank.
+            batch_size: seeds of one rank in one step, on average over the ranks.
+            shuffle: a new order each epoch.
+            seed: seed of the order.
+        """
+        num_steps = -(-int(counts.sum()) // (len(counts) * batch_size))
         cuts = np.arange(num_steps + 1, dtype=np.int64)[:, None] * counts // max(num_steps, 1)
         return cls(
-            ids,
-            cuts[:, ctx.rank],
+            seeds,
+            cuts[:, rank],
             np.diff(cuts, axis=0).sum(axis=1),
-            rank=ctx.rank,
-            num_ranks=ctx.num_ranks,
+            rank=rank,
+            num_ranks=len(counts),
             shuffle=shuffle,
             seed=seed,
         )

@@ -24,12 +24,10 @@ import numpy as np
 import numpy.typing as npt
 
 from gnnflow.errors import DataError
+from gnnflow.prefetch.pipeline import DEFAULT_DEPTH
 from gnnflow.prefetch.trace import Trace, TraceFacts
 
 FloatArray = npt.NDArray[np.float64]
-
-# Of runs that left the choice to the loader.
-_DEFAULT_DEPTH = 4
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -243,7 +241,7 @@ class EpochModel:
 def _depth_of(facts: TraceFacts) -> int:
     depth = facts.settings.get("prefetch_depth")
     if depth is None:
-        return _DEFAULT_DEPTH if facts.num_ranks > 1 else 0
+        return DEFAULT_DEPTH if facts.num_ranks > 1 else 0
     return int(depth)
 
 
