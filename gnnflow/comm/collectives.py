@@ -5,6 +5,7 @@ The communication thread runs them: between two yields it does other work.
 
 import json
 import threading
+from collections import deque
 from collections.abc import Generator, Sequence
 from typing import Any
 
@@ -14,6 +15,7 @@ import numpy.typing as npt
 from gnnflow.comm.buffers import ByteArray
 from gnnflow.comm.messages import message_parts
 from gnnflow.comm.mpi_library import MPI
+from gnnflow.comm.outstanding import Outstanding
 from gnnflow.errors import CommError
 
 _LIMIT_BYTES = 1 << 30  # MPI counts with 31 bits
@@ -41,6 +43,45 @@ class Collective:
         """Waits for the result; a time-out ends the job."""
         self._done.wait()
         return self._value
+
+
+class CollectiveQueue:
+    """Runs collective operations one after the other, in the order that all ranks have in common.
+
+    For the communication thread alone.
+    """
+
+    def __init__(self, outstanding: Outstanding) -> None:
+        """Takes what completes the requests of the communication thread."""
+        self._outstanding = outstanding
+        self._waiting: deque[Collective] = deque()
+        self.under_way: Collective | None = None
+        """The operation whose steps are being taken."""
+        self.num_begun = 0
+        """Operations begun so far."""
+
+    def add(self, operation: Collective) -> None:
+        """Lets an operation run after those before it."""
+        self._waiting.append(operation)
+
+    def begin(self) -> bool:
+        """Begins the next operation if none is under way; says whether it did."""
+        if self.under_way is not None or not self._waiting:
+            return False
+        self.under_way = self._waiting.popleft()
+        self.num_begun += 1
+        self._next_step()
+        return True
+
+    def _next_step(self) -> None:
+        assert self.under_way is not None
+        try:
+            request = next(self.under_way.steps)
+        except StopIteration as end:
+            self.under_way.finish(end.value)
+            self.under_way = None
+        else:
+            self._outstanding.add(request, self._next_step)
 
 
 def barrier(comm: MPI.Intracomm) -> Steps:

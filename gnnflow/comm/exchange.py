@@ -22,7 +22,7 @@ import numpy as np
 from gnnflow.comm.answers import AnswerInParts, Answers, AnswerWithArrays, kind_of
 from gnnflow.comm.buffers import BufferPool, ByteArray
 from gnnflow.comm.calls import Call, Request
-from gnnflow.comm.collectives import Collective, Steps
+from gnnflow.comm.collectives import Collective, CollectiveQueue, Steps
 from gnnflow.comm.failure import Failure, FailureReporter, end_process
 from gnnflow.comm.inquiry import Inquiry
 from gnnflow.comm.mailbox import Mailbox
@@ -91,9 +91,7 @@ class ExchangeService:
         self._awaited: dict[int, tuple[Call, int]] = {}
         self._reply_numbers = count()
         self._scopes = count()
-        self._waiting_collectives: deque[Collective] = deque()
-        self._collective: Collective | None = None
-        self._num_collectives = 0
+        self._collectives = CollectiveQueue(self._mailbox.outstanding)
         self._inquiry: Inquiry | None = None
         self._failures = FailureReporter(self._message_comm)
         self._neighbours = Neighbours()
@@ -208,7 +206,7 @@ class ExchangeService:
         operation = Collective(
             label, steps(self._collective_comm), time.perf_counter() + self.timeout_s
         )
-        self._submit(partial(self._waiting_collectives.append, operation))
+        self._submit(partial(self._collectives.add, operation))
         return operation
 
     def fail(self, failure: Failure) -> NoReturn:
@@ -299,7 +297,7 @@ class ExchangeService:
             progress |= mailbox.receive_message(self._handle)
             progress |= self._answers.send_part()
             progress |= mailbox.outstanding.advance()
-            progress |= self._begin_collective()
+            progress |= self._collectives.begin()
             now = time.perf_counter()
             if now >= self._next_deadline_check:
                 self._check_deadlines(now)
@@ -352,28 +350,10 @@ class ExchangeService:
         elif tag == TAG_FAILURE:
             self._failures.hear(source, buffer.tobytes())
         elif tag == TAG_INQUIRY:
-            status = {"step": self._describe_step(), "collectives": self._num_collectives}
+            status = {"step": self._describe_step(), "collectives": self._collectives.num_begun}
             self._send_control(json.dumps(status).encode(), source, TAG_STATUS)
         elif self._inquiry is not None:
             self._inquiry.hear(source, buffer.tobytes())
-
-    def _begin_collective(self) -> bool:
-        if self._collective is not None or not self._waiting_collectives:
-            return False
-        self._collective = self._waiting_collectives.popleft()
-        self._num_collectives += 1
-        self._next_step()
-        return True
-
-    def _next_step(self) -> None:
-        assert self._collective is not None
-        try:
-            request = next(self._collective.steps)
-        except StopIteration as end:
-            self._collective.finish(end.value)
-            self._collective = None
-        else:
-            self._mailbox.outstanding.add(request, self._next_step)
 
     def _send_control(self, data: bytes, peer: int, tag: int) -> None:
         message = self.pool.take(len(data))
@@ -387,10 +367,11 @@ class ExchangeService:
                 self._failures.end_job(self._inquiry.failure(self.rank))
             return
         late = [call for call in self._calls if now > call.deadline and not call.done()]
+        collective = self._collectives.under_way
         if late:
             self._inquire(late[0].label, late[0].peers_owing())
-        elif self._collective is not None and now > self._collective.deadline:
-            self._inquire(self._collective.label, None)
+        elif collective is not None and now > collective.deadline:
+            self._inquire(collective.label, None)
 
     def _inquire(self, label: str, owing: list[int] | None, reason: str = "") -> None:
         if self._inquiry is not None:
@@ -400,7 +381,7 @@ class ExchangeService:
             self._describe_step(),
             self.timeout_s,
             owing=owing,
-            num_collectives=self._num_collectives,
+            num_collectives=self._collectives.num_begun,
             num_others=self.num_ranks - 1,
             reason=reason,
         )
