@@ -16,7 +16,6 @@ import itertools
 import json
 import os
 import signal
-import sys
 import tempfile
 import threading
 import time
@@ -25,6 +24,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from benchmarks._commands import gnnflow_command
 from benchmarks._harness import Report, Row, benchmark
 from benchmarks.cluster_runs import Workload, make_parts
 from benchmarks.emulated_hosts import (
@@ -34,7 +34,8 @@ from benchmarks.emulated_hosts import (
     emulated_hosts,
     run_mpi,
 )
-from gnnflow.policies.llm.model_files import SMALL_MODEL, models_dir
+from gnnflow.errors import GnnflowError
+from gnnflow.policies.llm.model_files import SMALL_MODEL, locate_model
 
 _STEERED = ("--steer-wire", "int8", "--steer-exchange-every", "4", "--decide-every", "4")
 FIXED = {"static": (), "int8": ("--wire-dtype", "int8")}
@@ -127,7 +128,7 @@ def train(hosts: EmulatedHosts, plan: Plan, parts: Path, words: Sequence[str]) -
     workload = plan.workload
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder) / "run"
-        command = [sys.executable, "-c", "from gnnflow.cli.train import main; main()", str(parts)]
+        command = [*gnnflow_command("train"), str(parts)]
         command += ["--fanout", ",".join(map(str, workload.fanout)), "--eval-every", "0"]
         command += ["--batch-size", str(workload.batch_size), "--hidden", str(workload.hidden)]
         command += ["--epochs", str(plan.num_epochs), "--threads", "1", "--out", str(out), *words]
@@ -222,9 +223,12 @@ def main() -> None:
                 Plan(workload=workload, epochs_per_phase=4, trouble="busy_core"),
             ]
             names = [*FIXED, *POLICIES]
-        if "llm" in names and not (models_dir() / SMALL_MODEL).is_dir():
-            names.remove("llm")
-            report.absent("llm", "gnnflow-policy get-model has not been run")
+        if "llm" in names:
+            try:
+                locate_model(SMALL_MODEL)
+            except GnnflowError as error:
+                names.remove("llm")
+                report.absent("llm", str(error))
         try:
             found = [rows(plan.trouble, _measure(plan, names, report)) for plan in plans]
         except EmulationUnavailableError as reason:

@@ -3,13 +3,13 @@
 import json
 import statistics
 import subprocess
-import sys
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from benchmarks._commands import gnnflow_command, option_words
 from benchmarks.distdgl.launch import DistDglConfig, run_distdgl
 from benchmarks.emulated_hosts import EmulatedHosts, EmulationError, Traffic, run_mpi
 from benchmarks.emulated_hosts.links import parse_rate
@@ -181,8 +181,7 @@ def run_gnnflow(
             "device": "cpu",
             "out": out,
         }
-        words = [word for name, value in options.items() for word in (f"--{name}", str(value))]
-        command = [*gnnflow_command("train"), str(parts), *words, *setting.words]
+        command = [*gnnflow_command("train"), str(parts), *option_words(options), *setting.words]
         if hosts is None:
             traffic: dict[str, Traffic] = {}
             command += ["--ranks", str(num_ranks), "--transport", "alltoall"]
@@ -241,8 +240,3 @@ def run_peer(
         traffic=run.traffic,
         details={"epochs": run.epochs, "peak_memory_bytes": run.peak_memory_bytes},
     )
-
-
-def gnnflow_command(name: str) -> list[str]:
-    """The command gnnflow-NAME of this interpreter, installed or not."""
-    return [sys.executable, "-c", f"from gnnflow.cli.{name} import main; main()"]

@@ -9,14 +9,14 @@ ratio of 1 would be exact. Estimates for the recorded conditions themselves are 
 """
 
 import json
-import subprocess
 import sys
 import tempfile
 from dataclasses import replace
 from pathlib import Path
 
+from benchmarks._commands import gnnflow_command, run_command
 from benchmarks._harness import Report, Row, benchmark
-from benchmarks.cluster_runs import Run, Setting, Workload, gnnflow_command, make_parts, run_gnnflow
+from benchmarks.cluster_runs import Run, Setting, Workload, make_parts, run_gnnflow
 from benchmarks.emulated_hosts import emulated_hosts
 from gnnflow.errors import GnnflowError
 
@@ -47,9 +47,7 @@ def estimates(trace: Path, rate: str) -> dict[int, float]:
         words += ["--predict", f"bandwidth={RATES[rate]}"]
     else:
         words += ["--predict", f"ranks={HOSTS}"]
-    subprocess.run(
-        [*gnnflow_command("replay"), str(trace), *words], check=True, capture_output=True
-    )
+    run_command([*gnnflow_command("replay"), trace, *words], "gnnflow-replay")
     predictions = json.loads(out.read_text())["predictions"]
     return {each["budget_percent"]: each["epoch_s"] for each in predictions}
 

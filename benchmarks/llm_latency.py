@@ -18,15 +18,14 @@ On two cores the server has only what four ranks leave.
 import copy
 import json
 import statistics
-import subprocess
 import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import torch
 
+from benchmarks._commands import gnnflow_command, run_command
 from benchmarks._harness import Options, Report, Row, benchmark, take_turns, time_of
-from benchmarks.cluster_runs import gnnflow_command
 from gnnflow.errors import GnnflowError
 from gnnflow.policies.llm.answers import render_answer
 from gnnflow.policies.llm.judge import Judge, Task
@@ -116,14 +115,12 @@ def train(
         Seconds of each step as the slowest rank saw it, and what `valid_decisions` says of the run.
 
     Raises:
-        GnnflowError: If the training fails.
+        CommandError: If the training fails.
     """
     command = [*gnnflow_command("train"), str(parts), "--ranks", str(RANKS)]
     command += ["--transport", "alltoall", "--epochs", str(epochs), "--eval-every", "0"]
     command += ["--scorer", "decay", "--out", str(out), *words]
-    done = subprocess.run(command, capture_output=True, text=True)
-    if done.returncode != 0:
-        raise GnnflowError(f"gnnflow-train failed: {(done.stdout + done.stderr)[-1000:]}")
+    run_command(command, "gnnflow-train")
     slowest_s: dict[tuple[int, int], float] = {}
     for line in (out / "metrics.jsonl").read_text().splitlines():
         step = json.loads(line)
@@ -153,7 +150,7 @@ def compare_training(options: Options, report: Report) -> None:
     with tempfile.TemporaryDirectory() as work:
         parts = Path(work) / "parts"
         words = ["--dataset", "debian-packages", "--num-parts", str(RANKS), "--out", str(parts)]
-        subprocess.run([*gnnflow_command("partition"), *words], capture_output=True, check=True)
+        run_command([*gnnflow_command("partition"), *words], "gnnflow-partition")
         decisions = []
         for number in range(rounds):
             runs = {

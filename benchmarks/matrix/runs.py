@@ -8,13 +8,13 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from benchmarks._commands import gnnflow_command
 from benchmarks._part_traces import traces_of_parts
 from benchmarks.cluster_runs import (
     DISTDGL,
     STAGES,
     Run,
     Setting,
-    gnnflow_command,
     run_gnnflow,
     run_peer,
 )

@@ -20,10 +20,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from benchmarks._commands import CommandError, gnnflow_command
 from benchmarks._part_traces import steps_of, traces_of_parts
-from benchmarks.cluster_runs import gnnflow_command
 from benchmarks.partition import proportional_bytes
-from benchmarks.scaling.measured import ScalingError
 from gnnflow.partition import read_manifest
 from gnnflow.partition.manifest import Manifest
 from gnnflow.prefetch import ReplaySettings, Trace, replay_trace
@@ -81,7 +80,7 @@ def estimate(plan: Plan, s_per_vertex: float) -> Iterator[dict[str, Any]]:
         s_per_vertex: Processor seconds of a rank by sampled vertex.
 
     Raises:
-        ScalingError: If gnnflow-partition fails.
+        CommandError: If gnnflow-partition fails.
     """
     for num_parts in plan.parts:
         with tempfile.TemporaryDirectory(prefix="gnnflow-") as folder:
@@ -106,7 +105,7 @@ def partition_cost(
     Seconds are the processor's, so that other programs do not count.
 
     Raises:
-        ScalingError: If it fails.
+        CommandError: If it fails.
     """
     source = ["--generate", graph, "--undirected", "--method", method]
     command = [*gnnflow_command("partition"), *source, "--num-parts", str(num_parts)]
@@ -120,7 +119,7 @@ def partition_cost(
             time.sleep(_LOOK_EVERY_S)
         if running.returncode != 0:
             said.seek(0)
-            raise ScalingError(f"partitioning failed: {said.read()[-1500:]}")
+            raise CommandError(f"partitioning failed: {said.read()[-1500:]}")
     return {"partition_s": _processor_s() - begin_s, "partition_peak_bytes": peak_bytes}
 
 

@@ -5,9 +5,8 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from benchmarks.cluster_runs import gnnflow_command
+from benchmarks._commands import gnnflow_command, run_command
 from benchmarks.scaling.estimated import partition_cost
-from benchmarks.scaling.measured import run_command
 from gnnflow.partition import read_manifest
 
 GRAPH = "rmat:vertices=1e7,edges=1e8,features=64,train=0.002"
@@ -20,7 +19,7 @@ def cut_and_train(graph: str) -> dict[str, Any]:
     """Cuts a graph into a part for each rank, trains two epochs and evaluates all of it exactly.
 
     Raises:
-        ScalingError: If a command fails.
+        CommandError: If a command fails.
     """
     with tempfile.TemporaryDirectory(prefix="gnnflow-") as made:
         parts, out = Path(made) / "parts", Path(made) / "run"

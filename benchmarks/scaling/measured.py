@@ -8,17 +8,14 @@ busiest rank, or the time of its bytes on the link if that is longer; with nothi
 
 import json
 import statistics
-import subprocess
 import sys
 import tempfile
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from benchmarks.cluster_runs import gnnflow_command
+from benchmarks._commands import gnnflow_command, option_words, run_command
 from gnnflow.comm.launch import find_mpiexec, launch_environment
-from gnnflow.errors import GnnflowError
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -47,30 +44,13 @@ WEAK = Growth(vertices=25_000, edges=250_000, grows=True)
 QUICK = Growth(vertices=20_000, edges=200_000, grows=False, ranks=(1, 2), batch_size=100, epochs=2)
 
 
-class ScalingError(GnnflowError):
-    """A command of the benchmark failed."""
-
-
 def measure(growth: Growth) -> list[dict[str, Any]]:
     """Runs each number of ranks in turn, messages between all of them.
 
     Raises:
-        ScalingError: If a run fails.
+        CommandError: If a run fails.
     """
     return [_measure(growth, num_ranks) for num_ranks in growth.ranks]
-
-
-def run_command(command: Sequence[object], what: str, env: dict[str, str] | None = None) -> str:
-    """Runs a command and returns what it wrote.
-
-    Raises:
-        ScalingError: If it fails.
-    """
-    words = [str(word) for word in command]
-    done = subprocess.run(words, capture_output=True, text=True, env=env)
-    if done.returncode != 0:
-        raise ScalingError(f"{what} failed: {(done.stderr or done.stdout).strip()[-1500:]}")
-    return done.stdout
 
 
 def _measure(growth: Growth, num_ranks: int) -> dict[str, Any]:
@@ -90,11 +70,10 @@ def _measure(growth: Growth, num_ranks: int) -> dict[str, Any]:
             "device": "cpu",
             "out": folder / "run",
         }
-        words = [word for name, value in options.items() for word in (f"--{name}", value)]
         mpiexec = find_mpiexec()
         launcher = [mpiexec, "-n", num_ranks, sys.executable, "-m", "benchmarks.scaling.rank"]
         run_command(
-            [*launcher, folder, folder / "parts", *words],
+            [*launcher, folder, folder / "parts", *option_words(options)],
             f"training on {num_ranks} ranks",
             env=launch_environment(mpiexec),
         )
