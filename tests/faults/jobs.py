@@ -8,12 +8,11 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
-import pytest
+from ranks import ENVIRONMENT, start_program
 
-ROOT = Path(__file__).parents[2]
 PROGRAM = Path(__file__).with_name("faulty_train.py")
 _MARK = "GNNFLOW_TEST_JOB"
 # What a step computes; how long it took may differ.
@@ -26,16 +25,8 @@ def run_job(
     """Runs a program of Python arguments; all that it started must have ended with it."""
     mark = secrets.token_hex(8)
     before = leftovers()
-    process = subprocess.Popen(
-        [sys.executable, *map(str, command)],
-        env=os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT), _MARK: mark},
-        cwd=ROOT,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-    )
+    program = [sys.executable, *map(str, command)]
+    process = start_program(program, os.environ | ENVIRONMENT | {_MARK: mark})
     try:
         stdout, stderr = process.communicate(timeout=limit_s)
     finally:
@@ -82,22 +73,3 @@ def computed(out: Path) -> list[dict[str, object]]:
     """What every step of a run computed."""
     lines = (out / "metrics.jsonl").read_text().splitlines()
     return [{name: json.loads(line)[name] for name in _COMPUTED} for line in lines]
-
-
-@contextlib.contextmanager
-def small_disk(folder: Path, size: str) -> Iterator[Path]:
-    """A disk of that size; skips the test where none can be mounted."""
-    folder.mkdir()
-    command = ["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(folder)]
-    mounted = subprocess.run(command, capture_output=True, text=True, check=False)
-    if mounted.returncode:
-        pytest.skip(f"no disk of {size} can be mounted here: {mounted.stderr.strip()}")
-    try:
-        yield folder
-    finally:
-        subprocess.run(["umount", str(folder)], check=True)
-
-
-def grow_disk(folder: Path, size: str) -> None:
-    """Frees some space."""
-    subprocess.run(["mount", "-o", f"remount,size={size}", str(folder)], check=True)

@@ -10,6 +10,21 @@ from pathlib import Path
 from gnnflow.comm.launch import find_mpiexec, launch_environment
 
 ROOT = Path(__file__).parents[2]
+ENVIRONMENT = {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
+
+
+def start_program(command: Sequence[str], environment: Mapping[str, str]) -> subprocess.Popen[str]:
+    """Starts a program in a session of its own, so that all of it can be ended, and heard."""
+    return subprocess.Popen(
+        command,
+        env=environment,
+        cwd=ROOT,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
 
 
 def run_ranks(
@@ -21,17 +36,9 @@ def run_ranks(
 ) -> subprocess.CompletedProcess[str]:
     """Runs a command of Python arguments on several ranks; a job over its time ends with -9."""
     mpiexec = find_mpiexec()
-    process = subprocess.Popen(
-        [mpiexec, "-n", str(num_ranks), sys.executable, *command],
-        env=launch_environment(mpiexec)
-        | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
-        | dict(environment or {}),
-        cwd=ROOT,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
+    process = start_program(
+        [str(mpiexec), "-n", str(num_ranks), sys.executable, *command],
+        launch_environment(mpiexec) | ENVIRONMENT | dict(environment or {}),
     )
     try:
         stdout, stderr = process.communicate(timeout=limit_s)
