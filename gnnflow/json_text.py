@@ -22,3 +22,8 @@ def parse_json(text: str | bytes) -> Any:
     except RecursionError:
         raise ValueError("it is nested too deeply") from None
     return values
+
+
+def is_count(value: object) -> bool:
+    """Whether a value of JSON is a whole number from 0 that fits into int64."""
+    return type(value) is int and 0 <= value < 2**63

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from gnnflow.errors import DataError, one_line
-from gnnflow.json_text import parse_json
+from gnnflow.json_text import is_count, parse_json
 from gnnflow.prefetch.belady import belady_hits
 from gnnflow.prefetch.trace import Trace
 
@@ -84,9 +84,6 @@ class Optimum:
 
 def _counts(values: object) -> npt.NDArray[np.int64]:
     """A list of counts as int64."""
-    fits = isinstance(values, list) and all(
-        type(value) is int and 0 <= value < 2**63 for value in values
-    )
-    if not fits:
+    if not (isinstance(values, list) and all(map(is_count, values))):
         raise ValueError("rows and hits must be lists of numbers from 0")
     return np.array(values, dtype=np.int64)

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from gnnflow.errors import DataError, one_line
-from gnnflow.json_text import parse_json
+from gnnflow.json_text import is_count, parse_json
 
 SUMMARY_FILE = "summary.json"
 
@@ -51,8 +51,7 @@ def _check(summary: Any) -> None:
     for name in ("graph", "model", "score"):
         _require(isinstance(summary.get(name), str), f"'{name}' must be text")
     num_ranks = summary.get("num_ranks")
-    fits = type(num_ranks) is int and 1 <= num_ranks < _MOST
-    _require(fits, "'num_ranks' must be a number from 1")
+    _require(is_count(num_ranks) and num_ranks > 0, "'num_ranks' must be a number from 1")
     for name in _NUMBERS:
         value = summary.get(name)
         _require(is_number(value) and value == value, f"'{name}' must be a number")

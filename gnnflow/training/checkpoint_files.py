@@ -23,7 +23,7 @@ from typing import Any
 
 from gnnflow.datasets.inside import lies_inside
 from gnnflow.errors import CheckpointError, one_line
-from gnnflow.json_text import parse_json
+from gnnflow.json_text import is_count, parse_json
 
 FORMAT_NAME = "gnnflow-checkpoint"
 FORMAT_VERSION = 1
@@ -232,7 +232,7 @@ def _read_facts(folder: Path) -> tuple[CheckpointFacts, dict[str, Any]]:
         position = Position(**raw["position"])
         facts = CheckpointFacts(**values | {"position": position})
         counts = (*asdict(position).values(), facts.num_ranks)
-        if not all(type(number) is int and 0 <= number < 2**63 for number in counts):
+        if not all(map(is_count, counts)):
             raise ValueError("its position and its ranks must be numbers from 0")
         if not 1 <= facts.num_ranks <= max(len(about), 1):
             raise ValueError(f"it has {len(about)} files for {facts.num_ranks} ranks")
