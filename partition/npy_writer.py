@@ -76,8 +76,11 @@ class NpyWriter:
         self._digest.update(data)
         self._size_bytes += len(data)
         view = memoryview(data)
-        while len(view):
-            view = view[self._file.write(view) :]
+        try:
+            while len(view):
+                view = view[self._file.write(view) :]
+        except OSError as error:
+            raise OSError(error.errno, error.strerror, str(self._path)) from None
 
 
 class _Tee:

@@ -19,6 +19,7 @@ def _infer() -> None:
     with init(
         transport=config.transport, comm_timeout_s=config.comm_timeout, threads=config.threads
     ) as ctx:
+        ctx.end_on_interrupt()
         # Imported here so that wrong options are told at once: torch takes seconds to load.
         from gnnflow.training.inference import run_inference
 

@@ -23,7 +23,7 @@ from rich.table import Table
 from gnnflow.cli import options
 from gnnflow.cli.graph_source import SourceConfig
 from gnnflow.config import PartitionConfig
-from gnnflow.errors import GnnflowError
+from gnnflow.errors import GnnflowError, resource_error
 from gnnflow.partition import PartitionReport, open_partition, partition_graph, plot
 from gnnflow.partition.output_folder import check_output
 from gnnflow.partition.progress import Progress as ProgressCallback
@@ -67,7 +67,10 @@ def _main() -> None:
     try:
         with _progress_bars() as progress:
             name, report = _partition(config, progress)
-    except (OSError, MemoryError) as error:
+    except OSError as error:
+        reason = resource_error(error) or error
+        raise GnnflowError(f"{reason}; nothing was written") from error
+    except MemoryError as error:
         raise GnnflowError(f"{str(error) or 'out of memory'}; nothing was written") from error
     console = Console()
     _print_report(console, name, report)

@@ -35,6 +35,7 @@ def _train() -> None:
     with init(
         transport=runtime.transport, comm_timeout_s=runtime.comm_timeout, threads=runtime.threads
     ) as ctx:
+        ctx.end_on_interrupt()
         # Imported here so that wrong options are told at once: torch takes seconds to load.
         from gnnflow.training.run import train
 

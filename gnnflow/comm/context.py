@@ -160,6 +160,15 @@ class Context(ABC):
         """
 
     @abstractmethod
+    def end_on_interrupt(self) -> None:
+        """Lets Ctrl-C end the job at once, in place of an exception in the main thread.
+
+        That exception is lost if it comes while the garbage collector or a callback runs, and the
+        ranks that did not lose it wait for the others. For commands; call it in the main thread.
+        One process keeps the exception.
+        """
+
+    @abstractmethod
     def close(self) -> None:
         """Finishes what is pending and leaves the job; all ranks call it. Closing twice is fine."""
 

@@ -60,5 +60,8 @@ class LocalContext(Context):
         """Ends the process: there is no other rank to blame."""
         self.abort(f"{label} failed: {reason}")
 
+    def end_on_interrupt(self) -> None:
+        """Does nothing: no other rank waits."""
+
     def close(self) -> None:
         """Does nothing: one process holds no connection."""

@@ -2,9 +2,11 @@
 
 import atexit
 import os
+import signal
 import sys
-from collections.abc import Sequence
-from types import TracebackType
+import weakref
+from collections.abc import Callable, Sequence
+from types import FrameType, TracebackType
 from typing import Any, NoReturn
 
 import numpy.typing as npt
@@ -19,6 +21,8 @@ from gnnflow.comm.mpi_library import MPI, start_mpi
 from gnnflow.comm.neighbours import process_space
 from gnnflow.comm.rank_board import OWN_SLOT
 from gnnflow.errors import ConfigError
+
+ExceptHook = Callable[[type[BaseException], BaseException, TracebackType | None], object]
 
 
 class MpiContext(Context):
@@ -49,8 +53,10 @@ class MpiContext(Context):
         )
         self.service = self._exchange
         self._closed = False
+        self._ends_on_interrupt = False
         self._hook_before = sys.excepthook
-        sys.excepthook = self._end_by_exception
+        self._hook = _ending_hook(self, self._hook_before)
+        sys.excepthook = self._hook
         atexit.register(self.close)
         own_facts = [host_name(), sorted(available_cores()), os.getpid(), process_space()]
         facts = self.allgather_json(own_facts)
@@ -137,6 +143,17 @@ class MpiContext(Context):
         """Ends the job after `label` failed, naming the ranks that do not respond."""
         self._exchange.fail_with_ranks(label, reason)
 
+    def end_on_interrupt(self) -> None:
+        """Lets Ctrl-C end the job at once; see `Context.end_on_interrupt`."""
+
+        def end(number: int, frame: FrameType | None) -> None:
+            self._fail(KeyboardInterrupt())
+
+        if signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
+            return  # in the background of a script it is ignored, and stays so
+        signal.signal(signal.SIGINT, end)
+        self._ends_on_interrupt = True
+
     def close(self) -> None:
         """Waits for all ranks, then stops the communication thread."""
         if self._closed:
@@ -148,9 +165,11 @@ class MpiContext(Context):
         self._exchange.expect_ends()
         self.barrier()
         self._closed = True
+        if self._ends_on_interrupt:
+            signal.signal(signal.SIGINT, signal.default_int_handler)
         self._exchange.stop()
         atexit.unregister(self.close)
-        if sys.excepthook == self._end_by_exception:
+        if sys.excepthook is self._hook:
             sys.excepthook = self._hook_before
 
     def __exit__(
@@ -166,10 +185,25 @@ class MpiContext(Context):
         else:
             self._fail(error)
 
-    def _end_by_exception(
-        self, kind: type[BaseException], error: BaseException, traceback: TracebackType | None
-    ) -> None:
-        self._fail(error)
-
     def _fail(self, error: BaseException) -> NoReturn:
         self._exchange.fail(Failure.from_exception(error, self.step))
+
+
+def _ending_hook(context: MpiContext, before: ExceptHook) -> ExceptHook:
+    """An exception hook that ends all ranks while the context is open.
+
+    torch wraps whatever hook it finds in its own, which stays; so this one must not keep the
+    context alive, and with it graphs and files.
+    """
+    reference = weakref.ref(context)
+
+    def end(
+        kind: type[BaseException], error: BaseException, traceback: TracebackType | None
+    ) -> None:
+        found = reference()
+        if found is None or found._closed:
+            before(kind, error, traceback)
+        else:
+            found._fail(error)
+
+    return end

@@ -1,6 +1,8 @@
 """The MPI library, loaded without being initialised behind the program's back."""
 
 import atexit
+import contextlib
+import os
 import sys
 from types import ModuleType
 from typing import TYPE_CHECKING
@@ -68,8 +70,29 @@ def start_mpi(num_ranks: int, launcher: str) -> None:
             "own, which needs SERIALIZED; use an MPI build with thread support, or call "
             "gnnflow.init before anything else initialises MPI"
         )
+    _remove_names()
 
 
+def _remove_names() -> None:
+    """Removes the names of the shared memory that MPICH has set up, which stays as it is.
+
+    MPICH removes them when it is finalised, so a job that is killed would leave megabytes behind in
+    the machine's memory each time. Every rank of the machine has mapped them after the barrier.
+    """
+    names = set()
+    try:
+        with open("/proc/self/maps", encoding="utf-8", errors="replace") as maps:
+            names = {line.split()[-1] for line in maps if f" {_MPICH_MEMORY}" in line}
+    except OSError:
+        pass  # no Linux: names stay until MPICH removes them
+    MPI.COMM_WORLD.Barrier()
+    for name in names:
+        if name.startswith(_MPICH_MEMORY):
+            with contextlib.suppress(OSError):
+                os.unlink(name)
+
+
+_MPICH_MEMORY = "/dev/shm/mpich_shm_"
 _LEVELS = {MPI.THREAD_SINGLE: "SINGLE", MPI.THREAD_FUNNELED: "FUNNELED"}
 
 

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from gnnflow.models.aggregation import runs_on_kernels
+from gnnflow.models.generated_files import remove_generated_files
 from gnnflow.models.layer_adjacency import (
     LayerAdjacency,
     layer_adjacencies,
@@ -39,6 +40,7 @@ class LayeredModel(nn.Module):
         self.options: Mapping[str, Any] | None = None
         """What `make_model` made this model from, so that it can be made again."""
         self.convs = nn.ModuleList(convs)
+        remove_generated_files()
         self.dropout = nn.Dropout(dropout)
 
     @property

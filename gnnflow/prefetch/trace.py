@@ -229,6 +229,7 @@ def write_trace(folder: Path, trace: Trace) -> Path:
             np.savez(file, allow_pickle=False, **arrays)
         os.replace(partial, path)
     except OSError as error:
+        partial.unlink(missing_ok=True)
         raise DataError(f"the trace cannot be written to {path}: {error}") from None
     return path
 

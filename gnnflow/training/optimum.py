@@ -14,6 +14,8 @@ from gnnflow.training.step_metrics import StepMetrics
 
 MAX_IDS = 1 << 23
 """Ids that a rank remembers: 32 MiB, and some seconds of work at the end."""
+_IDS_PER_ARRAY = 40
+"""What an array takes besides its content, in ids."""
 
 
 class AskedRows:
@@ -27,7 +29,7 @@ class AskedRows:
 
     def add(self, epoch: int, cost: MinibatchCost, metrics: StepMetrics) -> None:
         """Notes a minibatch that has been trained."""
-        self._num_ids += len(cost.remote_ids)
+        self._num_ids += len(cost.remote_ids) + _IDS_PER_ARRAY
         if self._num_ids > self._max_ids:
             self._minibatches = None
         if self._minibatches is not None:

@@ -7,12 +7,14 @@ import ctypes
 import os
 import resource
 import signal
+import subprocess
 import sys
 
 import numpy as np
 
 from gnnflow.cli import job, train
 from gnnflow.comm import detect_launch, launch
+from gnnflow.comm.rank_board import BOARD_VARIABLE
 
 
 def suffer(fault: str) -> None:
@@ -27,6 +29,13 @@ def suffer(fault: str) -> None:
         in_use = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
         resource.setrlimit(resource.RLIMIT_AS, (in_use + (64 << 20), resource.RLIM_INFINITY))
         np.ones(1 << 30)
+    elif fault == "cut link":
+        # The network of an emulated host, which is this rank's alone.
+        subprocess.run(["ip", "link", "set", "dev", "eth0", "down"], check=True)
+    elif fault == "interrupt":
+        # The starter, which only hears of it and must hand it on.
+        starter = os.environ[BOARD_VARIABLE].split("/")[2]
+        os.kill(int(starter), signal.SIGINT)
     else:
         raise ValueError(fault)
 
@@ -47,6 +56,8 @@ def prepare(fault: str, when: str) -> None:
 
 def main() -> None:
     words = sys.argv[1:]
+    # Where the tests run in the background, they pass on that Ctrl-C is ignored.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     fault, rank, epoch, step = words[:4]
     sys.argv[:] = ["gnnflow-train", *words[4:]]
     launched = detect_launch()

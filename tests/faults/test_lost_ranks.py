@@ -78,6 +78,13 @@ def test_a_rank_without_memory_says_so(options, tmp_path):
     )
 
 
+def test_an_interrupt_ends_all(options, tmp_path):
+    words = [*options, "--epochs", 10_000, "--ranks", 2, "--out", tmp_path / "run"]
+    ended = run_faulty("interrupt", 1, 1, 7, *words)
+    assert ended.returncode == 130
+    assert re.fullmatch(r"gnnflow-train: error( on rank \d)?: interrupted\n", ended.stderr), ended
+
+
 def test_under_another_launcher_a_killed_rank_ends_the_job(options, tmp_path):
     """The launcher may end the others before one of them can say a word, but none says two."""
     command = ["-c", "import os, sys; os.execv(sys.argv[1], sys.argv[1:])", find_mpiexec()]

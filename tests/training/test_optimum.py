@@ -37,7 +37,7 @@ def test_it_is_beladys(minibatches, tmp_path):
 
 
 def test_too_much_is_forgotten_and_said(minibatches, tmp_path):
-    asked = remember(minibatches, max_ids=100)
+    asked = remember(minibatches, max_ids=500)
     assert asked.best_hits(9) is None
     with gnnflow.init(threads=1) as ctx:
         write_optimum(tmp_path, asked, 9, ctx)
