@@ -171,7 +171,10 @@ def test_out_of_memory_and_a_full_disk_are_one_line(
 ) -> None:
     for error, message in (
         (MemoryError(), "error: out of memory; nothing was written"),
-        (OSError(28, "No space left on device"), "No space left on device; nothing was written"),
+        (
+            OSError(28, "No space left on device"),
+            "free some space or choose another folder; nothing was written",
+        ),
     ):
 
         def fail(*_: object, error: BaseException = error, **__: object) -> None:

@@ -1,6 +1,7 @@
 """A causal language model that keeps the encoded prompt and is asked by forced choice."""
 
 import copy
+import inspect
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -47,6 +48,9 @@ class LanguageModel:
         self.model = model.eval()
         self._decoder = model.get_decoder()
         self._head = model.get_output_embeddings()
+        # transformers 5 renames its keys and values on the way.
+        accepted = inspect.signature(self._decoder.forward).parameters
+        self._cache_name = "cache" if "cache" in accepted else "past_key_values"
         self.tokenizer = tokenizer
         self.device = next(model.parameters()).device
 
@@ -99,7 +103,7 @@ class LanguageModel:
         token_ids = self.tokens(text)
         outputs = self._decoder(input_ids=self._tensor([token_ids]), use_cache=True)
         lead = "" if self.tokenizer.chat_template else " "
-        return Prefix(token_ids, outputs.past_key_values, tail, lead)
+        return Prefix(token_ids, getattr(outputs, self._cache_name), tail, lead)
 
     @torch.inference_mode()
     def score(self, prefix: Prefix, texts: Sequence[str], answers: Sequence[str]) -> torch.Tensor:
@@ -138,7 +142,7 @@ class LanguageModel:
         positions = torch.arange(start, start + token_ids.shape[1], device=self.device)
         outputs = self._decoder(
             input_ids=token_ids,
-            past_key_values=cache,
+            **{self._cache_name: cache},
             position_ids=positions.expand(len(token_ids), -1),
             use_cache=True,
         )
@@ -165,7 +169,7 @@ class LanguageModel:
         positions = torch.arange(start, start + len(token_ids), device=self.device)
         outputs = self._decoder(
             input_ids=self._tensor([list(token_ids)]),
-            past_key_values=cache,
+            **{self._cache_name: cache},
             position_ids=positions[None],
             use_cache=True,
         )
