@@ -9,6 +9,7 @@ A trace is a folder with one `trace-rankNNNNN.npz` per rank (plain arrays, nothi
 - `vip_ids`, `vip_values`: vertex inclusion probabilities, if they were computed.
 """
 
+import contextlib
 import json
 import os
 from dataclasses import asdict, dataclass, field, fields
@@ -229,7 +230,8 @@ def write_trace(folder: Path, trace: Trace) -> Path:
             np.savez(file, allow_pickle=False, **arrays)
         os.replace(partial, path)
     except OSError as error:
-        partial.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            partial.unlink()
         raise DataError(f"the trace cannot be written to {path}: {error}") from None
     return path
 
