@@ -1,4 +1,5 @@
 import dataclasses
+import json
 
 import numpy as np
 import pytest
@@ -113,5 +114,8 @@ def test_every_policy_that_decides_moves_rows_thriftily(name):
     decisions = [policy.decide(observe(4 * number, 0.2)) for number in range(40)]
     assert decisions[0].wire_dtype == "stored"
     assert any(decision.wire_dtype != "stored" for decision in decisions)
+    resumed = make[name]()
+    resumed.load_state(json.loads(json.dumps(policy.state())))
+    assert resumed.decide(observe(160, 0.2)).wire_dtype == decisions[-1].wire_dtype
     bound = make[name]().decide(observe(0, 0.2, wire_dtypes=("stored",), max_exchange_every=1))
     assert bound.wire_dtype is None and bound.exchange_every is None

@@ -110,12 +110,15 @@ class ClassifierPolicy:
             self._correction.learn(values, self._probability(values), outcome.best_replace)
 
     def state(self) -> dict[str, Any]:
-        """What was learnt online."""
-        return {} if self._correction is None else self._correction.state()
+        """What was learnt online, and how rows travel."""
+        learnt = {} if self._correction is None else self._correction.state()
+        return {"thrift": self._thrift.state(), **learnt}
 
     def load_state(self, state: dict[str, Any]) -> None:
         """Goes on with what a checkpoint knows."""
-        if self._correction is not None and state:
+        if "thrift" in state:
+            self._thrift.load_state(state["thrift"])
+        if self._correction is not None and "weights" in state:
             self._correction.load_state(state)
 
     def _probability(self, values: NDArray[np.float64]) -> float:

@@ -5,6 +5,7 @@ import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from gnnflow.config import PolicyConfig
 from gnnflow.policies.decision import FREE, Decision, RankInfo
@@ -125,6 +126,15 @@ class LlmPolicy:
             explanation=f"{'yes' if replace else 'no'}, log-odds {verdict.log_odds:+.2f}, "
             f"probability {verdict.probability:.2f} after calibration",
         )
+
+    def state(self) -> dict[str, Any]:
+        """How rows travel; the model itself remembers nothing."""
+        return {"thrift": self._thrift.state()}
+
+    def load_state(self, state: dict[str, Any]) -> None:
+        """Goes on with what a checkpoint knows."""
+        if "thrift" in state:
+            self._thrift.load_state(state["thrift"])
 
     def close(self) -> None:
         """Leaves the model."""

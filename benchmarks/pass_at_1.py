@@ -1,0 +1,122 @@
+"""How often classifiers and language models of several sizes take the better choice.
+
+    python -m benchmarks.pass_at_1 SITUATIONS.jsonl ... [--models MODEL ...] [--json FILE]
+
+Situations are what `gnnflow-policy collect` found by replaying traces both ways; take graphs that
+nothing was trained on. All are asked about the same ones, drawn at random from each file. Beside
+the classifiers and the language models that come with gnnflow, `--models` names any others, as
+`gnnflow-train --llm-model` does: folders, `.gguf` files, names on the hub. They see the prompt with
+rules and worked examples, calibrated on the reference situations that come with gnnflow.
+"""
+
+import argparse
+import json
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from statistics import median
+
+import numpy as np
+import torch
+from rich.console import Console
+from rich.table import Table
+
+from benchmarks.policies import language_policy
+from gnnflow.errors import GnnflowError
+from gnnflow.policies import ReplacementPolicy
+from gnnflow.policies.auto import AutoPolicy
+from gnnflow.policies.classifier.policy import ClassifierPolicy
+from gnnflow.policies.classifier.saved import load_classifier, shipped_classifiers
+from gnnflow.policies.classifier.training import measure
+from gnnflow.policies.llm.model_files import SMALL_MODEL, TUNED_MODEL
+from gnnflow.policies.situations import Situation, read_situations, stake
+
+
+def draw(path: Path, num: int, seed: int) -> list[Situation]:
+    """Some situations of a file in which there is something to decide."""
+    situations = [
+        item for item in read_situations(path) if not item.observation.facts.free_admission
+    ]
+    chosen = np.random.default_rng(seed).permutation(len(situations))[:num]
+    return [situations[place] for place in sorted(chosen)]
+
+
+def judge(policy: ReplacementPolicy, situations: Sequence[Situation]) -> dict[str, float]:
+    """Asks a policy about each situation by itself, as in a run."""
+    choices, seconds = [], []
+    for item in situations:
+        began = time.perf_counter()
+        decision = policy.decide(item.observation)
+        seconds.append(time.perf_counter() - began)
+        # `auto` gives no probability.
+        certain = float(decision.replace)
+        choices.append(certain if decision.probability is None else decision.probability)
+    labels = np.array([item.replace for item in situations])
+    found = measure(np.array(choices), labels, np.array([stake(item) for item in situations]))
+    return {
+        "situations": float(len(situations)),
+        "pass_at_1": found["accuracy"],
+        "auc": found["auc"],
+        "always_the_same": found["majority_accuracy"],
+        "latency_median_s": median(seconds),
+    }
+
+
+def policies(models: Sequence[str], console: Console) -> dict[str, ReplacementPolicy]:
+    """Everything that can be asked; what cannot is said."""
+    found: dict[str, ReplacementPolicy] = {"auto": AutoPolicy()}
+    for kind in shipped_classifiers():
+        try:
+            found[f"classifier {kind}"] = ClassifierPolicy(load_classifier(kind)[1])
+        except GnnflowError as error:
+            console.print(f"classifier {kind}: {error}", soft_wrap=True)
+    for name in (TUNED_MODEL, SMALL_MODEL, *models):
+        with console.status(f"loading and calibrating {name}"):
+            try:
+                found[Path(name).stem if Path(name).exists() else name] = language_policy(name)()
+            except GnnflowError as error:
+                console.print(f"{name}: {error}", soft_wrap=True)
+    return found
+
+
+def main() -> None:
+    """Entry point."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.pass_at_1", description=__doc__)
+    parser.add_argument("files", type=Path, nargs="+", help="situations, one file for each graph")
+    parser.add_argument("--models", nargs="*", default=[], help="further language models")
+    parser.add_argument("--situations", type=int, default=100, help="of each file")
+    parser.add_argument("--threads", type=int, default=2, help="to compute with")
+    parser.add_argument("--seed", type=int, default=0, help="of the draw")
+    parser.add_argument("--json", type=Path, help="where the figures go")
+    arguments = parser.parse_args()
+    torch.set_num_threads(arguments.threads)
+    console = Console()
+    drawn = {
+        path.stem: draw(path, arguments.situations, arguments.seed) for path in arguments.files
+    }
+    table = Table(title="choices that were the better one (Pass@1)", title_justify="left")
+    table.add_column("decides")
+    for name in drawn:
+        table.add_column(name, justify="right")
+    for heading in ("AUC", "latency"):
+        table.add_column(heading, justify="right")
+    record: dict[str, dict[str, dict[str, float]]] = {}
+    for name, policy in policies(arguments.models, console).items():
+        with console.status(f"asking {name}"):
+            mine = {graph: judge(policy, situations) for graph, situations in drawn.items()}
+        record[name] = mine
+        table.add_row(
+            name,
+            *(f"{found['pass_at_1']:.2f}" for found in mine.values()),
+            ", ".join(f"{found['auc']:.2f}" for found in mine.values()),
+            f"{median(found['latency_median_s'] for found in mine.values()):.3f} s",
+        )
+    same = [f"{found['always_the_same']:.2f}" for found in mine.values()]
+    table.add_row("always the same answer", *same, "", "")
+    console.print(table)
+    if arguments.json is not None:
+        arguments.json.write_text(json.dumps(record, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()
