@@ -38,9 +38,8 @@ WORDS += ["--decide-every", "4", "--cache-fraction", "0.1", "--save-every", "700
 WORDS += ["--comm-timeout", "120"]
 _MARK = "GNNFLOW_SOAK_JOB"
 _WARM_UP_SHARE = 0.25
-# Of the trainer's record of rows asked for, which has a bound of 32 MiB a rank, and of a summary
-# with a line for each epoch.
-GROWTH_LIMIT_BYTES = 32 << 20
+# Of a summary with a line for each epoch, and what memory allocators do not give back.
+GROWTH_LIMIT_BYTES = 8 << 20
 _GONE_WITHIN_S = 60.0
 
 
