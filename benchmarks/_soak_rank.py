@@ -3,13 +3,17 @@
 python -m benchmarks._soak_rank FOLDER words of gnnflow-train
 """
 
+import ctypes
 import functools
 import gc
 import json
 import os
 import sys
+import tempfile
 import threading
 from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree
 
 import psutil
 
@@ -20,6 +24,11 @@ from gnnflow.config import TrainConfig
 # The record of rows asked for grows up to its bound of 32 MiB. Here it is full soon, so that what
 # grows after that is a leak.
 _RECORDED_IDS = 1 << 16
+STEPS_PER_EPOCH = 100
+
+
+Notes = list[tuple[int, int]]
+"""Minibatches done and bytes in use then."""
 
 
 def main() -> None:
@@ -32,8 +41,10 @@ def main() -> None:
     os.environ["GNNFLOW_HOST"] = f"host{rank // 2}"
     _train([*words, "--epochs", "1", *_outputs(folder / "warm-up")])
     before = _in_use()
+    notes = _note_memory()
     _train([*words, *_outputs(folder)])
-    (folder / f"left-{rank}.json").write_text(json.dumps({"before": before, "after": _in_use()}))
+    found = {"before": before, "after": _in_use(), "in_use": notes}
+    (folder / f"left-{rank}.json").write_text(json.dumps(found))
 
 
 def _outputs(folder: Path) -> list[str]:
@@ -54,6 +65,41 @@ def _train(words: list[str]) -> None:
         run.AskedRows = functools.partial(AskedRows, max_ids=_RECORDED_IDS)  # type: ignore[misc,assignment]
         run.train(config, ctx)
         close_process_group()
+
+
+def _note_memory() -> Notes:
+    """Returns a list that grows at the end of every epoch."""
+    from gnnflow.training.trainer import Trainer
+
+    notes: Notes = []
+    train_epoch = Trainer.train_epoch
+
+    def noted(self: Trainer, epoch: int, *words: Any, **options: Any) -> Any:
+        metrics = train_epoch(self, epoch, *words, **options)
+        notes.append(((epoch + 1) * STEPS_PER_EPOCH, _allocated_bytes()))
+        return metrics
+
+    Trainer.train_epoch = noted  # type: ignore[method-assign]
+    return notes
+
+
+def _allocated_bytes() -> int:
+    """Bytes that this process got from the C library and has not given back.
+
+    Memory of its own, as the system counts it, also has what the library keeps for later, which
+    depends on how threads take turns.
+    """
+    gc.collect()
+    library = ctypes.CDLL(None)
+    library.fopen.restype = ctypes.c_void_p
+    with tempfile.NamedTemporaryFile() as file:
+        stream = ctypes.c_void_p(library.fopen(file.name.encode(), b"w"))
+        library.malloc_info(0, stream)
+        library.fclose(stream)
+        whole = list(ElementTree.parse(file.name).getroot())
+    sizes = {(each.tag, each.get("type")): int(each.get("size", 0)) for each in whole}
+    free = sizes["total", "fast"] + sizes["total", "rest"]
+    return sizes["system", "current"] - free + sizes["total", "mmap"]
 
 
 def _in_use() -> dict[str, int]:

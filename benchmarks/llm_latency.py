@@ -102,7 +102,7 @@ def compare(options: Options, report: Report) -> None:
 
 
 RANKS = 4
-EPOCHS, QUICK_EPOCHS = 32, 10
+EPOCHS, QUICK_EPOCHS = 32, 20
 STEP_PARTS = ("wait_s", "compute_s", "all_reduce_s")
 
 

@@ -27,13 +27,13 @@ from gnnflow.partition import read_manifest
 from gnnflow.partition.manifest import Manifest
 from gnnflow.prefetch import ReplaySettings, Trace, replay_trace
 from gnnflow.prefetch.epoch_model import EpochModel, LinkModel
+from gnnflow.prefetch.pipeline import DEFAULT_DEPTH
 from gnnflow.prefetch.replay import ReplayResult
 
 ROW_BYTES = 512
 BUDGET = 0.25
 LINKS = {"10gbit": 10e9 / 8, "1gbit": 1e9 / 8}
 LATENCY_S = 50e-6
-DEPTH = 2
 # Two layers of GraphSAGE, 128 -> 128 -> 64, of float32.
 GRADIENT_BYTES = 4 * (2 * 128 * 128 + 128 + 2 * 128 * 64 + 64)
 SETTINGS: dict[str, dict[str, Any]] = {
@@ -202,7 +202,7 @@ def _seconds(
         all_reduce_s=ring_s + 2 * math.log2(num_parts) * LATENCY_S,
         moved_bytes=moved_rows * float(ROW_BYTES),
         link=LinkModel(latency_s=2 * LATENCY_S, bytes_per_s=rate),
-        depth=DEPTH,
+        depth=DEFAULT_DEPTH,
         overlap=1.0,
         # The sampled ranks stand for all: so many seeds as give them these steps.
         num_train_seeds=num_steps * num_sampled * plan.batch_size,

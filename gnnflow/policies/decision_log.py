@@ -2,8 +2,9 @@
 
 import json
 import math
+from array import array
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
@@ -17,6 +18,10 @@ _HIT_RATE_STEP = 0.005
 _VOLUME_STEP = 0.01
 _MAX_ERRORS = 20
 _OTHER_ERRORS = "other errors"
+_COUNTS = (
+    *("points", "busy", "replacements", "judged", "right"),
+    *("hit_rate_known", "hit_rate_agreed", "volume_known", "volume_agreed"),
+)
 
 
 def decision_log_name(rank: int) -> str:
@@ -83,7 +88,7 @@ class DecisionStatistics:
     replacements: int = 0
     """Replacements carried out."""
 
-    latencies_s: list[float] = field(default_factory=list)
+    latencies_s: "array[float]" = field(default_factory=lambda: array("d"))
     """Seconds from question to answer, of answers that came."""
 
     judged: int = 0
@@ -92,11 +97,17 @@ class DecisionStatistics:
     right: int = 0
     """Those that took the better one."""
 
-    hit_rate_pairs: list[tuple[float, float]] = field(default_factory=list)
-    """Expected and measured change of the hit rate."""
+    hit_rate_known: int = 0
+    """Decisions that expected a change of the hit rate, and whose effect was measured."""
 
-    volume_pairs: list[tuple[float, float]] = field(default_factory=list)
-    """Expected and measured relative change of the volume."""
+    hit_rate_agreed: int = 0
+    """Those where both had the same sign."""
+
+    volume_known: int = 0
+    """Decisions that expected a change of the volume, and whose effect was measured."""
+
+    volume_agreed: int = 0
+    """Those where both had the same sign."""
 
     def add_point(self, *, asked: bool) -> None:
         """Counts a decision point."""
@@ -121,11 +132,14 @@ class DecisionStatistics:
         if outcome.best_replace is not None:
             self.judged += 1
             self.right += decision.replace == outcome.best_replace
-        if decision.expected_hit_rate_change is not None:
-            pair = (decision.expected_hit_rate_change, outcome.hit_rate_change)
-            self.hit_rate_pairs.append(pair)
-        if decision.expected_volume_change is not None:
-            self.volume_pairs.append((decision.expected_volume_change, outcome.volume_change))
+        expected = decision.expected_hit_rate_change
+        if expected is not None:
+            self.hit_rate_known += 1
+            self.hit_rate_agreed += _agree(expected, outcome.hit_rate_change, _HIT_RATE_STEP)
+        expected = decision.expected_volume_change
+        if expected is not None:
+            self.volume_known += 1
+            self.volume_agreed += _agree(expected, outcome.volume_change, _VOLUME_STEP)
 
     def summary(self) -> dict[str, Any]:
         """The figures of the end table; None where there is nothing to tell.
@@ -148,27 +162,26 @@ class DecisionStatistics:
             "latency_median_s": _quantile(self.latencies_s, 0.5),
             "latency_p95_s": _quantile(self.latencies_s, 0.95),
             "pass_at_1": _share(self.right, self.judged),
-            "hit_rate_agreement": _agreement(self.hit_rate_pairs, _HIT_RATE_STEP),
-            "volume_agreement": _agreement(self.volume_pairs, _VOLUME_STEP),
+            "hit_rate_agreement": _share(self.hit_rate_agreed, self.hit_rate_known),
+            "volume_agreement": _share(self.volume_agreed, self.volume_known),
             "errors": dict(self.errors.most_common()),
         }
 
     def to_json(self) -> dict[str, Any]:
         """The counts as JSON values, for `merged`."""
-        return {name: getattr(self, name) for name in self.__slots__}
+        values = {name: getattr(self, name) for name in self.__slots__}
+        return values | {"latencies_s": self.latencies_s.tolist()}
 
     @classmethod
     def merged(cls, parts: Iterable[dict[str, Any]]) -> "DecisionStatistics":
         """Adds up what `to_json` gave on each rank."""
         total = cls()
         for part in parts:
-            for name in ("points", "busy", "replacements", "judged", "right"):
+            for name in _COUNTS:
                 setattr(total, name, getattr(total, name) + part[name])
             total.statuses.update(part["statuses"])
             total.errors.update(part["errors"])
-            total.latencies_s += part["latencies_s"]
-            total.hit_rate_pairs += [(first, second) for first, second in part["hit_rate_pairs"]]
-            total.volume_pairs += [(first, second) for first, second in part["volume_pairs"]]
+            total.latencies_s.extend(part["latencies_s"])
         return total
 
 
@@ -176,16 +189,15 @@ def _share(part: int, whole: int) -> float | None:
     return part / whole if whole else None
 
 
-def _quantile(values: list[float], share: float) -> float | None:
+def _quantile(values: Sequence[float], share: float) -> float | None:
     if not values:
         return None
     ordered = sorted(values)
     return ordered[min(math.ceil(share * len(ordered)), len(ordered)) - 1]
 
 
-def _agreement(pairs: list[tuple[float, float]], step: float) -> float | None:
-    agreeing = sum(_sign(expected, step) == _sign(measured, step) for expected, measured in pairs)
-    return _share(agreeing, len(pairs))
+def _agree(expected: float, measured: float, step: float) -> bool:
+    return _sign(expected, step) == _sign(measured, step)
 
 
 def _sign(value: float, step: float) -> int:
