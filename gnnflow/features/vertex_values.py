@@ -13,7 +13,7 @@ class VertexValues:
     """Numbers by global id; a vertex that is not listed has 0."""
 
     ids: npt.NDArray[np.int64]
-    """int64 `[n]`, ascending, distinct."""
+    """int64 `[n]`, ascending, distinct, not negative."""
     values: npt.NDArray[np.float32]
     """float32 `[n]`, not negative."""
 
@@ -21,15 +21,17 @@ class VertexValues:
         """Checks shapes, order and range.
 
         Raises:
-            DataError: If ids are not ascending or a value is negative or not finite.
+            DataError: If ids are not ascending or negative, or a value is negative or not finite.
         """
         if self.ids.shape != self.values.shape or self.ids.ndim != 1:
             raise DataError(
                 f"vertex values need one value per id, got ids of shape {self.ids.shape} and "
                 f"values of shape {self.values.shape}"
             )
-        if (np.diff(self.ids) <= 0).any():
-            raise DataError("ids of vertex values must be ascending and distinct; sort them")
+        if (np.diff(self.ids) <= 0).any() or (self.ids[:1] < 0).any():
+            raise DataError(
+                "ids of vertex values must be ascending, distinct and not negative; sort them"
+            )
         if not (np.isfinite(self.values).all() and (self.values >= 0).all()):
             raise DataError("vertex values must be finite and not negative")
 

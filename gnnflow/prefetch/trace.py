@@ -308,7 +308,8 @@ def _checked(path: Path, raw: object, arrays: dict[str, npt.NDArray[Any]]) -> Tr
     halo = arrays["halo"].astype(np.int64)
     halo_degree = arrays["halo_degree"].astype(np.int64)
     limit = facts.graph_vertices or 2**62
-    for name, ids in (("remote_ids", remote_ids), ("halo", halo)):
+    vip_ids = arrays.get("vip_ids", np.zeros(0, dtype=np.int64)).astype(np.int64)
+    for name, ids in (("remote_ids", remote_ids), ("halo", halo), ("vip_ids", vip_ids)):
         if len(ids) and not (ids.min() >= 0 and ids.max() < limit):
             raise damaged(f"{name} holds ids that are not of the graph")
     if halo.shape != halo_degree.shape or (np.diff(halo) <= 0).any() or (halo_degree < 0).any():
@@ -329,9 +330,7 @@ def _checked(path: Path, raw: object, arrays: dict[str, npt.NDArray[Any]]) -> Tr
     vip = None
     if "vip_ids" in arrays and "vip_values" in arrays:
         try:
-            vip = VertexValues(
-                arrays["vip_ids"].astype(np.int64), arrays["vip_values"].astype(np.float32)
-            )
+            vip = VertexValues(vip_ids, arrays["vip_values"].astype(np.float32))
         except DataError as error:
             raise damaged(str(error)) from None
     return Trace(

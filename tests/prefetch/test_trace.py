@@ -112,6 +112,10 @@ def test_a_place_that_cannot_be_written(tmp_path):
         ({"vip_values": np.zeros(3, np.float32)}, "need one value per id"),
         ({"remote_ids": np.array([5, 5]), "offsets": np.repeat([0, 2], [1, 80])}, "a row twice"),
         ({"remote_ids": np.array([-1]), "offsets": np.repeat([0, 1], [1, 80])}, "not of the graph"),
+        (
+            {"vip_ids": np.array([-1]), "vip_values": np.ones(1, np.float32)},
+            "vip_ids holds ids that are not of the graph",
+        ),
     ],
 )
 def test_columns_of_another_kind_are_refused(tmp_path, changes, message):
