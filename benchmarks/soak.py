@@ -21,12 +21,14 @@ import termios
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 import psutil
 from rich.console import Console
 from rich.table import Table
+from scipy.stats import theilslopes
 
 from benchmarks._soak_rank import STEPS_PER_EPOCH
 
@@ -41,6 +43,7 @@ _MARK = "GNNFLOW_SOAK_JOB"
 _WARM_UP_SHARE = 0.25
 # Of what is in use: a summary has a line for each epoch, and the time of each decision is kept.
 GROWTH_LIMIT_BYTES = 1 << 20
+STEP_LIMIT_BYTES = 4 << 20
 _GONE_WITHIN_S = 60.0
 
 
@@ -178,15 +181,25 @@ def watch_memory(running: Job, every_s: float) -> None:
 
 
 def growth_bytes(samples: list[tuple[int, int]]) -> float:
-    """Growth of memory from the end of the warm-up to the end, by a straight line."""
+    """Growth of memory from the end of the warm-up to the end, by the median of all slopes.
+
+    So a single step, as when a library takes another block for good, does not look like a leak.
+    """
     table = np.array(samples, dtype=np.float64)
     last = table[-1, 0]
     # When all is done, memory is given back while the job still runs.
     table = table[(table[:, 0] >= _WARM_UP_SHARE * last) & (table[:, 0] < last)]
     if len(np.unique(table[:, 0])) < 3:
         return float("nan")
-    slope = np.polyfit(table[:, 0], table[:, 1], 1)[0]
+    slope = theilslopes(table[:, 1], table[:, 0]).slope
     return float(slope * (last - table[0, 0]))
+
+
+def largest_step_bytes(samples: list[tuple[int, int]]) -> int:
+    """The most that came at once after the warm-up."""
+    last = samples[-1][0]
+    later = [num_bytes for num, num_bytes in samples if num >= _WARM_UP_SHARE * last]
+    return max((after - before for before, after in pairwise(later)), default=0)
 
 
 def show_memory(console: Console, running: Job, num_rows: int = 10) -> None:
@@ -242,11 +255,14 @@ def main() -> None:
             for rank, samples in sorted(running.samples.items()):
                 left = json.loads((folder / "long" / f"left-{rank}.json").read_text())
                 growth, in_use = growth_bytes(samples), growth_bytes(left["in_use"])
+                step = largest_step_bytes(left["in_use"])
                 console.print(
                     f"rank {rank}: {growth / 1e6:+.2f} MB after the first quarter; "
                     f"in use {in_use / 1e6:+.2f} MB, "
-                    f"{in_use / (0.75 * done):+.0f} bytes a minibatch"
+                    f"{in_use / (0.75 * done):+.0f} bytes a minibatch, {step / 1e6:.2f} MB at once"
                 )
+                if step > STEP_LIMIT_BYTES:
+                    problems.append(f"rank {rank} took {step / 1e6:.1f} MB more at once")
                 if in_use > GROWTH_LIMIT_BYTES and not arguments.quick:
                     problems.append(f"rank {rank} has {in_use / 1e6:.1f} MB more in use")
                 for name, before in left["before"].items():
