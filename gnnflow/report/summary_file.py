@@ -79,7 +79,8 @@ def _check_config(config: Any) -> None:
     _require(isinstance(config, dict), "'config' must hold the options of the run")
     cache = config.get("cache", {})
     _require(isinstance(cache, dict), "'cache' of 'config' must hold options")
-    paths = (config.get("parts"), cache.get("trace") or "")
+    trace = cache.get("trace")
+    paths = (config.get("parts"), "" if trace is None else trace)
     _require(
         all(isinstance(path, str) and "\0" not in path for path in paths),
         "'parts' of 'config', and 'trace' of its 'cache', must be paths",

@@ -154,6 +154,7 @@ def test_damage_is_named(folder, file, text, said):
         *(("epoch_time_s", "1"), ("volume_rows", None), ("volume_rows", float("nan"))),
         *(("hit_rate", "much"), ("test_accuracy", [1]), ("epochs", []), ("epochs", [{}])),
         *(("policy", {"mode": "sync"}), ("config", {}), ("config", {"parts": "a\0b"})),
+        ("config", {"parts": "parts", "cache": {"trace": 0}}),
         *(("graph", "\ud800"), ("peak_memory_bytes", 10**400)),
     ],
 )
