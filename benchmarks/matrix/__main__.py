@@ -4,13 +4,14 @@
 
 `cells.py` lists the cells. Each trains GraphSAGE with gnnflow-train, or with DistDGL, on emulated
 hosts with one rank each; where namespaces are not allowed, gnnflow alone, over loopback, which
-limits nothing. Every finished run is a line of the file, so a matrix that was stopped goes on where
-it was; after changes to gnnflow start a new file. Runs during which other programs were busy on
-0.15 cores or more stay in the file, do not count and are run again. `python -m benchmarks.results`
-makes docs/results.md of it.
+limits nothing. Repeats have seeds of their own, the same for all contenders. Every finished run is
+a line of the file, so a matrix that was stopped goes on where it was; after changes to gnnflow
+start a new file. Runs during which other programs were busy on 0.15 cores or more stay in the file,
+do not count and are run again. `python -m benchmarks.results` makes docs/results.md of it.
 """
 
 import argparse
+import itertools
 import json
 import os
 import sys
@@ -58,6 +59,15 @@ class RunsFile:
     def count(self, cell: Cell) -> int:
         """Finished runs of a cell that other programs did not disturb."""
         return self._finished[cell]
+
+    def of(self, cell: Cell) -> list[dict[str, Any]]:
+        """Those runs themselves."""
+        return [line for line in self.lines if _counts(line) and Cell.of_line(line) == cell]
+
+    def next_seed(self, cell: Cell) -> int:
+        """The seed of a cell's next run: another for each repeat, the same for all contenders."""
+        used = {line.get("seed", 0) for line in self.of(cell)}
+        return next(seed for seed in itertools.count() if seed not in used)
 
     def bounds(self, cell: Cell) -> dict[str, Any] | None:
         """What replays said for a cell, if they have been made."""
@@ -135,10 +145,12 @@ def _run(plan: Plan, runs: RunsFile, cell: Cell) -> dict[str, Any]:
         except EmulationUnavailableError as reason:
             print(f"over loopback, which limits nothing: {reason}", flush=True)
         load = OtherLoad()
-        line = run_cell(bench, cell, hosts, bounds, threads=cores_of_host or 1)
+        seed = runs.next_seed(cell)
+        line = run_cell(bench, cell, hosts, bounds, threads=cores_of_host or 1, seed=seed)
         line["others_cores"] = round(load.cores, 3)
     steps = line.pop("steps", None)
-    keeps = all(line[name] == value for name, value in STEPS_OF.items()) and not runs.count(cell)
+    is_shown = all(line[name] == value for name, value in STEPS_OF.items())
+    keeps = is_shown and not any("steps" in run for run in runs.of(cell))
     return line | ({"steps": steps} if keeps and steps else {})
 
 

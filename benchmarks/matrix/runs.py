@@ -124,6 +124,7 @@ def run_cell(
     bounds: Mapping[str, Any] | None,
     *,
     threads: int,
+    seed: int,
 ) -> dict[str, Any]:
     """Trains once and returns the line of the run.
 
@@ -133,6 +134,7 @@ def run_cell(
         hosts: One for each part, or None for loopback.
         bounds: What `bounds_of` returned, for contenders with a cache.
         threads: Threads of each rank.
+        seed: Of minibatches and weights.
 
     Raises:
         CellUnavailableError: If the cell cannot run here.
@@ -140,7 +142,7 @@ def run_cell(
     """
     check(bench, cell)
     parts = parts_of(bench, cell.graph, cell.parts)
-    workload = bench.graphs[cell.graph].workload
+    workload = replace(bench.graphs[cell.graph].workload, seed=seed)
     async_epochs = CONTENDERS[cell.policy].async_epochs
     if cell.mode == "async" and async_epochs is not None:
         workload = replace(workload, epochs=async_epochs)
@@ -154,7 +156,7 @@ def run_cell(
     else:
         setting = Setting(name=cell.policy, words=words_of(cell, bounds or {}))
         run = run_gnnflow(hosts, setting, parts, workload, cell.parts, threads, look=_steps)
-    return _line(cell, run, bounds or {})
+    return _line(cell, run, bounds or {}) | {"seed": seed}
 
 
 def words_of(cell: Cell, bounds: Mapping[str, Any]) -> tuple[str, ...]:
