@@ -8,8 +8,6 @@ minibatch, and compares losses and scores with those of the first run.
 
 import argparse
 import json
-import subprocess
-import sys
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -18,6 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
+
+from benchmarks._commands import gnnflow_command, run_command
 
 GRAPH = "sbm:vertices=20000,edges=200000"
 JOB_BATCH = 400
@@ -39,7 +39,7 @@ def partition(folder: Path, num_parts: int) -> Path:
     """Cuts the graph."""
     out = folder / f"parts-{num_parts}"
     words = ["--generate", GRAPH, "--num-parts", str(num_parts), "--out", str(out)]
-    _run("gnnflow.cli.partition", words)
+    run_command([*gnnflow_command("partition"), *words], "gnnflow-partition")
     return out
 
 
@@ -49,7 +49,7 @@ def train(
     """Trains; returns the loss of each step over all seeds of the job, and the summary."""
     words = [str(parts), *WORDS, "--ranks", str(ranks), "--threads", str(threads)]
     words += ["--batch-size", str(JOB_BATCH // ranks), "--out", str(out), *further]
-    _run("gnnflow.cli.train", words)
+    run_command([*gnnflow_command("train"), *words], "gnnflow-train")
     losses: dict[tuple[int, int], float] = {}
     for line in (out / "metrics.jsonl").read_text().splitlines():
         step = json.loads(line)
@@ -57,12 +57,6 @@ def train(
         losses[key] = losses.get(key, 0.0) + step["weight"] * step["loss"]
     summary = json.loads((out / "summary.json").read_text())
     return np.array([losses[key] for key in sorted(losses)]), summary
-
-
-def _run(module: str, words: list[str]) -> None:
-    program = f"from {module} import main; main()"
-    command = [sys.executable, "-c", program, *words]
-    subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
 
 
 def main() -> None:

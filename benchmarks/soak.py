@@ -30,6 +30,7 @@ from rich.console import Console
 from rich.table import Table
 from scipy.stats import theilslopes
 
+from benchmarks._commands import gnnflow_command, run_command
 from benchmarks._soak_rank import STEPS_PER_EPOCH
 
 ROOT = Path(__file__).parents[1]
@@ -240,10 +241,8 @@ def main() -> None:
     record: dict[str, object] = {}
     with tempfile.TemporaryDirectory(prefix="soak-") as scratch:
         folder = Path(scratch)
-        program = "from gnnflow.cli.partition import main; main()"
-        command = [sys.executable, "-c", program, "--generate", GRAPH]
-        command += ["--num-parts", str(NUM_RANKS), "--out", str(folder / "parts")]
-        subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.DEVNULL)
+        words = ["--generate", GRAPH, "--num-parts", NUM_RANKS, "--out", folder / "parts"]
+        run_command([*gnnflow_command("partition"), *words], "gnnflow-partition")
         began = time.monotonic()
         with job(folder / "parts", folder / "long", num_minibatches) as running:
             watch_memory(running, 0.5 if arguments.quick else 5.0)

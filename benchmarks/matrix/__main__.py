@@ -17,7 +17,6 @@ import os
 import sys
 import tempfile
 import time
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, fields, replace
@@ -54,15 +53,14 @@ class RunsFile:
         self._path = path
         text = path.read_text() if path.exists() else ""
         self.lines: list[dict[str, Any]] = [json.loads(line) for line in text.splitlines()]
-        self._finished = Counter(Cell.of_line(line) for line in self.lines if _counts(line))
-
-    def count(self, cell: Cell) -> int:
-        """Finished runs of a cell that other programs did not disturb."""
-        return self._finished[cell]
 
     def of(self, cell: Cell) -> list[dict[str, Any]]:
-        """Those runs themselves."""
+        """Finished runs of a cell that other programs did not disturb."""
         return [line for line in self.lines if _counts(line) and Cell.of_line(line) == cell]
+
+    def count(self, cell: Cell) -> int:
+        """How many there are of them."""
+        return len(self.of(cell))
 
     def next_seed(self, cell: Cell) -> int:
         """The seed of a cell's next run: another for each repeat, the same for all contenders."""
@@ -80,8 +78,6 @@ class RunsFile:
     def add(self, line: dict[str, Any]) -> None:
         """Appends a line; a file that is there is complete up to its last line."""
         self.lines.append(line)
-        if _counts(line):
-            self._finished[Cell.of_line(line)] += 1
         self._path.parent.mkdir(parents=True, exist_ok=True)
         with self._path.open("a") as file:
             file.write(json.dumps(line) + "\n")
