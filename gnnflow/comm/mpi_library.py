@@ -59,6 +59,8 @@ def start_mpi(num_ranks: int, launcher: str) -> None:
     if launcher == OPEN_MPI_LAUNCHER and "MPICH" in library_name():
         raise wrong_launcher  # MPICH would end the process while it starts
     if not MPI.Is_initialized():
+        for name, value in _TRANSPORT_DEFAULTS.items():
+            os.environ.setdefault(name, value)
         MPI.Init_thread(MPI.THREAD_SERIALIZED)
         atexit.register(_finalize)
     if num_ranks != MPI.COMM_WORLD.size:
@@ -92,6 +94,10 @@ def _remove_names() -> None:
                 os.unlink(name)
 
 
+# UCX, which carries MPICH's and Open MPI's messages, notices after some 20 s that a peer cannot be
+# reached, and MPICH 5.0 then dies of a segmentation fault in the next send, before anybody can say
+# what has happened. Ranks ask each other themselves when an answer is overdue.
+_TRANSPORT_DEFAULTS = {"UCX_KEEPALIVE_INTERVAL": "inf", "UCX_TCP_KEEPIDLE": "inf"}
 _MPICH_MEMORY = "/dev/shm/mpich_shm_"
 _LEVELS = {MPI.THREAD_SINGLE: "SINGLE", MPI.THREAD_FUNNELED: "FUNNELED"}
 
