@@ -31,8 +31,9 @@ def run_all(*targets):
         thread.start()
     for thread in threads:
         thread.join(WAIT_S)
+    # Where one fails, others may wait for it: what went wrong comes first.
+    assert not errors, errors
     assert not [thread for thread in threads if thread.is_alive()], "a thread waits for ever"
-    assert not errors
 
 
 def chain_channels(end):
