@@ -4,6 +4,9 @@ import json
 import re
 from typing import Any
 
+INT64_LIMIT = 2**63
+"""What no count and no number of bytes reaches."""
+
 _HALF_A_CHARACTER = re.compile(r"\\u[dD][89a-fA-F]")
 
 
@@ -26,4 +29,4 @@ def parse_json(text: str | bytes) -> Any:
 
 def is_count(value: object) -> bool:
     """Whether a value of JSON is a whole number from 0 that fits into int64."""
-    return type(value) is int and 0 <= value < 2**63
+    return type(value) is int and 0 <= value < INT64_LIMIT

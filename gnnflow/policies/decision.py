@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import Any, Literal, Protocol, get_args, runtime_checkable
 
 from gnnflow.errors import GnnflowError
+from gnnflow.json_text import INT64_LIMIT
 from gnnflow.policies.observation import Observation
 
 WireDtype = Literal["stored", "bfloat16", "int8"]
 WIRE_DTYPES: tuple[str, ...] = get_args(WireDtype)
 MAX_EXPLANATION = 2000
-_MOST = 2**63
 FREE = "rows that arrived cost nothing to keep"
 """Why to say yes with a scorer that keeps what arrives: there is nothing to decide."""
 
@@ -205,14 +205,14 @@ def _check_number(name: str, value: Any, low: float, high: float) -> None:
     if value is not None:
         is_number = isinstance(value, int | float) and not isinstance(value, bool)
         # Compared first: an integer of hundreds of digits is no float that could be finite.
-        fits = is_number and low <= value <= high and value < _MOST and math.isfinite(value)
+        fits = is_number and low <= value <= high and value < INT64_LIMIT and math.isfinite(value)
         _require(fits, name, f"a finite number in [{low:g}, {high:g}]", value)
 
 
 def _check_count(name: str, value: Any) -> None:
     is_whole = isinstance(value, int) and not isinstance(value, bool)
     _require(
-        value is None or (is_whole and 1 <= value < _MOST),
+        value is None or (is_whole and 1 <= value < INT64_LIMIT),
         name,
         "a whole number of at least 1",
         value,

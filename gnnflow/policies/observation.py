@@ -7,10 +7,9 @@ from dataclasses import dataclass, field
 from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 
 from gnnflow.errors import DataError
+from gnnflow.json_text import INT64_LIMIT
 
 RecordT = TypeVar("RecordT")
-
-_MOST = 2**63  # what no count and no number of bytes reaches
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -281,7 +280,7 @@ def _value(name: str, hint: Any, value: Any) -> Any:
 def _is_plain(hint: type, value: Any) -> bool:
     if hint is bool or isinstance(value, bool):
         return hint is bool and isinstance(value, bool)
-    if isinstance(value, int) and abs(value) >= _MOST:
+    if isinstance(value, int) and abs(value) >= INT64_LIMIT:
         return False
     if hint is float:
         return isinstance(value, int | float) and math.isfinite(value)

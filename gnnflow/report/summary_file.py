@@ -5,11 +5,10 @@ from pathlib import Path
 from typing import Any
 
 from gnnflow.errors import DataError, one_line
-from gnnflow.json_text import is_count, parse_json
+from gnnflow.json_text import INT64_LIMIT, is_count, parse_json
 
 SUMMARY_FILE = "summary.json"
 
-_MOST = 2**63
 _SCORES = ("train_accuracy", "val_accuracy", "test_accuracy")
 _NUMBERS = ("epoch_time_s", "total_time_s", "volume_rows", "volume_bytes", "rows_without_cache",
             "peak_memory_bytes")  # fmt: skip
@@ -41,7 +40,7 @@ def is_number(value: object) -> bool:
     return (
         isinstance(value, int | float)
         and not isinstance(value, bool)
-        and not (isinstance(value, int) and abs(value) >= _MOST)
+        and not (isinstance(value, int) and abs(value) >= INT64_LIMIT)
         and value not in (float("inf"), -float("inf"))
     )
 
