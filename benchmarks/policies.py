@@ -27,6 +27,7 @@ from statistics import median
 
 import torch
 from rich.console import Console
+from rich.progress import Progress
 from rich.table import Table
 
 from benchmarks._cache_traces import sample_workload
@@ -272,12 +273,18 @@ def run(options: Options, report: Report) -> None:
     torch.set_num_threads(options.threads)
     makers = policies(report, quick=options.quick)
     workloads = QUICK if options.quick else (*UNSEEN, *SEEN)
+    budgets = (0.25,) if options.quick else BUDGETS
     played: list[Played] = []
-    for workload in workloads:
-        with tempfile.TemporaryDirectory() as folder:
-            trace = sample_workload(workload, Path(folder)).traces[0]
-        for budget in (0.25,) if options.quick else BUDGETS:
-            played += compare(workload.name, trace, budget, makers, report, quick=options.quick)
+    with Progress(console=Console(stderr=True)) as progress:
+        bar = progress.add_task("", total=len(workloads) * len(budgets))
+        for workload in workloads:
+            progress.update(bar, description=f"sampling {workload.name}")
+            with tempfile.TemporaryDirectory() as folder:
+                trace = sample_workload(workload, Path(folder)).traces[0]
+            for budget in budgets:
+                progress.update(bar, description=f"{workload.name}, cache of {100 * budget:g} %")
+                played += compare(workload.name, trace, budget, makers, report, quick=options.quick)
+                progress.advance(bar)
     unseen = {workload.name for workload in (*UNSEEN, *QUICK)}
     title = "Volume of the best static schedule over the policy's, scorer decay, unseen graphs"
     mine = [each for each in played if each.graph in unseen]
