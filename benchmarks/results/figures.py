@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from statistics import median
 from typing import TYPE_CHECKING, Any
 
 from benchmarks.cluster_runs import DISTDGL
@@ -28,6 +29,8 @@ _STAGES = {
     "compute_s": ("computing", "#66c2a5"),
 }
 _COLOURS = dict(zip(CONTENDERS, (f"C{number}" for number in range(10)), strict=True))
+# Times the median; longer bars are cut, so that the others can be told apart.
+_LONGEST = 3.5
 Draw = Callable[[Matrix, dict[str, Any]], "Figure"]
 
 
@@ -46,6 +49,7 @@ def epoch_times(matrix: Matrix, scaling: dict[str, Any]) -> "Figure":
     figure, panels = _figure(len(places), columns=2, height=3.4)
     for (graph, parts, rate), axes in zip(places, panels, strict=True):
         results = matrix.at(graph, parts, rate, BUDGET)
+        longest = _LONGEST * median(result.epoch_s for result in results)
         for position, result in enumerate(results):
             spread = [
                 [result.epoch_s - min(result.epochs_s)],
@@ -58,12 +62,22 @@ def epoch_times(matrix: Matrix, scaling: dict[str, Any]) -> "Figure":
                 color=_COLOURS[result.cell.policy],
                 hatch="//" if result.cell.mode == "sync" else None,
             )
+            is_cut = result.epoch_s > longest
             axes.annotate(
-                f" {result.epoch_s:.2f}", (max(result.epochs_s), position), va="center", fontsize=8
+                f"{result.epoch_s:.2f} \N{RIGHTWARDS ARROW}"
+                if is_cut
+                else f" {result.epoch_s:.2f}",
+                (longest if is_cut else max(result.epochs_s), position),
+                ha="right" if is_cut else "left",
+                va="center",
+                fontsize=8,
+                bbox={"facecolor": "white", "edgecolor": "none", "pad": 1} if is_cut else None,
             )
         axes.set_yticks(range(len(results)), [result.title for result in results], fontsize=8)
         axes.invert_yaxis()
-        axes.margins(x=0.15)
+        shown = [result.epoch_s for result in results if result.epoch_s <= longest]
+        cut = longest if len(shown) < len(results) else 0.0
+        axes.set_xlim(0, max(cut, 1.15 * max(shown)))
         axes.set_title(f"{graph}, {parts} parts, {human_rate(rate)}", fontsize=10)
         axes.set_xlabel(f"seconds of an epoch, caches of {BUDGET} %")
     return figure
