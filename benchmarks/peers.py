@@ -26,6 +26,8 @@ class Peer:
     """Python that fails unless the peer works."""
     note: str
     """Why this version."""
+    built: tuple[str, ...] = ()
+    """What pip then compiles against the torch that is there."""
 
 
 PEERS = {
@@ -49,6 +51,13 @@ PEERS = {
         check="import dgl.graphbolt",
         note="GraphBolt of DGL 2.1.0, the last release on the index; 4.5 GB with the CUDA packages "
         "of the torch that it was built for",
+    ),
+    "pyg": Peer(
+        requirements=("torch==2.13.0", "torch-geometric==2.8.1", "numpy", "setuptools", "wheel"),
+        built=("torch-scatter==2.1.2", "torch-sparse==0.6.18"),
+        check="import torch_sparse, torch_geometric.loader",
+        note="PyG 2.8.1 with torch-sparse, which compiles for half an hour on two cores; the index "
+        "has no build of pyg-lib",
     ),
 }
 # Not on offer, with the reason, so that nobody has to find out twice.
@@ -77,9 +86,13 @@ def peer_python(name: str) -> Path | None:
     """Returns the interpreter of an installed peer, or None if it is not (fully) installed."""
     folder = peer_folder(name)
     marker = folder / MARKER
-    if not marker.exists() or json.loads(marker.read_text()) != list(PEERS[name].requirements):
+    if not marker.exists() or json.loads(marker.read_text()) != _pinned(PEERS[name]):
         return None
     return folder / "bin" / "python"
+
+
+def _pinned(peer: Peer) -> list[str]:
+    return [*peer.requirements, *peer.built]
 
 
 def install_peer(name: str) -> Path:
@@ -94,11 +107,16 @@ def install_peer(name: str) -> Path:
     peer, folder = PEERS[name], peer_folder(name)
     venv.create(folder, with_pip=True, clear=True)
     python = folder / "bin" / "python"
-    subprocess.run([python, "-m", "pip", "install", "--quiet", *peer.requirements], check=True)
+    install = [python, "-m", "pip", "install", "--quiet"]
+    subprocess.run([*install, *peer.requirements], check=True)
+    if peer.built:
+        environment = os.environ | {"FORCE_ONLY_CPU": "1"}
+        command = [*install, "--no-build-isolation", *peer.built]
+        subprocess.run(command, check=True, env=environment)
     # DGL writes its choice of backend beside the user's other settings unless told here.
     environment = os.environ | {"DGLBACKEND": "pytorch"}
     subprocess.run([python, "-c", peer.check], check=True, env=environment)
-    (folder / MARKER).write_text(json.dumps(peer.requirements))
+    (folder / MARKER).write_text(json.dumps(_pinned(peer)))
     return python
 
 

@@ -26,7 +26,15 @@ from typing import Any
 from benchmarks.emulated_hosts import EmulatedHosts, EmulationUnavailableError, emulated_hosts
 from benchmarks.matrix.cells import BLOCKS, GRAPHS, QUICK, QUICK_GRAPH, STEPS_OF, Block, Cell, Graph
 from benchmarks.matrix.load import OtherLoad, is_disturbed
-from benchmarks.matrix.runs import Bench, CellUnavailableError, bounds_of, check, parts_of, run_cell
+from benchmarks.matrix.runs import (
+    PEER_NAMES,
+    Bench,
+    CellUnavailableError,
+    bounds_of,
+    check,
+    parts_of,
+    run_cell,
+)
 from benchmarks.peers import peer_python
 from gnnflow.datasets.ogb import GRAPHS as OGB_GRAPHS
 from gnnflow.errors import GnnflowError
@@ -207,7 +215,7 @@ def main() -> None:
             bench=Bench(
                 graphs=_graphs(given.quick),
                 work=given.work or Path(scratch),
-                peer=peer_python("dgl"),
+                pythons={name: peer_python(peer) for name, peer in PEER_NAMES.items()},
             ),
             blocks=QUICK if given.quick else BLOCKS,
             only=only,

@@ -5,6 +5,7 @@ from dataclasses import dataclass, fields
 from typing import Any, Literal, Self
 
 from benchmarks.cluster_runs import DISTDGL, Workload
+from benchmarks.pyg.launch import PYG
 from gnnflow.policies.llm.model_files import SMALL_MODEL, TUNED_MODEL
 
 Mode = Literal["", "async", "sync"]
@@ -121,6 +122,7 @@ _SLOW_MODES: tuple[Mode, ...] = ("async", "sync")
 _LLM = (*_DECAY, "--policy", "llm")
 CONTENDERS = {
     DISTDGL: Contender(has_budget=False, title="DistDGL 1.1.3"),
+    PYG: Contender(has_budget=False, title="PyG 2.8.1, one process, no link"),
     "none": Contender(words=("--policy", "none"), has_budget=False, title="no cache"),
     "static": Contender(words=_DECAY, title="static, best period"),
     "classifier": Contender(
@@ -150,8 +152,10 @@ CONTENDERS = {
 """All contenders, by name, in the order of tables and figures. `static` gets the best period and
 `classifier` the best kind for each graph and budget by replay."""
 
+PEERS = (DISTDGL, PYG)
+"""Contenders of others."""
 _ALL = tuple(CONTENDERS)
-_WITHOUT_MODELS = tuple(name for name in CONTENDERS if not name.startswith("llm"))
+_WITHOUT_MODELS = tuple(name for name in CONTENDERS if name != PYG and not name.startswith("llm"))
 _SIMPLE = (DISTDGL, "none", "static", "lookahead")
 _MAIN = ("sbm", "debian-packages")
 _LARGE = ("debian-contents", "ogbn-arxiv", "ogbn-products")
@@ -162,6 +166,7 @@ BLOCKS = (
     Block(graphs=_MAIN, parts=4, rate="200mbit", budgets=(25,), policies=_WITHOUT_MODELS),
     Block(graphs=("rmat",), parts=2, rate="200mbit", budgets=(25,), policies=_WITHOUT_MODELS),
     Block(graphs=_MAIN, parts=2, rate="200mbit", budgets=(50, 5), policies=("llm", "llm-tuned")),
+    Block(graphs=("rmat", *_LARGE), parts=2, rate="200mbit", budgets=(25,), policies=(PYG,)),
     Block(graphs=_LARGE, parts=2, rate="200mbit", budgets=(25,), policies=_SIMPLE),
     Block(graphs=_MAIN, parts=2, rate="100mbit", budgets=(25,), policies=_SIMPLE),
     Block(graphs=_MAIN, parts=2, rate="10gbit", budgets=(25,), policies=_SIMPLE),

@@ -21,12 +21,15 @@ from benchmarks.cluster_runs import (
 from benchmarks.distdgl.launch import convert
 from benchmarks.emulated_hosts import EmulatedHosts
 from benchmarks.matrix.bounds import replay_bounds
-from benchmarks.matrix.cells import CONTENDERS, Cell, Graph
+from benchmarks.matrix.cells import CONTENDERS, PEERS, Cell, Graph
+from benchmarks.pyg.launch import PYG, run_pyg
 from gnnflow.errors import GnnflowError
 from gnnflow.partition import read_manifest
 from gnnflow.policies.llm.model_files import SMALL_MODEL, locate_model
 
 LAST_EPOCHS = 3
+PEER_NAMES = {DISTDGL: "dgl", PYG: "pyg"}
+"""Peers of `benchmarks.peers`, by contender."""
 _POLICY_FIGURES = (
     "decision_points",
     "decisions",
@@ -52,8 +55,8 @@ class Bench:
     graphs: Mapping[str, Graph]
     work: Path
     """Folder of the parts, kept from run to run."""
-    peer: Path | None
-    """DistDGL's interpreter."""
+    pythons: Mapping[str, Path | None]
+    """Interpreters of peers, by contender; None for one that is not installed."""
 
 
 def typical(of_epochs: Sequence[float]) -> float:
@@ -108,8 +111,9 @@ def check(bench: Bench, cell: Cell) -> None:
     Raises:
         CellUnavailableError: If not.
     """
-    if cell.policy == DISTDGL and bench.peer is None:
-        raise CellUnavailableError("DistDGL: `python -m benchmarks.peers dgl` installs it")
+    if cell.policy in PEERS and bench.pythons[cell.policy] is None:
+        command = f"python -m benchmarks.peers {PEER_NAMES[cell.policy]}"
+        raise CellUnavailableError(f"{CONTENDERS[cell.policy].title}: `{command}` installs it")
     if cell.policy.startswith("llm"):
         try:
             locate_model(SMALL_MODEL)
@@ -146,13 +150,17 @@ def run_cell(
     async_epochs = CONTENDERS[cell.policy].async_epochs
     if cell.mode == "async" and async_epochs is not None:
         workload = replace(workload, epochs=async_epochs)
+    python = bench.pythons.get(cell.policy)
     if cell.policy == DISTDGL:
-        if hosts is None or bench.peer is None:
+        if hosts is None or python is None:
             raise CellUnavailableError("DistDGL runs on emulated hosts only")
         converted = bench.work / f"distdgl-{cell.graph}-{cell.parts}"
         if not converted.exists():
-            convert(bench.peer, parts, converted, cell.parts)
-        run = run_peer(hosts, bench.peer, parts, converted, workload, cell.parts, threads)
+            convert(python, parts, converted, cell.parts)
+        run = run_peer(hosts, python, parts, converted, workload, cell.parts, threads)
+    elif cell.policy == PYG:
+        assert python is not None
+        run = run_pyg(python, parts, workload, cell.parts)
     else:
         setting = Setting(name=cell.policy, words=words_of(cell, bounds or {}))
         run = run_gnnflow(hosts, setting, parts, workload, cell.parts, threads, look=_steps)
@@ -180,7 +188,7 @@ def _line(cell: Cell, run: Run, bounds: Mapping[str, Any]) -> dict[str, Any]:
     line["test_accuracy"] = run.test_accuracy
     line["sent_bytes"] = run.sent_bytes
     details = run.details
-    if cell.policy == DISTDGL:
+    if cell.policy in PEERS:
         return line | _peer_figures(details["epochs"])
     for stage in STAGES:
         of_epochs = [epoch[f"{stage}_s"] for epoch in details["epochs"]]
@@ -198,7 +206,7 @@ def _line(cell: Cell, run: Run, bounds: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _peer_figures(trainers: list[list[dict[str, float]]]) -> dict[str, Any]:
-    """DistDGL's stages of an epoch and what it fetched; training has the all-reduce in it."""
+    """A peer's stages of an epoch and what it fetched; training has the all-reduce in it."""
     figures: dict[str, Any] = {}
     for ours, theirs in (("sample", "sample"), ("fetch", "fetch"), ("compute", "train")):
         of_epochs = [

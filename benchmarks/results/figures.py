@@ -5,9 +5,9 @@ from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING, Any
 
-from benchmarks.cluster_runs import DISTDGL
 from benchmarks.matrix.cells import CONTENDERS, STEPS_OF
-from benchmarks.results.records import Matrix, Result, human_rate
+from benchmarks.pyg.launch import PYG
+from benchmarks.results.records import Matrix, Result, human_rate, is_ours
 from benchmarks.results.scaling_tables import own_core_s
 
 if TYPE_CHECKING:
@@ -28,7 +28,8 @@ _STAGES = {
     "all_reduce_s": ("summing gradients", "#a6d854"),
     "compute_s": ("computing", "#66c2a5"),
 }
-_COLOURS = dict(zip(CONTENDERS, (f"C{number}" for number in range(10)), strict=True))
+_OTHERS = [name for name in CONTENDERS if name != PYG]
+_COLOURS = dict(zip(_OTHERS, (f"C{number}" for number in range(10)), strict=True)) | {PYG: "black"}
 # Times the median; longer bars are cut, so that the others can be told apart.
 _LONGEST = 3.5
 Draw = Callable[[Matrix, dict[str, Any]], "Figure"]
@@ -145,12 +146,12 @@ def breakdown(matrix: Matrix, scaling: dict[str, Any]) -> "Figure":
             begin = 0.0
             for name, (label, colour) in _STAGES.items():
                 # gnnflow samples and fetches beside training: that is not part of the sum.
-                if name in ("sample_s", "fetch_s") and result.cell.policy != DISTDGL:
+                if name in ("sample_s", "fetch_s") and is_ours(result):
                     continue
                 seconds = result.median(name) or 0.0
                 axes.barh(position, seconds, left=begin, color=colour, label=label)
                 begin += seconds
-            if result.cell.policy != DISTDGL:
+            if is_ours(result):
                 fetch_s = result.median("fetch_s") or 0.0
                 axes.plot([fetch_s] * 2, [position - 0.4, position + 0.4], "k", lw=1.5)
         axes.set_yticks(range(len(results)), [result.title for result in results], fontsize=8)

@@ -7,9 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from benchmarks.cluster_runs import DISTDGL
 from benchmarks.emulated_hosts import parse_rate
-from benchmarks.matrix.cells import CONTENDERS, Cell
+from benchmarks.matrix.cells import CONTENDERS, PEERS, Cell
 from benchmarks.matrix.load import is_disturbed
 from benchmarks.matrix.runs import typical
 
@@ -135,4 +134,4 @@ def human_rate(rate: str) -> str:
 
 def is_ours(result: Result) -> bool:
     """Whether gnnflow ran it."""
-    return result.cell.policy != DISTDGL
+    return result.cell.policy not in PEERS

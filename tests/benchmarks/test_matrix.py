@@ -8,7 +8,7 @@ import pytest
 from benchmarks._part_traces import traces_of_parts
 from benchmarks.matrix.__main__ import Plan, RunsFile, run_matrix, unfinished
 from benchmarks.matrix.bounds import FILLS, PERIODS, replay_bounds
-from benchmarks.matrix.cells import BLOCKS, CONTENDERS, GRAPHS, QUICK, Block, Cell
+from benchmarks.matrix.cells import BLOCKS, CONTENDERS, GRAPHS, PEERS, QUICK, Block, Cell
 from benchmarks.matrix.load import OtherLoad
 from benchmarks.matrix.runs import Bench, CellUnavailableError, check, words_of
 from gnnflow.config import PartitionConfig
@@ -21,7 +21,7 @@ BLOCK = Block(
 
 
 def bench(work: Path) -> Bench:
-    return Bench(graphs=GRAPHS, work=work, peer=None)
+    return Bench(graphs=GRAPHS, work=work, pythons=dict.fromkeys(PEERS))
 
 
 def plan(work: Path, *, only: dict[str, tuple[str, ...]] | None = None, repeats: int = 2) -> Plan:
