@@ -3,6 +3,7 @@
 import sys
 
 import pytest
+import wandb
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from gnnflow.config import RecordsConfig
@@ -50,6 +51,7 @@ def test_wandb(tmp_path, monkeypatch):
     config = RecordsConfig(wandb="project")
     with Trackers(config, tmp_path, 3, {"lr": 0.1}) as trackers:
         tell(trackers)
+    wandb.teardown()  # its service writes the file to the end after the run has finished
     [folder] = (tmp_path / "wandb").glob("offline-run-*")
     [log] = folder.glob("*.wandb")
     assert b"score/val" in log.read_bytes()
