@@ -98,3 +98,9 @@ def did_you_mean(word: str, known: Iterable[str], *, cutoff: float = 0.6) -> str
 def one_line(error: object) -> str:
     """Returns what an error says, on one line; its kind if it says nothing."""
     return " ".join(str(error).split()) or type(error).__name__
+
+
+def kind_and_line(error: BaseException) -> str:
+    """Returns the kind of an error and what it says, on one line."""
+    text = " ".join(str(error).split())
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__

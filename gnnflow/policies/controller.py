@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from gnnflow.errors import kind_and_line
 from gnnflow.policies.decision import (
     ClosablePolicy,
     Decision,
@@ -245,7 +246,7 @@ class PolicyController:
         try:
             self._policy = self._make_policy()
         except _POLICY_FAULTS as error:
-            self._build_error = _one_line(error)
+            self._build_error = kind_and_line(error)
             self._warn(self._build_error)
         self._built.set()
 
@@ -256,7 +257,7 @@ class PolicyController:
             else:
                 question.decision = validate_decision(self._policy.decide(question.observation))
         except _POLICY_FAULTS as error:
-            question.error = _one_line(error)
+            question.error = kind_and_line(error)
         question.answered_at = self._clock()
         question.done.set()
 
@@ -288,7 +289,7 @@ class PolicyController:
             try:
                 task()
             except _POLICY_FAULTS as error:
-                self._warn(f"{what}: {_one_line(error)}")
+                self._warn(f"{what}: {kind_and_line(error)}")
 
         if self._worker is None:
             with self._in_place:
@@ -301,7 +302,7 @@ class PolicyController:
             try:
                 self._last_state = self._policy.state()
             except _POLICY_FAULTS as error:
-                self._warn(f"state: {_one_line(error)}")
+                self._warn(f"state: {kind_and_line(error)}")
 
     def _close_policy(self) -> None:
         policy = self._policy
@@ -309,15 +310,10 @@ class PolicyController:
             try:
                 policy.close()
             except _POLICY_FAULTS as error:
-                self._warn(f"close: {_one_line(error)}")
+                self._warn(f"close: {kind_and_line(error)}")
 
     def _warn(self, message: str) -> None:
         """Logs each kind of trouble once; the counters say how often it came."""
         if message not in self._known_errors:
             self._known_errors.add(message)
             _LOGGER.warning("policy: %s; training goes on as before", message)
-
-
-def _one_line(error: BaseException) -> str:
-    text = " ".join(str(error).split())
-    return f"{type(error).__name__}: {text}" if text else type(error).__name__

@@ -20,7 +20,7 @@ from typing import Any
 
 import torch
 
-from gnnflow.errors import GnnflowError
+from gnnflow.errors import GnnflowError, kind_and_line
 from gnnflow.policies.llm.judge import Judge, Task, model_identity
 from gnnflow.policies.llm.language_model import LanguageModel
 from gnnflow.policies.llm.model_files import locate_model
@@ -177,7 +177,7 @@ class ModelServer:
             self._tasks[task.key] = task
             answer = {"id": request.number, "key": task.key, "calibration": asdict(calibration)}
         except Exception as error:
-            answer = {"id": request.number, "error": _one_line(error)}
+            answer = {"id": request.number, "error": kind_and_line(error)}
         request.client.reply(answer)
 
     def _ask(self, task: Task, group: list[_Request]) -> None:
@@ -185,7 +185,7 @@ class ModelServer:
             verdicts = self._judge.ask_many(task, [request.question for request in group])
         except Exception as error:
             for request in group:
-                request.client.reply({"id": request.number, "error": _one_line(error)})
+                request.client.reply({"id": request.number, "error": kind_and_line(error)})
             return
         for request, verdict in zip(group, verdicts, strict=True):
             request.client.reply({"id": request.number, "verdict": asdict(verdict)})
@@ -202,10 +202,6 @@ def _parse_request(client: _Client, line: bytes) -> _Request:
         key=str(values.get("key", "")),
         question=str(values.get("question", "")),
     )
-
-
-def _one_line(error: BaseException) -> str:
-    return f"{type(error).__name__}: {' '.join(str(error).split())}"
 
 
 def _stop_with_parent(server: ModelServer) -> None:
@@ -238,7 +234,7 @@ def main() -> None:
     try:
         server = _start(config)
     except Exception as error:
-        reason = str(error) if isinstance(error, GnnflowError) else _one_line(error)
+        reason = str(error) if isinstance(error, GnnflowError) else kind_and_line(error)
         scratch = Path(f"{config.socket}.{os.getpid()}")
         scratch.write_text(" ".join(reason.split()), encoding="utf-8")
         scratch.rename(f"{config.socket}.error")  # ranks that wait for the socket read it
