@@ -158,7 +158,9 @@ class _Job:
         parts_root = _parts_root(self._config._tmp_path_factory)  # type: ignore[attr-defined]
         results = parts_root / f"results-{time.monotonic_ns()}"
         results.mkdir()
-        measured = ["-m", "coverage", "run", "--parallel-mode"] if _measures(self._config) else []
+        # Two ranks run the lines that four run, and measuring makes a job up to twice as long.
+        measures = _measures(self._config) and self._num_ranks == 2
+        measured = ["-m", "coverage", "run", "--parallel-mode"] if measures else []
         command = [*measured, "-m", "pytest", "-q", "-p", "no:cacheprovider", *self._left]
         environment = {_RESULTS_VARIABLE: str(results), _PARTS_VARIABLE: str(parts_root)}
         limit_s = _START_S + _TEST_S * len(self._left)
