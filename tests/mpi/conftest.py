@@ -87,8 +87,11 @@ def pytest_collection_finish(session: pytest.Session) -> None:
     for item in session.items:
         if _runs_elsewhere(item):
             groups.setdefault(_group_of(item), []).append(item.nodeid)
-    for (_, num_ranks), nodeids in groups.items():
-        job = _Job(num_ranks, nodeids, session.config)
+    for (path, num_ranks), nodeids in groups.items():
+        # More ranks run few lines that fewer do not, and measuring makes a job up to twice as long.
+        fewest = min(number for other, number in groups if other == path)
+        measures = _measures(session.config) and num_ranks == fewest
+        job = _Job(num_ranks, nodeids, session.config, measures=measures)
         session.config.stash.setdefault(_JOBS, {}).update(dict.fromkeys(nodeids, job))
 
 
@@ -141,10 +144,14 @@ def _group_of(item: pytest.Item) -> tuple[Path, int]:
 class _Job:
     """All tests of a file on one number of ranks."""
 
-    def __init__(self, num_ranks: int, nodeids: list[str], config: pytest.Config) -> None:
+    def __init__(
+        self, num_ranks: int, nodeids: list[str], config: pytest.Config, *, measures: bool
+    ) -> None:
         self._num_ranks = num_ranks
         self._left = list(nodeids)
         self._config = config
+        self._command = ["-m", "coverage", "run", "--parallel-mode"] if measures else []
+        self._command += ["-m", "pytest", "-q", "-p", "no:cacheprovider"]
         self._failures: dict[str, str] = {}
 
     def failure_of(self, nodeid: str) -> str:
@@ -158,10 +165,7 @@ class _Job:
         parts_root = _parts_root(self._config._tmp_path_factory)  # type: ignore[attr-defined]
         results = parts_root / f"results-{time.monotonic_ns()}"
         results.mkdir()
-        # Two ranks run the lines that four run, and measuring makes a job up to twice as long.
-        measures = _measures(self._config) and self._num_ranks == 2
-        measured = ["-m", "coverage", "run", "--parallel-mode"] if measures else []
-        command = [*measured, "-m", "pytest", "-q", "-p", "no:cacheprovider", *self._left]
+        command = [*self._command, *self._left]
         environment = {_RESULTS_VARIABLE: str(results), _PARTS_VARIABLE: str(parts_root)}
         limit_s = _START_S + _TEST_S * len(self._left)
         ended = run_ranks(self._num_ranks, command, environment=environment, limit_s=limit_s)
