@@ -10,7 +10,7 @@ import urllib.request
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from gnnflow.errors import ConfigError
+from gnnflow.errors import ConfigError, one_line
 from gnnflow.policies.decision import Decision, PolicyError
 from gnnflow.policies.llm.answers import ANSWER_SCHEMA, parse_answer
 from gnnflow.policies.llm.prompt import Prompt
@@ -162,4 +162,4 @@ def _reason(error: Exception) -> str:
     cause = error.reason if isinstance(error, urllib.error.URLError) else error
     if isinstance(cause, TimeoutError):
         return "no answer in time"
-    return " ".join(str(cause).split()) or type(cause).__name__
+    return one_line(cause)

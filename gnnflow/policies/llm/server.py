@@ -20,7 +20,7 @@ from typing import Any
 
 import torch
 
-from gnnflow.errors import GnnflowError, kind_and_line
+from gnnflow.errors import GnnflowError, kind_and_line, one_line
 from gnnflow.policies.llm.judge import Judge, Task, model_identity
 from gnnflow.policies.llm.language_model import LanguageModel
 from gnnflow.policies.llm.model_files import locate_model
@@ -234,9 +234,9 @@ def main() -> None:
     try:
         server = _start(config)
     except Exception as error:
-        reason = str(error) if isinstance(error, GnnflowError) else kind_and_line(error)
+        reason = one_line(error) if isinstance(error, GnnflowError) else kind_and_line(error)
         scratch = Path(f"{config.socket}.{os.getpid()}")
-        scratch.write_text(" ".join(reason.split()), encoding="utf-8")
+        scratch.write_text(reason, encoding="utf-8")
         scratch.rename(f"{config.socket}.error")  # ranks that wait for the socket read it
         raise SystemExit(1) from error
     threading.Thread(target=_stop_with_parent, args=[server], daemon=True).start()
