@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from gnnflow.errors import GnnflowError
     from gnnflow.graph import DistGraph
     from gnnflow.loader import DistLinkNeighborLoader, DistNeighborLoader
-    from gnnflow.training import wrap
+    from gnnflow.training import SyncBatchNorm, wrap
 
 __all__ = [
     "Context",
@@ -22,6 +22,7 @@ __all__ = [
     "DistNeighborLoader",
     "GnnflowError",
     "PartitionConfig",
+    "SyncBatchNorm",
     "TrainConfig",
     "__version__",
     "init",
@@ -36,6 +37,7 @@ _HOMES = {
     "DistNeighborLoader": "gnnflow.loader",
     "GnnflowError": "gnnflow.errors",
     "PartitionConfig": "gnnflow.config",
+    "SyncBatchNorm": "gnnflow.training",
     "TrainConfig": "gnnflow.config",
     "init": "gnnflow.comm",
     "wrap": "gnnflow.training",

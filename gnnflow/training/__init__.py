@@ -1,5 +1,6 @@
 """Training on all ranks as one, exact evaluation, and what a run shows."""
 
+from gnnflow.training.buffers import sync_buffers
 from gnnflow.training.checkpoint import (
     Resumed,
     TrainingState,
@@ -13,6 +14,7 @@ from gnnflow.training.evaluation import evaluate
 from gnnflow.training.gradients import sum_gradients, unwrap, wrap
 from gnnflow.training.layerwise import LayerwiseInference, LayerwiseModel
 from gnnflow.training.link_evaluation import evaluate_links
+from gnnflow.training.sync_batch_norm import SyncBatchNorm
 
 __all__ = [
     "Checkpoints",
@@ -20,6 +22,7 @@ __all__ = [
     "LayerwiseModel",
     "Position",
     "Resumed",
+    "SyncBatchNorm",
     "TrainingState",
     "evaluate",
     "evaluate_links",
@@ -27,6 +30,7 @@ __all__ = [
     "load_model_from_checkpoint",
     "save_checkpoint",
     "sum_gradients",
+    "sync_buffers",
     "unwrap",
     "wrap",
 ]

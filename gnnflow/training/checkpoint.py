@@ -16,6 +16,7 @@ from gnnflow.graph import DistGraph
 from gnnflow.json_text import parse_json
 from gnnflow.loader import DistNeighborLoader
 from gnnflow.models import LayeredModel, make_model
+from gnnflow.training.buffers import sync_buffers
 from gnnflow.training.checkpoint_checks import (
     check_graph,
     graph_facts,
@@ -88,6 +89,7 @@ def save_checkpoint(
             written to.
     """
     ctx = state.graph.ctx
+    sync_buffers(state.model, ctx)
     own = {name: part.state_dict() for name, part in state.per_rank.items()}
     own[_GENERATORS] = TorchGenerators().state_dict()
     texts, tensors = _packed(own, "rank")

@@ -11,6 +11,7 @@ from gnnflow.errors import ConfigError
 from gnnflow.graph import DistGraph
 from gnnflow.loader import DistNeighborLoader
 from gnnflow.models import LayeredModel
+from gnnflow.training.buffers import sync_buffers
 from gnnflow.training.gradients import unwrap
 from gnnflow.training.layerwise import CHUNK_BYTES, LayerwiseInference, LayerwiseModel
 from gnnflow.training.tasks import Scored, Task, task_of
@@ -68,6 +69,7 @@ def evaluate_scores(
     chunk_bytes: int = CHUNK_BYTES,
 ) -> dict[str, Scored]:
     """As `evaluate`, with all scores of a task by name for each split."""
+    sync_buffers(model, graph.ctx)
     inner = unwrap(model)
     training = inner.training
     inner.eval()

@@ -1,17 +1,48 @@
 """Data parallel training in which every seed of the job counts the same."""
 
 import time
-from typing import NoReturn, cast
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, NoReturn, cast
 
 import torch
 from torch import Tensor, distributed, nn
 
 # torch.distributed has it too, but does not export it to type checkers.
 from torch._C._distributed_c10d import GradBucket
+from torch.nn import functional
 from torch.nn.parallel import DistributedDataParallel
+from torch.nn.parameter import is_lazy
+from torch.utils import _pytree as pytree
 
 from gnnflow.comm import Context
+from gnnflow.errors import ConfigError
+from gnnflow.training.alike import check_alike, shared_buffers, shared_parameters
 from gnnflow.training.process_group import connection_error, ensure_process_group
+
+_SHARE = "_gnnflow_share_of_seeds"
+
+# Of gradients that only other ranks' losses have on a rank whose own loss does not count. A power
+# of two, so that what is divided by it and multiplied again is the same.
+_NO_SHARE = 2.0**-20
+
+
+class CrossRankLayer:
+    """Marks layers through which the losses of other ranks reach the gradients of a rank.
+
+    They give it the gradients of their losses times their weight over its own.
+    """
+
+
+def weight_of_gradient(ctx: Context, *, reaches_other_ranks: bool) -> float:
+    """What the gradient of this rank counts with in the current step.
+
+    Args:
+        ctx: the job.
+        reaches_other_ranks: whether the model has a `CrossRankLayer`; the weight is not 0 then.
+    """
+    weight = 1.0 / ctx.num_ranks if ctx.loss_weight is None else ctx.loss_weight
+    return weight or (_NO_SHARE if reaches_other_ranks else 0.0)
 
 
 class GradientSum:
@@ -21,23 +52,32 @@ class GradientSum:
     gradients is that of the mean over all seeds of the job, however unevenly they are distributed.
     """
 
-    def __init__(self, ctx: Context) -> None:
-        """Takes the job, whose `loss_weight` the loader keeps."""
+    def __init__(self, ctx: Context, *, reaches_other_ranks: bool = False) -> None:
+        """Takes the job, whose `loss_weight` the loader keeps.
+
+        Args:
+            ctx: the job.
+            reaches_other_ranks: whether the model has a `CrossRankLayer`.
+        """
         self._ctx = ctx
+        self._reaches_other_ranks = reaches_other_ranks
         self._first_start_s = 0.0
         self._last_end_s = 0.0
 
     @property
     def weight(self) -> float:
         """What the gradient of this rank counts with in the current step."""
-        weight = self._ctx.loss_weight
-        return 1.0 / self._ctx.num_ranks if weight is None else weight
+        return weight_of_gradient(self._ctx, reaches_other_ranks=self._reaches_other_ranks)
 
     def take_seconds(self) -> float:
         """Seconds from the first bucket handed over to the last one summed since the last call."""
         elapsed = self._last_end_s - self._first_start_s if self._first_start_s else 0.0
         self._first_start_s = 0.0
         return max(elapsed, 0.0)
+
+    def drop_without_share(self, gradient: Tensor) -> Tensor | None:
+        """The gradient of an output where the loss of this rank does not count: nothing."""
+        return torch.zeros_like(gradient) if self._ctx.loss_weight == 0.0 else None
 
     def reduce_bucket(self, gradient: Tensor) -> torch.futures.Future[Tensor]:
         """Starts the weighted sum of a bucket of gradients, in place."""
@@ -51,7 +91,7 @@ class GradientSum:
         try:
             work = distributed.all_reduce(gradient, async_op=True)
         except RuntimeError as error:
-            _end_job(self._ctx, "the sum of gradients", error)
+            end_job(self._ctx, "the sum of gradients", error)
         future = cast("torch.futures.Future[list[Tensor]]", work.get_future())
         return future.then(self._finish_bucket)
 
@@ -60,10 +100,10 @@ class GradientSum:
         try:
             return future.value()[0]
         except RuntimeError as error:
-            _end_job(self._ctx, "the sum of gradients", error)
+            end_job(self._ctx, "the sum of gradients", error)
 
 
-def _end_job(ctx: Context, what: str, error: RuntimeError) -> NoReturn:
+def end_job(ctx: Context, what: str, error: RuntimeError) -> NoReturn:
     """Names the ranks that do not respond; torch says only that somebody did not."""
     reason = connection_error(error)
     if reason is None:
@@ -81,8 +121,8 @@ class WeightedDataParallel(DistributedDataParallel):
 
     def __init__(self, model: nn.Module, ctx: Context, *, find_unused_parameters: bool) -> None:
         """Wraps a model that is already on its device; `wrap` does this."""
-        device = next(model.parameters()).device
-        ensure_process_group(ctx, device)
+        ensure_process_group(ctx, _device_of(model))
+        device = _device_of(model)
         try:
             super().__init__(
                 model,
@@ -90,13 +130,55 @@ class WeightedDataParallel(DistributedDataParallel):
                 find_unused_parameters=find_unused_parameters,
             )
         except RuntimeError as error:
-            _end_job(ctx, "handing out the model", error)
-        gradient_sum = GradientSum(ctx)
-        self.register_comm_hook(gradient_sum, sum_gradients)
+            end_job(ctx, "handing out the model", error)
+        # Ranks have their own until `sync_buffers`. Rank 0's in every step would leave out what the
+        # other ranks saw, and would change under a model that is called twice in a step.
+        self.broadcast_buffers = False
+        self._ctx = ctx
+        self._reaches_other_ranks = any(isinstance(m, CrossRankLayer) for m in model.modules())
+        self._gradient_sum = GradientSum(ctx, reaches_other_ranks=self._reaches_other_ranks)
+        self.register_comm_hook(self._gradient_sum, sum_gradients)
         if not find_unused_parameters:
             self._settle_buckets()
-            gradient_sum.take_seconds()
-        self.take_all_reduce_seconds = gradient_sum.take_seconds
+            self._gradient_sum.take_seconds()
+        self.take_all_reduce_seconds = self._gradient_sum.take_seconds
+
+    def forward(self, *inputs: Any, **kwargs: Any) -> Any:
+        """Calls the model."""
+        if self.training:
+            add_share(self.module, weight_of_gradient(self._ctx, reaches_other_ranks=False))
+        try:
+            output = super().forward(*inputs, **kwargs)  # type: ignore[no-untyped-call]
+        except (RuntimeError, ValueError) as error:
+            self._explain(error)
+            raise
+        if self._reaches_other_ranks and torch.is_grad_enabled():
+            for tensor in pytree.tree_leaves(output):
+                if isinstance(tensor, Tensor) and tensor.requires_grad:
+                    tensor.register_hook(  # type: ignore[no-untyped-call]
+                        self._gradient_sum.drop_without_share
+                    )
+        return output
+
+    def _explain(self, error: Exception) -> None:
+        """Says in one line what torch says in many, or without a remedy."""
+        if "Expected more than 1 value per channel" in str(error):
+            raise ConfigError(
+                f"the minibatch of rank {self._ctx.rank} has one row, too few for batch "
+                "normalization over the rows of a rank; normalize over those of all ranks: "
+                "gnnflow.SyncBatchNorm.convert_sync_batchnorm(model, ctx) before wrap"
+            ) from None
+        if "Expected to have finished reduction" in str(error):
+            unused = [
+                name
+                for name, parameter in shared_parameters(self.module).items()
+                if parameter.requires_grad and parameter.grad is None
+            ]
+            names = f", as '{unused[0]}'" if unused else ""
+            raise ConfigError(
+                f"parameters got no gradient in the last step{names}; give "
+                "wrap(..., find_unused_parameters=True), or freeze them before wrap"
+            ) from None
 
     def _settle_buckets(self) -> None:
         """Takes a backward pass without the model, after which gradients keep their buckets.
@@ -108,10 +190,11 @@ class WeightedDataParallel(DistributedDataParallel):
         module = self.module
         self.module = _SumOfParameters(module)
         try:
-            torch.autograd.backward(self())
+            with torch.enable_grad(), _without_gradients(module):
+                total = DistributedDataParallel.forward(self)  # type: ignore[no-untyped-call]
+                torch.autograd.backward(total)
         finally:
             self.module = module
-            self.zero_grad()
 
 
 class _SumOfParameters(nn.Module):
@@ -120,12 +203,37 @@ class _SumOfParameters(nn.Module):
     def __init__(self, module: nn.Module) -> None:
         super().__init__()
         self._used = [parameter for parameter in module.parameters() if parameter.requires_grad]
+        self._sparse = {
+            id(child.weight)
+            for child in module.modules()
+            if isinstance(child, nn.Embedding | nn.EmbeddingBag) and child.sparse
+        }
 
     def forward(self) -> Tensor:
-        total = self._used[0].new_zeros(())
+        total = self._used[0].new_zeros((), dtype=torch.float32)
         for parameter in self._used:
-            total = total + parameter.sum().to(total) * 0.0
+            total = total + self._sum(parameter).to(total) * 0.0
         return total
+
+    def _sum(self, parameter: nn.Parameter) -> Tensor:
+        if id(parameter) in self._sparse:
+            nothing = torch.empty(0, dtype=torch.int64, device=parameter.device)
+            return functional.embedding(nothing, parameter, sparse=True).sum()
+        return (torch.view_as_real(parameter) if parameter.is_complex() else parameter).sum()
+
+
+@contextmanager
+def _without_gradients(module: nn.Module) -> Iterator[None]:
+    """Puts gradients, and what waits for them, aside."""
+    names = ("grad", "_backward_hooks", "_post_accumulate_grad_hooks")
+    kept = [(item, name, getattr(item, name)) for item in module.parameters() for name in names]
+    for parameter, name, _ in kept:
+        setattr(parameter, name, None)
+    try:
+        yield
+    finally:
+        for parameter, name, value in kept:
+            setattr(parameter, name, value)
 
 
 def wrap(model: nn.Module, ctx: Context, *, find_unused_parameters: bool = False) -> nn.Module:
@@ -134,20 +242,79 @@ def wrap(model: nn.Module, ctx: Context, *, find_unused_parameters: bool = False
     The result is a `DistributedDataParallel` whose gradients are the mean over the seeds of the
     whole job, exactly, for a loss that is the mean over the seeds of a rank's batch. Batches may
     have different sizes or be empty; the share of each rank comes from the `DistNeighborLoader`
-    that last yielded a batch. In one process the model itself is returned. Weights start
-    as rank 0 has them. Every rank must call this.
+    that last yielded a batch. In one process, or if there is nothing to train, the model itself is
+    returned. Weights and buffers start as rank 0 has them. Every rank must call this.
+
+    Each rank keeps buffers, such as the running statistics of batch normalization, for itself while
+    it trains; `sync_buffers` makes them one state, and evaluation, inference and checkpoints call
+    it. `SyncBatchNorm` normalizes over the rows of all ranks.
 
     Args:
         model: any module, already on its device.
         ctx: the job.
         find_unused_parameters: for models in which some parameters get no gradient in some steps.
+
+    Raises:
+        ConfigError: if the model has parameters without a shape, differs between ranks, or has a
+            layer that does not know the shares of ranks.
     """
     if ctx.num_ranks == 1:
+        return model
+    for name, module in model.named_modules():
+        if isinstance(module, nn.SyncBatchNorm):
+            raise ConfigError(
+                f"'{name}' is torch's SyncBatchNorm, which needs GPUs and counts all ranks alike; "
+                "give the model to gnnflow.SyncBatchNorm.convert_sync_batchnorm(model, ctx)"
+            )
+    state = {**shared_parameters(model), **shared_buffers(model)}
+    for name, tensor in state.items():
+        if is_lazy(tensor):
+            raise ConfigError(
+                f"'{name}' has no shape before the model's first call; call it with a minibatch "
+                "before wrap: with torch.no_grad(): model(batch.x, batch.edge_index)"
+            )
+    check_alike(ctx, model, state)
+    if not any(parameter.requires_grad for parameter in shared_parameters(model).values()):
+        _take_from_rank_0(ctx, model, state)
         return model
     return WeightedDataParallel(model, ctx, find_unused_parameters=find_unused_parameters)
 
 
 def unwrap(model: nn.Module) -> nn.Module:
-    """The model inside what `wrap` returned."""
-    inner: nn.Module = model.module if isinstance(model, DistributedDataParallel) else model
-    return inner
+    """The model inside what `wrap` and `torch.compile` returned, in whatever order."""
+    while True:
+        compiled = model._modules.get("_orig_mod")
+        if isinstance(model, DistributedDataParallel):
+            model = model.module
+        elif compiled is not None:
+            model = compiled
+        else:
+            return model
+
+
+def add_share(model: nn.Module, share: float) -> None:
+    """Notes that a model has been trained on a share of the job's seeds here."""
+    inner = unwrap(model)
+    setattr(inner, _SHARE, getattr(inner, _SHARE, 0.0) + share)
+
+
+def take_share(model: nn.Module) -> float:
+    """The shares of the job's seeds in the steps since the last call, added up."""
+    inner = unwrap(model)
+    share = float(getattr(inner, _SHARE, 0.0))
+    setattr(inner, _SHARE, 0.0)
+    return share
+
+
+def _take_from_rank_0(ctx: Context, model: nn.Module, state: dict[str, Tensor]) -> None:
+    ensure_process_group(ctx, _device_of(model))
+    try:
+        for tensor in state.values():
+            distributed.broadcast(tensor.detach(), 0)
+    except RuntimeError as error:
+        end_job(ctx, "handing out the model", error)
+
+
+def _device_of(model: nn.Module) -> torch.device:
+    tensor = next(model.parameters(), next(model.buffers(), None))
+    return torch.device("cpu") if tensor is None else tensor.device

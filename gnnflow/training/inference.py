@@ -20,6 +20,7 @@ from gnnflow.features import DistFeatureStore
 from gnnflow.graph import DistGraph
 from gnnflow.loader import as_tensor
 from gnnflow.models import LayeredModel
+from gnnflow.training.buffers import sync_buffers
 from gnnflow.training.checkpoint import load_model_from_checkpoint
 from gnnflow.training.checkpoint_checks import check_graph
 from gnnflow.training.checkpoint_files import FACTS_FILE, checkpoint_folders, read_facts
@@ -93,6 +94,7 @@ def infer(
     _make_folder(folder, ctx)
     task = task_of(graph.manifest)
     graph.to_global(np.empty(0, dtype=np.int64))  # all ranks make the first call together
+    sync_buffers(model, ctx)
     model.eval()
     inference = LayerwiseInference(model, graph, chunk_bytes=chunk_bytes)
     wanted = _own(graph, vertices)

@@ -13,6 +13,7 @@ from gnnflow.features import DistFeatureStore
 from gnnflow.graph import DistGraph
 from gnnflow.loader.edge_list import EdgeList, GivenEdges, edges_of_split
 from gnnflow.models import LayeredModel
+from gnnflow.training.buffers import sync_buffers
 from gnnflow.training.gradients import unwrap
 from gnnflow.training.layerwise import CHUNK_BYTES, LayerwiseInference, LayerwiseModel
 
@@ -79,6 +80,7 @@ def evaluate_links(
     else:
         asked = GivenEdges(edges, graph.num_vertices)
     graph.to_global(np.empty(0, dtype=np.int64))  # all ranks make the first call together
+    sync_buffers(inner, graph.ctx)
     training = inner.training
     inner.eval()
     try:

@@ -24,6 +24,9 @@ _GLOO_ERROR = re.compile(r"\[[^\]]*gloo/[^\]]*\]\s*([^\n]*?)\.?(?:\n|$)")
 _LOOPBACK = "127.0.0.1"
 _PROBE_TIMEOUT_S = 5.0
 
+_interface: str | None = None
+_second_group: distributed.ProcessGroup | None = None
+
 
 def ensure_process_group(ctx: Context, device: torch.device) -> None:
     """Makes the default process group over the ranks of the job, once.
@@ -40,9 +43,11 @@ def ensure_process_group(ctx: Context, device: torch.device) -> None:
     """
     if distributed.is_initialized():
         return
+    global _interface
     timeout = timedelta(seconds=ctx.comm_timeout_s)
     store, address = _open_store(ctx, timeout)
-    with _gloo_interface(_interface_of(address)):
+    _interface = _interface_of(address)
+    with _gloo_interface(_interface):
         distributed.init_process_group(
             _choose_backend(ctx, device),
             store=store,
@@ -53,10 +58,24 @@ def ensure_process_group(ctx: Context, device: torch.device) -> None:
     atexit.register(close_process_group)
 
 
+def second_process_group(ctx: Context) -> distributed.ProcessGroup:
+    """A process group over all ranks beside the default one, made once; every rank calls this.
+
+    Operations of one group need not keep an order with those of the other.
+    """
+    global _second_group
+    if _second_group is None:
+        with _gloo_interface(_interface):
+            _second_group = distributed.new_group(timeout=timedelta(seconds=ctx.comm_timeout_s))
+    return _second_group
+
+
 def close_process_group() -> None:
-    """Leaves the default process group if there is one."""
+    """Leaves the process groups if there are any."""
+    global _second_group
     if distributed.is_initialized():
         distributed.destroy_process_group()
+    _second_group = None
 
 
 def connection_error(error: RuntimeError) -> str | None:
