@@ -168,6 +168,12 @@ class WeightedDataParallel(DistributedDataParallel):
                 "normalization over the rows of a rank; normalize over those of all ranks: "
                 "gnnflow.SyncBatchNorm.convert_sync_batchnorm(model, ctx) before wrap"
             ) from None
+        if "Expected more than 1 spatial element" in str(error):
+            raise ConfigError(
+                f"the minibatch of rank {self._ctx.rank} has one vertex, of which instance "
+                "normalization makes nothing; normalize otherwise, as with "
+                "torch_geometric.nn.LayerNorm"
+            ) from None
         if "Expected to have finished reduction" in str(error):
             unused = [
                 name
@@ -225,15 +231,24 @@ class _SumOfParameters(nn.Module):
 @contextmanager
 def _without_gradients(module: nn.Module) -> Iterator[None]:
     """Puts gradients, and what waits for them, aside."""
-    names = ("grad", "_backward_hooks", "_post_accumulate_grad_hooks")
-    kept = [(item, name, getattr(item, name)) for item in module.parameters() for name in names]
-    for parameter, name, _ in kept:
-        setattr(parameter, name, None)
+    gradients = [(parameter, parameter.grad) for parameter in module.parameters()]
+    hooks = [
+        (hooks, dict(hooks))
+        for parameter, _ in gradients
+        for hooks in (parameter._backward_hooks, parameter._post_accumulate_grad_hooks)
+        if hooks
+    ]
+    for waiting, _ in hooks:
+        waiting.clear()
+    for parameter, _ in gradients:
+        parameter.grad = None
     try:
         yield
     finally:
-        for parameter, name, value in kept:
-            setattr(parameter, name, value)
+        for parameter, gradient in gradients:
+            parameter.grad = gradient
+        for waiting, kept in hooks:
+            waiting.update(kept)
 
 
 def wrap(model: nn.Module, ctx: Context, *, find_unused_parameters: bool = False) -> nn.Module:

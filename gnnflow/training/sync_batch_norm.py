@@ -1,5 +1,6 @@
 """Batch normalization over the minibatches of all ranks, exactly as in one process."""
 
+from collections.abc import Callable
 from typing import Any, Self
 
 import torch
@@ -108,22 +109,26 @@ class SyncBatchNorm(_BatchNorm, CrossRankLayer):
         """Normalizes `[num_rows, num_features, ...]`; while training all ranks call this."""
         if not self.training:
             return super().forward(input)
-        self._check_input_dim(input)
         if self._job is None:
             raise ConfigError(
                 "a SyncBatchNorm that was unpickled belongs to no job; give the model to "
                 "SyncBatchNorm.convert_sync_batchnorm again"
             )
+        output: Tensor = self._job.eagerly(self._normalize, input, self._job)
+        return output
+
+    def _normalize(self, input: Tensor, job: "_Job") -> Tensor:
+        self._check_input_dim(input)
         factor = 0.0 if self.momentum is None else self.momentum
         if self.num_batches_tracked is not None:
             self.num_batches_tracked.add_(1)
             if self.momentum is None:
                 factor = 1.0 / float(self.num_batches_tracked)
-        num_rows, mean, variance = self._job.moments(input.detach())
+        num_rows, mean, variance = job.moments(input.detach())
         if num_rows > 1:
             self._update(num_rows, mean, variance, factor)
             output: Tensor = _Normalize.apply(  # type: ignore[no-untyped-call]
-                input, self.weight, self.bias, mean, variance, self.eps, num_rows, self._job
+                input, self.weight, self.bias, mean, variance, self.eps, num_rows, job
             )
             return output
         if self.running_mean is not None and self.running_var is not None:
@@ -156,6 +161,8 @@ class _Job:
     def __init__(self, ctx: Context, group: distributed.ProcessGroup | None) -> None:
         self._ctx = ctx
         self._group = group
+        self.eagerly = torch.compiler.disable(_call)  # type: ignore[no-untyped-call]
+        """Calls a function, also in a compiled model: compilers see no operations of groups."""
 
     @classmethod
     def of(cls, ctx: Context, device: torch.device) -> Self:
@@ -250,6 +257,10 @@ class _Normalize(torch.autograd.Function):
         of_weight = sums[1].to(weight.dtype) if ctx.needs_input_grad[1] else None
         of_bias = sums[0].to(weight.dtype) if ctx.needs_input_grad[2] else None
         return of_rows, of_weight, of_bias, None, None, None, None, None
+
+
+def _call(function: Callable[..., Tensor], *arguments: Any) -> Tensor:
+    return function(*arguments)
 
 
 def _all_but_channels(rows: Tensor) -> list[int]:
