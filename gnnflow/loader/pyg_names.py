@@ -52,7 +52,7 @@ class PygNames(TypedDict, total=False):
 _OF_WORKERS = frozenset(
     {
         *("num_workers", "persistent_workers", "prefetch_factor", "worker_init_fn", "timeout"),
-        *("multiprocessing_context", "in_order", "filter_per_worker", "pin_memory_device"),
+        *("multiprocessing_context", "filter_per_worker", "pin_memory_device"),
     }
 )
 """How processes make minibatches: here threads do."""
@@ -63,7 +63,8 @@ _DATED = "minibatches do not look at the time of edges"
 _ORDER = "the order of the seeds is a function of seed=, or comes in a SeedSchedule as seeds="
 _OTHERS: Mapping[str, tuple[tuple[object, ...], str]] = MappingProxyType(
     {
-        "is_sorted": ((False, True), ""),
+        "is_sorted": ((False, True), "edges are sorted"),
+        "in_order": ((True, False), "minibatches come in order"),
         "drop_last": ((False,), _EVEN),
         "directed": ((True,), "subgraphs hold the edges that were sampled"),
         "disjoint": ((False,), "seeds share one subgraph"),
