@@ -5,7 +5,7 @@ need the data; what needs it (fanout against layers, ranks against parts) is che
 known.
 """
 
-from gnnflow.config.cache import CacheConfig
+from gnnflow.config.cache import DEFAULT_CACHE, CacheConfig
 from gnnflow.config.checkpoint import CheckpointConfig
 from gnnflow.config.infer import InferConfig
 from gnnflow.config.model import ModelConfig
@@ -19,6 +19,7 @@ from gnnflow.config.train import TrainConfig
 from gnnflow.config.values import IntList, parse_int_list, require
 
 __all__ = [
+    "DEFAULT_CACHE",
     "CacheConfig",
     "CheckpointConfig",
     "InferConfig",

@@ -87,3 +87,7 @@ class CacheConfig:
             self.exchange_every >= 1,
             f"exchange_every must be at least 1, got {self.exchange_every}",
         )
+
+
+DEFAULT_CACHE = CacheConfig()
+"""What a loader has if nothing else is said, as the command line has it."""

@@ -7,6 +7,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from gnnflow.errors import DataError
 from gnnflow.graph import DistGraph
+from gnnflow.loader.arguments import as_array
 from gnnflow.partition import GraphPartition
 
 _Ids = NDArray[np.int64]
@@ -31,8 +32,8 @@ class GivenEdges:
         Raises:
             DataError: if the array has another shape or names vertices that are not of the graph.
         """
-        array = np.asarray(edges)
-        if array.ndim != 2 or len(array) != 2 or array.dtype.kind not in "iu":
+        array = as_array("edge_label_index", edges)
+        if array.ndim != 2 or len(array) != 2 or (array.size and array.dtype.kind not in "iu"):
             raise DataError(
                 "edge_label_index must be [2, num_edges] global ids, got shape "
                 f"{list(array.shape)} of {array.dtype}"

@@ -92,7 +92,7 @@ class LinkSchedule:
         Args:
             graph: the graph of this rank.
             edges: edges of this rank.
-            labels: `[num_edges]` of them, or None.
+            labels: `[num_edges, ...]` of them, or None.
             negatives: how negatives are drawn, or None for none.
             batch_size: edges of one rank in one step, on average over the ranks.
             shuffle: a new order each epoch.
@@ -105,9 +105,10 @@ class LinkSchedule:
         """
         if negatives is not None and (negatives.src_weight, negatives.dst_weight) != (None, None):
             raise ConfigError("neg_sampling draws uniformly here; leave out src_weight, dst_weight")
-        if labels is not None and len(labels) != len(edges):
+        if labels is not None and labels.shape[:1] != (len(edges),):
             raise DataError(
-                f"edge_label must have one entry per edge: expected {len(edges)}, got {len(labels)}"
+                f"edge_label must have one entry per edge: expected {len(edges)}, got "
+                f"{len(labels) if labels.ndim else 'a number'}"
             )
         if labels is not None and negatives is not None and negatives.is_triplet():
             raise ConfigError("edge_label goes with neg_sampling 'binary' or none, not 'triplet'")
@@ -192,7 +193,8 @@ class LinkSchedule:
             labels = {"edge_label_index": torch.from_numpy(pairs)}
             if self._labels is not None:
                 of_edges = self._labels[torch.from_numpy(chosen.input_id)]
-                labels["edge_label"] = torch.cat([of_edges, of_edges.new_zeros(num_negative)])
+                of_others = of_edges.new_zeros((num_negative, *of_edges.shape[1:]))
+                labels["edge_label"] = torch.cat([of_edges, of_others])
             positive = pairs[:, :num]
         return LinkBatch(
             epoch=epoch,
@@ -228,9 +230,11 @@ class LinkSchedule:
             return labels
         if labels is None:
             return torch.ones(len(self._edges))
-        smallest = int(labels.min()) if len(labels) else 1
-        starts = self._graph.ctx.allgather_json(smallest)
-        return labels + 1 if min(starts) == 0 else labels
+        # The smallest is 0, exactly: as PyG asks. A smallest NaN is none.
+        is_zero, is_below = labels == 0, ~(labels >= 0)
+        mine = np.array([bool(is_zero.any()), bool(is_below.any())], dtype=np.int64)
+        zero, below = self._graph.ctx.allreduce_sum(mine)
+        return labels + 1 if zero and not below else labels
 
 
 def _num_drawn(num_positive: int, negatives: NegativeSampling) -> int:

@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch_geometric.data import Data
 
-from gnnflow.errors import ConfigError
 from gnnflow.features import DistFeatureStore, FetchUnderWay
 from gnnflow.graph import DistGraph
+from gnnflow.loader.arguments import as_fanout
 from gnnflow.loader.seed_schedule import SeedBatch
 from gnnflow.loader.sparse_adjacency import sparse_adjacency
 from gnnflow.partition.stored_rows import INT8_SCALED, SCALE_BYTES, decode_int8
@@ -107,11 +107,7 @@ class MinibatchOptions:
         Raises:
             ConfigError: if a hop's fanout is neither positive nor -1, or there is no hop.
         """
-        if not self.fanout or any(count < 1 and count != -1 for count in self.fanout):
-            raise ConfigError(
-                "fanout needs a number for each hop, at least 1 or -1 for all neighbours, "
-                f"got {list(self.fanout)}"
-            )
+        as_fanout(self.fanout)
 
 
 class MinibatchMaker:

@@ -1,33 +1,52 @@
 """DistNeighborLoader: what a PyG user holds."""
 
 import dataclasses
+import inspect
+import logging
+import reprlib
 import time
 import weakref
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import Unpack
 
 import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
 from torch_geometric.data import Data
 
-from gnnflow.config import CacheConfig, PolicyConfig
+from gnnflow.comm import Context
+from gnnflow.config import DEFAULT_CACHE, CacheConfig, PolicyConfig
 from gnnflow.errors import ConfigError, DataError, GnnflowError
 from gnnflow.graph import DistGraph
+from gnnflow.loader.arguments import (
+    Fanout,
+    as_device,
+    as_fanout,
+    as_names,
+    as_seeds,
+    as_whole_number,
+)
 from gnnflow.loader.minibatch_maker import (
     MinibatchMaker,
     MinibatchOptions,
     SampledMinibatch,
     Transform,
 )
+from gnnflow.loader.pyg_names import PygNames, take_pyg_names
 from gnnflow.loader.seed_schedule import Schedule, SeedBatch, SeedSchedule
-from gnnflow.policies import ReplacementPolicy
+from gnnflow.policies import ReplacementPolicy, check_policy_name
 from gnnflow.prefetch import CacheSetup, LivePolicy, Pipeline, set_up_cache, start_live_policy
 from gnnflow.prefetch.pipeline import DEFAULT_DEPTH
 
+_LOGGER = logging.getLogger(__name__)
+
+DEFAULT_FANOUT = (10, 25)
 CACHED_ARRAY = "x"
 """The array whose remote rows the halo cache keeps."""
 _ONE_BY_ONE = CacheConfig(scorer="none", prefetch_depth=0)
+
+_WITHOUT_CACHE = ("static", "none")
 
 _Session = Pipeline[SeedBatch, SampledMinibatch, SampledMinibatch, Data]
 
@@ -52,41 +71,50 @@ class DistNeighborLoader:
 
     Every pass is an epoch with an order and samples of its own; `set_epoch` chooses which.
 
-    With `cache`, features of other ranks' vertices are kept in a halo cache, and minibatches are
-    made ahead in threads (`transform` runs in one of them). The batches are the same as without.
-    Leaving a pass early ends the threads; `close` does so between two passes.
+    With several ranks features of other ranks' vertices are kept in a halo cache, and minibatches
+    are made ahead in threads (`transform` runs in one of them); `cache=None` switches both off. The
+    batches are the same with and without. Leaving a pass early ends the threads; `close` does so
+    between two passes. Every loader has a cache of its own.
+
+    Parameters go by PyG's names as well (`num_neighbors`, `input_nodes`); what only processes need
+    (`num_workers`) is ignored, and what has no meaning here is refused.
     """
 
     def __init__(
         self,
         graph: DistGraph,
-        seeds: str | ArrayLike | Schedule = "train",
-        fanout: Sequence[int] = (10, 25),
+        seeds: str | ArrayLike | Schedule | None = "train",
+        fanout: Fanout = DEFAULT_FANOUT,
         batch_size: int = 512,
         *,
         shuffle: bool = True,
         seed: int = 0,
         replace: bool = False,
-        arrays: Sequence[str] = ("x",),
+        arrays: str | Sequence[str] = ("x",),
         edge_ids: bool = False,
         edge_attr: bool = False,
         adj_t: bool = False,
         transform: Transform | None = None,
         pin_memory: bool = False,
-        device: torch.device | None = None,
-        cache: CacheConfig | None = None,
+        device: torch.device | str | int | None = None,
+        cache: CacheConfig | None = DEFAULT_CACHE,
         num_epochs: int = 1,
         policy: str | PolicyConfig | ReplacementPolicy = "static",
         policy_options: PolicyConfig | None = None,
-        run_dir: Path | None = None,
+        run_dir: Path | str | None = None,
+        **pyg_names: Unpack[PygNames],
     ) -> None:
         """Prepares the loader; every rank must do this.
 
         Args:
             graph: the graph of this rank.
-            seeds: name of a split, or this rank's seeds as unique global ids, or a schedule with
-                the seeds of every step (then `batch_size` and `shuffle` mean nothing).
-            fanout: neighbours kept per hop, from the seeds outwards; -1 keeps all.
+            seeds: name of a split, or this rank's seeds as unique global ids, or a mask (of the
+                whole graph by ids of the input, from which each rank takes its own vertices, or
+                over the vertices of this rank), or None for all vertices of this rank, or a
+                schedule with the seeds of every step (then `batch_size` and `shuffle` mean
+                nothing).
+            fanout: neighbours kept per hop, from the seeds outwards; -1 keeps all. A number is one
+                hop, and `"10,25"` is as on the command line.
             batch_size: seeds of one rank in one minibatch, on average.
             shuffle: a new order each epoch.
             seed: seed of order and sampling; the same on all ranks.
@@ -100,8 +128,8 @@ class DistNeighborLoader:
                 `arrays`) together there, on the default stream: a GPU, or the CPU as its stand-in.
                 None gathers in the CPU's memory, by the kernels alone.
             transform: called with every batch before it is yielded.
-            cache: options of halo cache and prefetching; None makes each batch when it is asked for
-                and keeps no remote rows.
+            cache: options of halo cache and prefetching, those of the command line by default;
+                None makes each batch when it is asked for and keeps no remote rows.
             num_epochs: epochs that will be taken, from 0 on: towards the end of one the first
                 batches of the next are made.
             policy: who decides when rows of the halo cache are replaced: a name, options, or an
@@ -109,31 +137,51 @@ class DistNeighborLoader:
                 `cache.period`.
             policy_options: how a policy that is given by name or as an object is asked.
             run_dir: folder where the policy writes its decisions, if any.
+            **pyg_names: PyG's parameters that have another name here, or no meaning.
 
         Raises:
-            ConfigError: if `fanout` or `batch_size` is out of range, no policy has that name, or
+            ConfigError: if `fanout` or `batch_size` is out of range, no policy has that name, a
+                policy is given and `cache` is None, a parameter of PyG has no meaning here, or
                 there is no GPU to pin memory for or to put features on.
             DataError: if seeds repeat or are not of the graph, or an array is missing.
         """
+        check_graph(graph)
+        seeds, fanout = take_pyg_names(
+            pyg_names,
+            graph.ctx,
+            inspect.signature(DistNeighborLoader).parameters,
+            input_nodes=("seeds", seeds, "train"),
+            num_neighbors=("fanout", fanout, DEFAULT_FANOUT),
+        )
+        hops = as_fanout(fanout)
+        arrays = as_names("arrays", arrays)
+        device = as_device(device)
+        seed = as_whole_number("seed", seed)
+        num_epochs = as_whole_number("num_epochs", num_epochs, least=0)
+        if transform is not None and not callable(transform):
+            raise ConfigError(
+                f"transform must be a function of a batch, got {reprlib.repr(transform)}"
+            )
         if pin_memory and not torch.cuda.is_available():
             raise ConfigError("pin_memory needs a GPU that torch can use; leave it out")
         if device is not None:
             _check_device(device, pin_memory)
-        if cache is not None and _is_named_none(policy):
+        policy_name = _checked_policy(policy, cache)
+        if cache is not None and policy_name == "none":
             cache = dataclasses.replace(cache, scorer="none")
         self.config = _ONE_BY_ONE if cache is None else cache
         depth = self.config.prefetch_depth
         if depth is None:
-            depth = DEFAULT_DEPTH if graph.ctx.num_ranks > 1 else 0
+            for_gpu = pin_memory or (device is not None and device.type == "cuda")
+            depth = DEFAULT_DEPTH if graph.ctx.num_ranks > 1 or for_gpu else 0
         self._depth = depth
         self._num_epochs = num_epochs
         self._ctx = graph.ctx
         if isinstance(seeds, Schedule):
             self.schedule = seeds
         else:
-            ids = _split_seeds(graph, seeds) if isinstance(seeds, str) else seeds
             self.schedule = SeedSchedule.split_evenly(
-                ids, graph.ctx, batch_size=batch_size, shuffle=shuffle, seed=seed
+                as_seeds(graph, seeds), graph.ctx, batch_size=batch_size, shuffle=shuffle, seed=seed
             )
         _check_range(self.schedule.seeds, graph.num_vertices)
         self.cache_setup: CacheSetup | None = None
@@ -145,7 +193,7 @@ class DistNeighborLoader:
                 array=CACHED_ARRAY,
                 seeds=self.schedule.seeds,
                 num_steps=len(self),
-                fanout=tuple(fanout),
+                fanout=hops,
                 seed=seed,
             )
         self.policy: LivePolicy | None = None
@@ -160,17 +208,19 @@ class DistNeighborLoader:
                 period=cache.replace_every,
                 num_minibatches=len(self) * num_epochs,
                 seed=seed,
-                run_dir=run_dir,
+                run_dir=None if run_dir is None else Path(run_dir),
             )
+            if self.policy is None and policy_name not in _WITHOUT_CACHE:
+                _say_idle(policy_name, self.cache_setup, graph.ctx)
             if self.policy is not None:
                 weakref.finalize(self, self.policy.close).atexit = False
         self.maker = MinibatchMaker(
             graph,
             MinibatchOptions(
-                fanout=tuple(fanout),
+                fanout=hops,
                 seed=seed,
                 replace=replace,
-                arrays=tuple(arrays),
+                arrays=arrays,
                 seed_arrays=_seed_arrays(graph, arrays, self.schedule),
                 with_edge_ids=edge_ids,
                 with_edge_attr=edge_attr,
@@ -286,6 +336,19 @@ class DistNeighborLoader:
         return session
 
 
+def check_graph(graph: object) -> None:
+    """Checks that a graph is one that is open on all ranks.
+
+    Raises:
+        ConfigError: if it is something else, as a `Data`.
+    """
+    if not isinstance(graph, DistGraph):
+        raise ConfigError(
+            f"graph must be a gnnflow.DistGraph, got a {type(graph).__name__}; partition it once "
+            "(gnnflow.datasets.from_pyg, gnnflow-partition) and open the parts"
+        )
+
+
 def _check_device(device: torch.device, pin_memory: bool) -> None:
     if pin_memory:
         raise ConfigError(f"pin_memory is for features on the CPU, got device={device}; use one")
@@ -295,16 +358,41 @@ def _check_device(device: torch.device, pin_memory: bool) -> None:
         raise ConfigError(f"device is {device}, but torch finds no GPU here; leave it out")
 
 
-def _is_named_none(policy: str | PolicyConfig | ReplacementPolicy) -> bool:
-    """Whether no policy and so no cache is wanted, as in DistDGL."""
-    return (policy.policy if isinstance(policy, PolicyConfig) else policy) == "none"
+def _checked_policy(
+    policy: str | PolicyConfig | ReplacementPolicy, cache: CacheConfig | None
+) -> str:
+    """The name of a policy that may be used with this cache."""
+    if cache is not None and not isinstance(cache, CacheConfig):
+        raise ConfigError(
+            f"cache must be a CacheConfig, or None for no cache, got {reprlib.repr(cache)}"
+        )
+    if isinstance(policy, str | PolicyConfig):
+        name = policy if isinstance(policy, str) else policy.policy
+        check_policy_name(name)
+    elif not callable(getattr(policy, "decide", None)) or not hasattr(policy, "name"):
+        raise ConfigError(
+            "policy must be a name, a PolicyConfig or an object with 'name' and 'decide', got "
+            f"{reprlib.repr(policy)}"
+        )
+    else:
+        name = policy.name
+    if cache is None and name not in _WITHOUT_CACHE:
+        raise ConfigError(
+            f"policy '{name}' steers the halo cache, which cache=None switches off; leave out one "
+            "of the two"
+        )
+    return name
 
 
-def _split_seeds(graph: DistGraph, split: str) -> NDArray[np.int64]:
-    if split not in graph.splits:
-        known = ", ".join(graph.splits) or "none"
-        raise DataError(f"{graph.path} has no split '{split}'; it has: {known}")
-    return graph.splits[split]
+def _say_idle(policy: str, setup: CacheSetup, ctx: Context) -> None:
+    """Says once that there is nothing to steer, if that is so on all ranks; all call this."""
+    num_rows = int(ctx.allreduce_sum(np.array([setup.capacity], dtype=np.int64))[0])
+    if not num_rows and ctx.rank == 0:
+        _LOGGER.warning(
+            "policy '%s' has nothing to steer: no rank has a halo cache (no rows come from other "
+            "machines, or the budget is 0)",
+            policy,
+        )
 
 
 def _seed_arrays(graph: DistGraph, arrays: Sequence[str], schedule: Schedule) -> tuple[str, ...]:

@@ -1,7 +1,6 @@
 """PyG's interfaces over a gnnflow graph, so that PyG's own loaders and samplers run on it."""
 
 import itertools
-from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +21,7 @@ from torch_geometric.sampler.neighbor_sampler import edge_sample
 from gnnflow.datasets.npy_file import map_npy
 from gnnflow.errors import ConfigError, DataError
 from gnnflow.graph import DistGraph
+from gnnflow.loader.arguments import Fanout, as_fanout
 from gnnflow.loader.minibatch_maker import as_tensor
 
 
@@ -147,7 +147,7 @@ class PygSampler(BaseSampler):  # type: ignore[misc]
     Every call samples anew; `num_workers` must be 0, since the graph lives in this process.
     """
 
-    def __init__(self, graph: DistGraph, num_neighbors: Sequence[int], *, seed: int = 0) -> None:
+    def __init__(self, graph: DistGraph, num_neighbors: Fanout, *, seed: int = 0) -> None:
         """Prepares the sampler.
 
         Args:
@@ -157,7 +157,7 @@ class PygSampler(BaseSampler):  # type: ignore[misc]
         """
         super().__init__()
         self._graph = graph
-        self._fanout = tuple(num_neighbors)
+        self._fanout = as_fanout(num_neighbors)
         self._sampler = graph.sampler(seed=seed)
         self._calls = itertools.count()
 

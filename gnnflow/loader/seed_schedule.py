@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from gnnflow.comm import Context
-from gnnflow.errors import ConfigError, DataError
+from gnnflow.errors import DataError
+from gnnflow.loader.arguments import as_array, as_whole_number
 from gnnflow.sampling import SampledSubgraph
 
 
@@ -133,11 +134,10 @@ class SeedSchedule:
             seed: seed of the order.
 
         Raises:
-            ConfigError: if `batch_size` is below 1.
+            ConfigError: if `batch_size` is no whole number or below 1.
             DataError: if a seed appears twice.
         """
-        if batch_size < 1:
-            raise ConfigError(f"batch_size must be at least 1, got {batch_size}")
+        batch_size = as_whole_number("batch_size", batch_size, least=1)
         ids = _as_unique_ids(seeds)
         counts = np.concatenate(ctx.allgather_array(np.array([len(ids)], dtype=np.int64)))
         return cls.of_rank(ids, counts, ctx.rank, batch_size=batch_size, shuffle=shuffle, seed=seed)
@@ -279,7 +279,7 @@ class SeedSchedule:
 
 
 def _as_unique_ids(seeds: ArrayLike) -> NDArray[np.int64]:
-    array = np.asarray(seeds)
+    array = as_array("seeds", seeds)
     if array.ndim != 1 or (array.size and not np.issubdtype(array.dtype, np.integer)):
         raise DataError(
             f"seeds must be a list of whole vertex ids, got shape {list(array.shape)} "

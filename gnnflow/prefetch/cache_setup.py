@@ -40,6 +40,9 @@ class Halo:
     """Vertex inclusion probabilities of remote vertices, if something asked for them."""
 
 
+_NO_HALO = Halo(vertices=np.empty(0, np.int64), degrees=np.empty(0, np.int64))
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class CacheSetup:
     """A rank's cache and what it was made from."""
@@ -77,7 +80,9 @@ def set_up_cache(
         ConfigError: If scorer or fill are not known.
     """
     store = graph.store(array)
-    halo = _halo_elsewhere(graph, store)
+    # Where all parts are at hand nothing is looked at: this costs nothing then.
+    all_at_hand = len(_at_hand(graph)) == graph.num_parts
+    halo = _NO_HALO if all_at_hand else _halo_elsewhere(graph, store)
     capacity = 0
     if config.scorer != NO_CACHE:
         capacity = cache_capacity(

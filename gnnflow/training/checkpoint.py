@@ -179,7 +179,8 @@ def load_model_from_checkpoint(folder: Path | str) -> LayeredModel:
     if options is None:
         raise CheckpointError(
             f"the checkpoint {path} holds a {facts.model.get('class')} of a program, which gnnflow "
-            f"cannot make; make it there and load its weights from {MODEL_FILE}"
+            f"cannot make; make it there, load its weights from {MODEL_FILE} and call evaluate or "
+            "gnnflow.training.inference.infer"
         )
     try:
         model = make_model(**options)

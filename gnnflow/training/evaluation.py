@@ -1,6 +1,6 @@
 """Scores of a model from all neighbours of every vertex, over all ranks."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import torch
@@ -9,15 +9,14 @@ from torch import Tensor, nn
 
 from gnnflow.errors import ConfigError
 from gnnflow.graph import DistGraph
-from gnnflow.loader import DistNeighborLoader
-from gnnflow.models import LayeredModel
 from gnnflow.training.buffers import sync_buffers
 from gnnflow.training.gradients import unwrap
-from gnnflow.training.layerwise import CHUNK_BYTES, LayerwiseInference, LayerwiseModel
-from gnnflow.training.tasks import Scored, Task, task_of
+from gnnflow.training.layerwise import CHUNK_BYTES
+from gnnflow.training.minibatch_inference import inference_of
+from gnnflow.training.model_calls import AUTO
+from gnnflow.training.tasks import Scored, SingleLabelTask, Task, task_of
 
 SPLITS = ("train", "val", "test")
-_SEEDS_AT_ONCE = 256
 
 
 def evaluate(
@@ -26,6 +25,7 @@ def evaluate(
     splits: Sequence[str] = SPLITS,
     *,
     num_hops: int | None = None,
+    edge_argument: str | None = AUTO,
     chunk_bytes: int = CHUNK_BYTES,
     task: Task | None = None,
 ) -> dict[str, float | None]:
@@ -33,14 +33,20 @@ def evaluate(
 
     A model with `num_layers` and `layer` (see `LayerwiseModel`) is computed layer by layer, each
     vertex once. Any other model is called as `model(x, edge_index)` on minibatches that hold all
-    neighbours of `num_hops` hops: as exact, but slow and large on graphs with hubs. A model with
-    `uses_edge_attr = True` gets the attributes of the edges as a further argument `edge_attr`.
+    neighbours of `num_hops` hops (one more for PyG's layers that look at the degree of sources, as
+    `GCNConv`): as exact, but slow and large on graphs with hubs. What a rank's rows share within a
+    minibatch, as in `GraphNorm`, is that of these minibatches.
 
     Args:
         model: the model, wrapped or not.
         graph: the graph of this rank.
         splits: names of splits.
-        num_hops: hops that the model looks at, needed for models without `layer`.
+        num_hops: hops that a model without `layer` looks at; by default its `num_layers`.
+        edge_argument: the model's argument that takes the attributes of the graph's edges:
+            `edge_attr`, `edge_weight` (a number per edge), `edge_type` (a whole number) or another.
+            By default the one that its `forward` (or `layer`) names, which is said if the model
+            would do without; `uses_edge_attr = True` of the model means `edge_attr`, False none.
+            None hands nothing over.
         chunk_bytes: about how much memory a chunk of vertices may take.
         task: what labels are; by default what they look like.
 
@@ -49,12 +55,18 @@ def evaluate(
         several labels, R2 where labels are numbers); None for a split without vertices.
 
     Raises:
-        ConfigError: if `num_hops` is needed and missing.
+        ConfigError: if `num_hops` is needed and missing, or the model needs what is not there.
         DataError: if the graph has no labels.
     """
     task = task_of(graph.manifest) if task is None else task
     every = evaluate_scores(
-        model, graph, splits, task=task, num_hops=num_hops, chunk_bytes=chunk_bytes
+        model,
+        graph,
+        splits,
+        task=task,
+        num_hops=num_hops,
+        edge_argument=edge_argument,
+        chunk_bytes=chunk_bytes,
     )
     return {split: scores[task.score_name] for split, scores in every.items()}
 
@@ -66,6 +78,7 @@ def evaluate_scores(
     *,
     task: Task,
     num_hops: int | None = None,
+    edge_argument: str | None = AUTO,
     chunk_bytes: int = CHUNK_BYTES,
 ) -> dict[str, Scored]:
     """As `evaluate`, with all scores of a task by name for each split."""
@@ -74,7 +87,7 @@ def evaluate_scores(
     training = inner.training
     inner.eval()
     try:
-        counts = _count(inner, graph, splits, task, num_hops, chunk_bytes)
+        counts = _count(inner, graph, splits, task, num_hops, edge_argument, chunk_bytes)
     finally:
         inner.train(training)
     total = graph.ctx.allreduce_sum(counts)
@@ -87,22 +100,18 @@ def _count(
     splits: Sequence[str],
     task: Task,
     num_hops: int | None,
+    edge_argument: str | None,
     chunk_bytes: int,
 ) -> NDArray[np.float64]:
     """`[num_splits, num_counts]` counts of this rank; sums of whole numbers stay exact."""
     counts = np.zeros((len(splits), task.num_counts), dtype=np.float64)
     seeds = [graph.partition.splits.get(split, np.empty(0, np.int64)) for split in splits]
     wanted = np.unique(np.concatenate([np.empty(0, np.int64), *seeds]))
-    if isinstance(model, LayeredModel | LayerwiseModel):
-        outputs = LayerwiseInference(model, graph, chunk_bytes=chunk_bytes).outputs(wanted)
-    elif num_hops is not None:
-        outputs = _minibatch_outputs(model, graph, wanted, num_hops)
-    else:
-        raise ConfigError(
-            f"{type(model).__name__} has no 'num_layers' and 'layer' to evaluate it by; "
-            "give evaluate(..., num_hops=...) the number of hops it looks at"
-        )
-    for local_ids, logits in outputs:
+    inference = inference_of(
+        model, graph, num_hops=num_hops, edge_argument=edge_argument, chunk_bytes=chunk_bytes
+    )
+    for local_ids, logits in inference.outputs(wanted):
+        _check_width(model, logits, task)
         labels = torch.from_numpy(np.array(graph.partition.arrays["y"][local_ids]))
         for row, ids in zip(counts, seeds, strict=True):
             chosen = torch.from_numpy(np.isin(local_ids, ids, assume_unique=True))
@@ -110,23 +119,12 @@ def _count(
     return counts
 
 
-def _minibatch_outputs(
-    model: nn.Module, graph: DistGraph, local_ids: NDArray[np.int64], num_hops: int
-) -> Iterator[tuple[NDArray[np.int64], Tensor]]:
-    device = next(model.parameters()).device
-    uses_edge_attr = bool(getattr(model, "uses_edge_attr", False))
-    loader = DistNeighborLoader(
-        graph,
-        local_ids + graph.partition.first_id,
-        fanout=[-1] * num_hops,
-        batch_size=_SEEDS_AT_ONCE,
-        shuffle=False,
-        edge_attr=uses_edge_attr,
-    )
-    for batch in loader:
-        options = {}
-        if uses_edge_attr:
-            options["edge_attr"] = batch.edge_attr.to(device, torch.float32)
-        with torch.no_grad():
-            out = model(batch.x.to(device, torch.float32), batch.edge_index.to(device), **options)
-        yield local_ids[batch.input_id.numpy()], out[: batch.batch_size]
+def _check_width(model: nn.Module, logits: Tensor, task: Task) -> None:
+    width = logits.shape[1:].numel()
+    # A model may leave out classes, not invent some.
+    fewer = isinstance(task, SingleLabelTask) and 0 < width < task.num_outputs
+    if width != task.num_outputs and not fewer:
+        raise ConfigError(
+            f"{type(model).__name__} gives {width} numbers for a vertex and the labels need "
+            f"{task.num_outputs}; make its output as wide"
+        )

@@ -1,7 +1,8 @@
 """Predictions and embeddings of vertices, exact over all neighbours, into files by original id."""
 
 import json
-from contextlib import ExitStack
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from rich.console import Console
-from torch import Tensor
+from torch import Tensor, nn
 
 import gnnflow
 from gnnflow.comm import Context
@@ -19,14 +20,16 @@ from gnnflow.errors import CheckpointError, ConfigError, DataError
 from gnnflow.features import DistFeatureStore
 from gnnflow.graph import DistGraph
 from gnnflow.loader import as_tensor
-from gnnflow.models import LayeredModel
 from gnnflow.training.buffers import sync_buffers
 from gnnflow.training.checkpoint import load_model_from_checkpoint
 from gnnflow.training.checkpoint_checks import check_graph
 from gnnflow.training.checkpoint_files import FACTS_FILE, checkpoint_folders, read_facts
 from gnnflow.training.checkpoints import BEST
+from gnnflow.training.gradients import unwrap
 from gnnflow.training.layerwise import CHUNK_BYTES, LayerwiseInference
 from gnnflow.training.memory import keep_freed_memory
+from gnnflow.training.minibatch_inference import MinibatchInference, inference_of
+from gnnflow.training.model_calls import AUTO
 from gnnflow.training.row_file import RowFile
 from gnnflow.training.run import choose_device
 from gnnflow.training.tasks import MultiLabelTask, SingleLabelTask, Task, task_of
@@ -59,54 +62,66 @@ def run_inference(config: InferConfig, ctx: Context) -> None:
 
 
 def infer(
-    model: LayeredModel,
+    model: nn.Module,
     graph: DistGraph,
     out: Path | str,
     *,
     vertices: NDArray[np.integer] | None = None,
+    num_hops: int | None = None,
+    edge_argument: str | None = AUTO,
     chunk_bytes: int = CHUNK_BYTES,
 ) -> dict[str, Any]:
     """Writes predictions, logits and embeddings of vertices; every rank calls this.
 
-    Each layer is computed once for each vertex, over all neighbours. `predictions.npy` are classes
-    (int64), 0 and 1 for each class where a vertex has several labels (uint8), or the model's output
-    (float32); `logits.npy` is the model's output; `embeddings.npy` is what its last layer takes,
-    all float32. Row `i` is the vertex with id `i` in the input, or `vertices[i]`, which
-    `vertices.npy` then holds.
+    Everything is computed over all neighbours: layer by layer, each vertex once, if the model has
+    `num_layers` and `layer` (see `LayerwiseModel`), else from minibatches. `predictions.npy` are
+    classes (int64), 0 and 1 for each class where a vertex has several labels (uint8), or the
+    model's output (float32); `logits.npy` is the model's output; `embeddings.npy`, not there for
+    models without `layer`, is what its last layer takes, all float32. Row `i` is the vertex with id
+    `i` in the input, or `vertices[i]`, which `vertices.npy` then holds.
 
     Args:
-        model: a model of `gnnflow.models`, on its device.
+        model: any model, wrapped or not, on its device.
         graph: the graph of this rank.
         out: folder to write, on a disk that all ranks reach; new or empty.
         vertices: ids of the input, in any order, the same on all ranks; all vertices by default.
+        num_hops: hops that a model without `layer` looks at, as for `evaluate`.
+        edge_argument: the model's argument for the attributes of the edges, as for `evaluate`.
         chunk_bytes: about how much memory a chunk of vertices may take.
 
     Returns:
         What `inference.json` in the folder says; that file is written last.
 
     Raises:
-        ConfigError: if the folder cannot be used.
+        ConfigError: if the folder cannot be used, `num_hops` is needed and missing, or the model
+            needs what is not there.
         DataError: if vertices are not of the graph.
     """
     folder, ctx = Path(out), graph.ctx
     if vertices is not None:
         _check_vertices(vertices, graph.num_vertices)
-    _make_folder(folder, ctx)
     task = task_of(graph.manifest)
+    inner = unwrap(model)
+    inference = inference_of(
+        inner, graph, num_hops=num_hops, edge_argument=edge_argument, chunk_bytes=chunk_bytes
+    )
+    _make_folder(folder, ctx)
     graph.to_global(np.empty(0, dtype=np.int64))  # all ranks make the first call together
     sync_buffers(model, ctx)
-    model.eval()
-    inference = LayerwiseInference(model, graph, chunk_bytes=chunk_bytes)
-    wanted = _own(graph, vertices)
-    with inference.served_layers("logits", wanted) as (embeddings, logits):
-        writer = _Writer(graph, folder, task, embeddings, logits)
-        writer.write(vertices, chunk_bytes)
+    training = inner.training
+    inner.eval()
+    try:
+        with _served(inference, _own(graph, vertices)) as (embeddings, logits):
+            writer = _Writer(graph, folder, task, embeddings, logits)
+            writer.write(vertices, chunk_bytes)
+    finally:
+        inner.train(training)
     summary = {
         "format": "gnnflow-inference",
         "version": 1,
         "gnnflow": gnnflow.__version__,
         "graph": graph.manifest.name,
-        "model": type(model).__name__,
+        "model": type(inner).__name__,
         "num_vertices": writer.num_rows,
         "num_ranks": ctx.num_ranks,
         "rows": "ids of the input" if vertices is None else "as vertices.npy",
@@ -122,6 +137,19 @@ def infer(
         unfinished.replace(folder / SUMMARY_FILE)
     ctx.barrier()
     return summary
+
+
+@contextmanager
+def _served(
+    inference: LayerwiseInference | MinibatchInference, wanted: _Ids
+) -> Iterator[tuple[DistFeatureStore | None, DistFeatureStore]]:
+    """The embeddings, if there are any, and the outputs."""
+    if isinstance(inference, LayerwiseInference):
+        with inference.served_layers("logits", wanted) as both:
+            yield both
+    else:
+        with inference.served("logits", wanted) as logits:
+            yield None, logits
 
 
 def find_checkpoint(path: Path) -> Path:
@@ -201,7 +229,7 @@ class _Writer:
         graph: DistGraph,
         folder: Path,
         task: Task,
-        embeddings: DistFeatureStore,
+        embeddings: DistFeatureStore | None,
         logits: DistFeatureStore,
     ) -> None:
         self._graph = graph
@@ -209,7 +237,7 @@ class _Writer:
         self._task = task
         self._embeddings = embeddings
         self._logits = logits
-        spec = graph.manifest.arrays.get(embeddings.name)
+        spec = None if embeddings is None else graph.manifest.arrays.get(embeddings.name)
         self._dtype = None if spec is None else spec.dtype
         self.num_rows = 0
         self.files: dict[str, dict[str, Any]] = {}
@@ -220,25 +248,29 @@ class _Writer:
         self.num_rows = num_rows
         first = num_rows * ctx.rank // ctx.num_ranks
         last = num_rows * (ctx.rank + 1) // ctx.num_ranks
-        width = int(np.prod(self._logits.row_shape)) + int(np.prod(self._embeddings.row_shape))
+        stores = [store for store in (self._logits, self._embeddings) if store is not None]
+        width = sum(int(np.prod(store.row_shape)) for store in stores)
         step = max(1, chunk_bytes // (3 * 4 * max(width, 1)))
         one = self._predict(torch.zeros((1, *self._logits.row_shape))).numpy()
+        shapes = [("predictions", one.dtype, one.shape[1:])]
+        shapes += [
+            (name, np.dtype(np.float32), store.row_shape)
+            for name, store in zip(("logits", "embeddings"), stores, strict=False)
+        ]
         with ExitStack() as stack:
             files = [
                 self._open(stack, name, dtype, (num_rows, *shape), first)
-                for name, dtype, shape in (
-                    ("predictions", one.dtype, one.shape[1:]),
-                    ("logits", np.float32, self._logits.row_shape),
-                    ("embeddings", np.float32, self._embeddings.row_shape),
-                )
+                for name, dtype, shape in shapes
             ]
             for start in range(first, last, step):
                 stop = min(start + step, last)
                 ids = np.arange(start, stop) if vertices is None else vertices[start:stop]
                 global_ids = graph.to_global(ids.astype(np.int64))
                 logits = torch.from_numpy(self._logits.fetch(global_ids))
-                embeddings = as_tensor(self._embeddings.fetch(global_ids), self._dtype)
-                rows = (self._predict(logits), logits, embeddings.float())
+                rows = [self._predict(logits), logits]
+                if self._embeddings is not None:
+                    fetched = as_tensor(self._embeddings.fetch(global_ids), self._dtype)
+                    rows.append(fetched.float())
                 for file, tensor in zip(files, rows, strict=True):
                     file.append(tensor.numpy())
 

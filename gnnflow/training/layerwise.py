@@ -1,5 +1,6 @@
 """Exact outputs of a model over all neighbours: layer by layer, distributed, chunk by chunk."""
 
+import math
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -19,6 +20,7 @@ from gnnflow.loader import as_tensor
 from gnnflow.models import LayerAdjacency, LayeredModel
 from gnnflow.sampling import LocalNeighborSampler, SampledSubgraph
 from gnnflow.training.in_degree import IN_DEGREE, ensure_in_degree
+from gnnflow.training.model_calls import AUTO, EdgeArgument, device_of
 
 CHUNK_BYTES = 128 << 20
 """Rows and messages of a chunk of vertices take about this much memory."""
@@ -33,8 +35,8 @@ _Ids = NDArray[np.int64]
 class LayerwiseModel(Protocol):
     """A model that can compute one layer for any set of destination vertices.
 
-    If it has `uses_edge_attr = True`, `layer` also gets `edge_attr=` `[num_edges, ...]`, the
-    attributes of the edges in the order of `edge_index`.
+    If it has `uses_edge_attr = True`, or `layer` an argument `edge_attr`, `edge_weight` or
+    `edge_type`, it also gets the attributes of the edges in the order of `edge_index`.
     """
 
     @property
@@ -80,6 +82,7 @@ class LayerwiseInference:
         *,
         chunk_bytes: int = CHUNK_BYTES,
         hidden_bytes: int = HIDDEN_BYTES,
+        edge_argument: str | None = AUTO,
     ) -> None:
         """Prepares the computation.
 
@@ -88,14 +91,20 @@ class LayerwiseInference:
             graph: the graph of this rank.
             chunk_bytes: about how much memory a chunk of vertices may take.
             hidden_bytes: hidden rows that take more than this lie in a temporary file.
+            edge_argument: as for `evaluate`.
+
+        Raises:
+            ConfigError: if the model needs of the edges what the graph does not have.
         """
-        self._model = model
+        assert isinstance(model, nn.Module)
+        self._model: LayeredModel | LayerwiseModel = model
         self._graph = graph
         self._chunk_bytes = chunk_bytes
         self._hidden_bytes = hidden_bytes
-        self.device = _device_of(model)
+        self.device = device_of(model)
         """Where the model is."""
-        self._uses_edge_attr = _uses_edge_attr(model)
+        self._edges = EdgeArgument(model, "layer", graph, edge_argument)
+        self._uses_edge_attr = self._edges.name is not None
         self._sampler = LocalNeighborSampler(
             graph.edges.topology if self._uses_edge_attr else graph.topology,
             num_threads=graph.ctx.threads,
@@ -183,16 +192,9 @@ class LayerwiseInference:
         rows = np.empty((0, 0), dtype=np.float32)
         for number, (piece, out) in enumerate(self._layer(index, store, local_ids)):
             if number == 0:
-                rows = self._allocate((num_vertices, out.shape[1]), stack)
+                rows = allocate_rows((num_vertices, out.shape[1]), self._hidden_bytes, stack)
             rows[piece] = out.float().cpu().numpy()
         return rows
-
-    def _allocate(self, shape: tuple[int, int], stack: ExitStack) -> NDArray[np.float32]:
-        if 4 * shape[0] * shape[1] <= self._hidden_bytes:
-            return np.empty(shape, dtype=np.float32)
-        folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="gnnflow-"))
-        path = Path(folder) / "hidden.npy"
-        return np.asarray(new_mapped_array(path, np.float32, shape))
 
     def _layer(
         self, index: int, store: DistFeatureStore, local_ids: _Ids
@@ -239,11 +241,12 @@ class LayerwiseInference:
         pair = (x, x[: len(chunk.local_ids)])
         edge_attr = None
         if chunk.edge_attr is not None:
-            edge_attr = chunk.edge_attr().to(self.device, torch.float32)
+            edge_attr = self._edges.take(chunk.edge_attr(), self.device)
         with torch.no_grad():
             if not isinstance(self._model, LayeredModel):
                 edge_index = torch.from_numpy(chunk.subgraph.edge_index()).to(self.device)
-                options = {} if edge_attr is None else {"edge_attr": edge_attr}
+                name = self._edges.name
+                options = {} if edge_attr is None or name is None else {name: edge_attr}
                 return self._model.layer(index, pair, edge_index, **options)
             degree = None
             if chunk.in_degree is not None:
@@ -256,13 +259,14 @@ class LayerwiseInference:
             return self._model.layer(index, pair, adjacency.to(self.device), degree, edge_attr)
 
 
-def _device_of(model: object) -> torch.device:
-    assert isinstance(model, nn.Module)
-    return next(model.parameters()).device
-
-
-def _uses_edge_attr(model: object) -> bool:
-    return bool(getattr(model, "uses_edge_attr", False))
+def allocate_rows(
+    shape: tuple[int, ...], memory_bytes: int, stack: ExitStack
+) -> NDArray[np.float32]:
+    """Room for rows, in a temporary file that ends with the stack if they take more than this."""
+    if 4 * math.prod(shape) <= memory_bytes:
+        return np.empty(shape, dtype=np.float32)
+    folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="gnnflow-"))
+    return np.asarray(new_mapped_array(Path(folder) / "hidden.npy", np.float32, shape))
 
 
 def _uses_in_degree(model: LayeredModel | LayerwiseModel) -> bool:

@@ -12,10 +12,11 @@ from gnnflow.errors import ConfigError
 from gnnflow.features import DistFeatureStore
 from gnnflow.graph import DistGraph
 from gnnflow.loader.edge_list import EdgeList, GivenEdges, edges_of_split
-from gnnflow.models import LayeredModel
 from gnnflow.training.buffers import sync_buffers
 from gnnflow.training.gradients import unwrap
-from gnnflow.training.layerwise import CHUNK_BYTES, LayerwiseInference, LayerwiseModel
+from gnnflow.training.layerwise import CHUNK_BYTES
+from gnnflow.training.minibatch_inference import inference_of
+from gnnflow.training.model_calls import AUTO
 
 _Ids = NDArray[np.int64]
 
@@ -36,18 +37,20 @@ def evaluate_links(
     num_negatives: int = 100,
     hits_at: Sequence[int] = (1, 10, 50),
     seed: int = 0,
+    num_hops: int | None = None,
+    edge_argument: str | None = AUTO,
     chunk_bytes: int = CHUNK_BYTES,
 ) -> dict[str, float | None]:
     """Ranks each edge among pairs of its source with drawn destinations; all ranks call this.
 
-    Embeddings of all vertices are computed layer by layer over all neighbours, each vertex once.
+    Embeddings of all vertices are computed over all neighbours: layer by layer, each vertex once,
+    if the model has `num_layers` and `layer` (see `LayerwiseModel`), else from minibatches.
     The negatives of an edge are a function of the seed and of the original ids of its ends, so
     every run, on any number of ranks, ranks an edge against the same vertices. They are drawn
     uniformly and may happen to be neighbours. A tie counts half, as in the Open Graph Benchmark.
 
     Args:
-        model: the model of embeddings, wrapped or not, with `num_layers` and `layer` (see
-            `LayerwiseModel`).
+        model: the model of embeddings, wrapped or not.
         graph: the graph of this rank.
         edges: `val` or `test` for edges held out, `train`, or this rank's edges as `[2, num_edges]`
             global ids.
@@ -55,21 +58,19 @@ def evaluate_links(
         num_negatives: destinations that each edge is ranked against.
         hits_at: for each number k, `hits@k` is the share of edges among the best k.
         seed: seed of the negatives.
+        num_hops: hops that a model without `layer` looks at, as for `evaluate`.
+        edge_argument: the model's argument for the attributes of the edges, as for `evaluate`.
         chunk_bytes: about how much memory a chunk of vertices or edges may take.
 
     Returns:
         `mrr`, the mean of 1 / rank, and `hits@k`, over the edges of all ranks; None without edges.
 
     Raises:
-        ConfigError: if the model cannot be computed layer by layer, or a number is out of range.
+        ConfigError: if `num_hops` is needed and missing, the model needs what is not there, or a
+            number is out of range.
         DataError: if there are no such edges.
     """
     inner = unwrap(model)
-    if not isinstance(inner, LayeredModel | LayerwiseModel):
-        raise ConfigError(
-            f"{type(inner).__name__} has no 'num_layers' and 'layer' to compute embeddings by; "
-            "examples/link_prediction.py shows a model that has"
-        )
     if num_negatives < 1 or not all(1 <= k <= num_negatives for k in hits_at):
         raise ConfigError(
             f"num_negatives must be at least 1 and hits_at in [1, num_negatives], got "
@@ -84,7 +85,9 @@ def evaluate_links(
     training = inner.training
     inner.eval()
     try:
-        inference = LayerwiseInference(inner, graph, chunk_bytes=chunk_bytes)
+        inference = inference_of(
+            inner, graph, num_hops=num_hops, edge_argument=edge_argument, chunk_bytes=chunk_bytes
+        )
         with inference.served("embeddings of links") as store, torch.no_grad():
             ranker = _Ranker(graph, store, scorer, num_negatives, seed, inference.device)
             sums = ranker.add_up(asked, hits_at, chunk_bytes)

@@ -15,10 +15,10 @@ from rich.console import Console
 from torch import nn
 
 from gnnflow.comm import Context
-from gnnflow.config import CacheConfig, OptimizationConfig, TrainConfig
+from gnnflow.config import OptimizationConfig, TrainConfig
 from gnnflow.errors import ConfigError, DataError
 from gnnflow.graph import DistGraph
-from gnnflow.loader import DEFAULT_DEPTH, DistNeighborLoader, SeedSchedule
+from gnnflow.loader import DistNeighborLoader, SeedSchedule
 from gnnflow.models import LayeredModel, build_model
 from gnnflow.partition.memory import peak_memory_bytes
 from gnnflow.training.cache_state import CacheState
@@ -211,7 +211,7 @@ def _make_loader(
         arrays=arrays,
         edge_attr=model.uses_edge_attr,
         transform=attach_layers if on_kernels else None,
-        cache=_cache_config(config.cache, device),
+        cache=config.cache,
         num_epochs=config.optimization.epochs,
         policy=config.policy,
         run_dir=folder,
@@ -220,13 +220,6 @@ def _make_loader(
     if not len(loader):
         raise DataError(f"{config.parts} has no train seeds; partition it with a train split")
     return loader
-
-
-def _cache_config(config: CacheConfig, device: torch.device) -> CacheConfig:
-    """Lets the CPU prepare minibatches while a GPU trains, if nothing else is said."""
-    if config.prefetch_depth is None and device.type == "cuda":
-        return dataclasses.replace(config, prefetch_depth=DEFAULT_DEPTH)
-    return config
 
 
 def _log_start(graph: DistGraph, loader: DistNeighborLoader, device: torch.device) -> None:

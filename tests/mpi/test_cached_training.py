@@ -8,14 +8,15 @@ import numpy as np
 import pytest
 import torch
 from small_graphs import NUM_CLASSES, power_law
+from torch_geometric.nn import GraphSAGE
 
 import gnnflow
-from gnnflow.config import CacheConfig
+from gnnflow.config import DEFAULT_CACHE, CacheConfig, TrainConfig
 from gnnflow.errors import GnnflowError
 from gnnflow.loader import DistNeighborLoader
 from gnnflow.models import make_model
 from gnnflow.prefetch import ReplaySettings, read_trace, replay_trace
-from gnnflow.training import wrap
+from gnnflow.training import evaluate, wrap
 from gnnflow.training.cache_state import CacheState
 from gnnflow.training.run_trace import RunTrace
 from gnnflow.training.step_metrics import EpochRecorder
@@ -103,6 +104,49 @@ def test_same_losses_and_replay_agrees(ctx, parts, transport, tmp_path):
         if capacity and config.scorer != "decay":
             assert sum(epoch.volume_rows - epoch.fill_rows for epoch in epochs) < asked
             assert 0 < epochs[-1].hit_rate <= 1
+
+
+@pytest.mark.parametrize("transport", ["alltoall"])
+def test_a_loader_has_the_cache_of_the_command_line(ctx, parts, transport):
+    """As in the README: nothing about caches is said, and fewer rows move."""
+    graph = open_graph(ctx, parts)
+    assert TrainConfig(parts=graph.path).cache == DEFAULT_CACHE == CacheConfig()
+
+    def num_fetched(**options):
+        loader = DistNeighborLoader(graph, seeds="train", fanout=[3, 2], batch_size=16, **options)
+        num_rows = 0
+        for epoch in range(NUM_EPOCHS):
+            loader.set_epoch(epoch)
+            num_rows += sum(batch.cost.rows_fetched for batch in loader)
+        assert not own_threads()
+        return int(ctx.allreduce_sum(np.array([num_rows]))[0]), loader
+
+    without, plain = num_fetched(cache=None)
+    by_default, loader = num_fetched()
+    assert plain.cache_setup is None and plain._depth == 0
+    assert loader.config == CacheConfig() and loader._depth == (4 if ctx.num_ranks > 1 else 0)
+    assert by_default == num_fetched(cache=CacheConfig())[0]
+    if ctx.num_ranks > 1:
+        assert by_default < 0.8 * without
+    else:
+        assert without == by_default == 0 == loader.cache_setup.capacity
+    # Several loaders at once, one of them left midway and forgotten.
+    others = [DistNeighborLoader(graph, split, fanout=[3, 2]) for split in ("train", "val")]
+    passes = [iter(each) for each in (*others, loader)]
+    for each in passes:
+        next(each)
+    del others, passes, each
+    loader.close()
+    assert not own_threads()
+
+
+@pytest.mark.parametrize("transport", ["alltoall"])
+def test_one_pass_of_evaluation_fills_no_cache(ctx, parts, transport, monkeypatch):
+    graph = open_graph(ctx, parts)
+    monkeypatch.setattr("gnnflow.loader.neighbor_loader.set_up_cache", None)
+    model = GraphSAGE(7, 8, 2, NUM_CLASSES)
+    assert evaluate(model, graph, ["val"])["val"] > 0
+    assert not own_threads()
 
 
 def check_against_replay(trace, config, capacity):

@@ -106,6 +106,11 @@ def test_no_negatives_and_labels_of_ones_own(graph):
         (torch.arange(30) % 3, None, 0),
         (torch.arange(30) % 3, 1.0, 1),
         (torch.arange(30) % 3 + 1, 1.0, 0),
+        # What PyG does with numbers that are no classes.
+        (torch.arange(30) / 30 + 0.3, 1.0, 0),
+        (torch.arange(30) / 30, 1.0, 1),
+        (torch.arange(30) / 30 - 0.5, 1.0, 0),
+        (torch.arange(60).reshape(30, 2) + 1, 0.5, 0),
     ):
         loader = DistLinkNeighborLoader(
             graph, edges, [2], 8, edge_label=labels, neg_sampling_ratio=ratio
@@ -117,7 +122,8 @@ def test_no_negatives_and_labels_of_ones_own(graph):
             if labels is None:
                 assert "edge_label" not in batch
                 continue
-            assert batch.edge_label.dtype == torch.int64
+            assert batch.edge_label.dtype == labels.dtype
+            assert len(batch.edge_label) == batch.edge_label_index.shape[1]
             assert torch.equal(batch.edge_label[:num], labels[batch.input_id] + shift)
             assert batch.edge_label[num:].eq(0).all()
 
@@ -134,6 +140,22 @@ def test_made_ahead_with_a_cache_is_the_same(graph):
             for name in ("n_id", "x", "edge_index", "e_id", "edge_label_index", "edge_label"):
                 assert torch.equal(batch[name], same[name]), name
     ahead.close()
+
+
+def test_labels_of_one_rank_decide_for_all(graph):
+    """Only rank 0 has a label 0, so all labels are raised."""
+    edges = np.zeros((2, 5), dtype=np.int64)
+    labels = [1.0, 2.0, 3.0, 4.0, 0.0 if graph.ctx.rank == 0 else 5.0]
+    loader = DistLinkNeighborLoader(
+        graph, edges, [2], 8, edge_label=labels, neg_sampling="binary", shuffle=False
+    )
+    [batch] = loader
+    assert batch.edge_label.tolist() == [label + 1 for label in labels] + [0.0] * 5
+    labels[0] = float("nan")  # the smallest of all is no number then
+    [batch] = DistLinkNeighborLoader(
+        graph, edges, [2], 8, edge_label=labels, neg_sampling="binary", shuffle=False
+    )
+    assert batch.edge_label[1:5].tolist() == labels[1:]
 
 
 def test_digests_tell_schedules_apart(graph):
@@ -288,6 +310,11 @@ def test_drawn_destinations_are_uniform_and_differ_between_edges():
         ({"neg_sampling": "ternary"}, ConfigError, "'ternary' is not a valid NegativeSampling"),
         ({"neg_sampling": "binary", "neg_sampling_ratio": 1}, ConfigError, "not both"),
         ({"batch_size": 0}, ConfigError, "batch_size must be at least 1, got 0"),
+        ({"batch_size": 2.5}, ConfigError, "batch_size must be a whole number, got 2.5"),
+        ({"num_workers": 0, "drop_last": True}, ConfigError, "drop_last=True has no meaning"),
+        ({"device": "gpu"}, ConfigError, "device must be None, cpu or cuda, got 'gpu'"),
+        ({"device": "cpu", "pin_memory": True}, ConfigError, "pin_memory"),
+        ({"edge_label": 3}, DataError, "edge_label must have one entry per edge.*got a number"),
         (
             {"neg_sampling": NegativeSampling("binary", 1, src_weight=torch.ones(600))},
             ConfigError,

@@ -435,7 +435,7 @@ def test_metrics_of_an_epoch(ctx, parts, tmp_path, transport):
     recorder_file = tmp_path / "metrics.jsonl"
     with recorder_file.open("w") as sink:
         wrapped = wrap(build("sage"), ctx)
-        loader = DistNeighborLoader(graph, "train", fanout=[3, 2], batch_size=8)
+        loader = DistNeighborLoader(graph, "train", fanout=[3, 2], batch_size=8, cache=None)
         trainer = Trainer(
             wrapped,
             loader,

@@ -126,6 +126,30 @@ def test_own_seeds_of_each_rank(graph):
     assert len(DistNeighborLoader(graph, nothing, [2], 1)) == 0
 
 
+def test_what_a_pyg_user_types(graph):
+    """A mask of the whole graph is the split; forms of a fanout are the same."""
+    mask = torch.zeros(graph.num_vertices, dtype=torch.bool)
+    mask[torch.from_numpy(power_law().splits["train"])] = True
+    expected = list(DistNeighborLoader(graph, "train", [3, 2], 16))
+    same = DistNeighborLoader(
+        graph,
+        input_nodes=mask,
+        num_neighbors="3,2",
+        batch_size=torch.tensor(16),
+        num_workers=0,
+        persistent_workers=False,
+    )
+    for batch, other in zip(same, expected, strict=True):
+        assert torch.equal(batch.n_id, other.n_id) and torch.equal(batch.x, other.x)
+    own = mask[torch.from_numpy(np.array(graph.partition.original_id))]
+    for seeds in (own, own.numpy()):
+        loader = DistNeighborLoader(graph, seeds, np.array([3, 2]), np.int64(16))
+        assert loader.schedule.digest == same.schedule.digest
+    low, high = graph.book.range(graph.ctx.rank)
+    every = DistNeighborLoader(graph, None, 2, arrays="x")
+    assert every.schedule.seeds.tolist() == list(range(low, high))
+
+
 def test_seeds_of_other_ranks(graph):
     """Seeds need not be inner vertices."""
     schedule = SeedSchedule.from_batches([[0, graph.num_vertices - 1]], graph.ctx)
@@ -177,12 +201,33 @@ def test_to_another_device(graph):
         ({"fanout": []}, ConfigError, r"fanout needs a number for each hop.*got \[\]"),
         ({"fanout": [2, 0]}, ConfigError, r"got \[2, 0\]"),
         ({"batch_size": 0}, ConfigError, "batch_size must be at least 1, got 0"),
+        ({"batch_size": 2.5}, ConfigError, "batch_size must be a whole number, got 2.5"),
+        ({"seeds": np.ones(7, dtype=bool)}, DataError, r"seeds is a mask of shape \[7\]"),
+        ({"seeds": [0.5]}, DataError, "whole vertex ids, got shape .1. of float64"),
+        ({"seed": 0.5}, ConfigError, "seed must be a whole number"),
+        ({"num_epochs": "3"}, ConfigError, "num_epochs must be a whole number, got '3'"),
+        ({"transform": 5}, ConfigError, "transform must be a function of a batch, got 5"),
         ({"arrays": ["z"]}, DataError, "no array 'z'"),
+        ({"drop_last": True}, ConfigError, "drop_last=True has no meaning here"),
+        ({"cache": False}, ConfigError, "cache must be a CacheConfig, or None.*got False"),
+        ({"cache": None, "policy": "atuo"}, ConfigError, "unknown policy 'atuo'.*'auto'"),
+        ({"cache": None, "policy": "auto"}, ConfigError, "'auto' steers the halo cache, which"),
+        ({"policy": 5}, ConfigError, "policy must be a name, a PolicyConfig or an object"),
     ],
 )
 def test_bad_options(graph, options, error, message):
     with pytest.raises(error, match=message):
         DistNeighborLoader(graph, **options)
+    with pytest.raises(ConfigError, match="graph must be a gnnflow.DistGraph, got a Data;"):
+        DistNeighborLoader(Data(), **options)
+
+
+def test_a_policy_without_a_cache_to_steer_is_said(graph, caplog):
+    loader = DistNeighborLoader(graph, policy="auto", cache=CacheConfig(cache_fraction=0.0))
+    assert loader.policy is None
+    said = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+    assert len(said) == (graph.ctx.rank == 0)
+    assert all(line.startswith("policy 'auto' has nothing to steer") for line in said)
 
 
 @pytest.mark.parametrize("transport", ["auto", "alltoall", "rma"])
