@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gnnflow.datasets.files import classes_of
+from gnnflow.datasets.labels import labels_of
 from gnnflow.datasets.npz_member import map_or_unpack_member
 from gnnflow.datasets.raw_graph import RawGraph
 from gnnflow.datasets.row_source import ArrayRows, float_rows
@@ -107,7 +107,7 @@ def from_ogb_arrays(
         num_classes: Number of classes.
         one_direction: Whether the reverse of every edge is to be added.
     """
-    y, _ = classes_of(labels, name)
+    y, _ = labels_of(labels, name)
     if one_direction:
         edge_index = np.concatenate([edge_index, edge_index[::-1]], axis=1)
     return RawGraph(
