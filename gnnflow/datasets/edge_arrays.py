@@ -50,6 +50,8 @@ def choose_edge_array(
         chosen = (usual or names)[0]
         rows = common_rows(segments, chosen)
         names.remove(chosen)
+        if chosen != EDGE_ARRAY_NAMES[0]:
+            logger.info("the edge array '%s' is kept as 'edge_attr'", chosen)
     if names:
         logger.warning(
             "leaving out the edge arrays %s: a graph has one; put what is needed into 'edge_attr'",

@@ -169,7 +169,16 @@ def read_edges(file: Path) -> NDArray[Any]:
             raise DataError(f"{file} has columns of lists; edges are two columns of vertex ids")
         ends = [vertex_ids(column, file) for column in columns.values()]
         largest = max((int(end.max()) for end in ends if len(end)), default=0)
-        return np.stack(ends, dtype=np.int32 if largest < 2**31 else np.int64, casting="unsafe")
+        id_type = np.int32 if largest < 2**31 else np.int64
+        edges = np.stack(ends, dtype=id_type, casting="unsafe")
+        repeats = list(columns) == ["0", "1"] and edges[:, :1].ravel().tolist() == [0, 1]
+        if repeats and bool((edges[:, 1:] == [[0], [1]]).all(axis=0).any()):
+            logger.warning(
+                "the first line of %s is read as an edge, 0 -> 1, which comes again further down; "
+                "if it is the names of the columns, as pandas writes them, leave it out",
+                file,
+            )
+        return edges
     array = open_array(file, "edges", ("edges", "edge_index"))
     if array.ndim != 2 or 2 not in array.shape:
         raise DataError(
@@ -179,7 +188,7 @@ def read_edges(file: Path) -> NDArray[Any]:
     return vertex_ids(array if array.shape[0] == 2 else array.T, file)
 
 
-def count_vertices(edges: NDArray[Any]) -> int:
+def count_vertices(edges: NDArray[Any], option: str = "--num-vertices") -> int:
     """Returns how many vertices there are if the largest id in the edges is the last one.
 
     Vertices without an edge are named in a warning, and refused where they are more than half:
@@ -187,6 +196,7 @@ def count_vertices(edges: NDArray[Any]) -> int:
 
     Args:
         edges: `[2, num_edges]`.
+        option: What tells the number of vertices otherwise, for messages.
 
     Raises:
         DataError: There are no edges, or too few for their ids.
@@ -209,8 +219,8 @@ def count_vertices(edges: NDArray[Any]) -> int:
     if num_used < num_vertices:
         what = (
             f"the edges name {num_used} vertices, and the largest id is {largest}: "
-            f"{num_vertices - num_used} vertices are without an edge, {int(used.argmin())} the "
-            f"first; number the vertices from 0 without gaps, or give --num-vertices {num_vertices}"
+            f"{num_vertices - num_used} have no edge, {int(used.argmin())} the first; number the "
+            f"vertices from 0 without gaps, or give {option} {num_vertices}"
         )
         if 2 * num_used < num_vertices:
             raise DataError(f"{what} if there really are so many")

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from gnnflow.datasets import structure
 from gnnflow.datasets.edge_arrays import choose_edge_array
+from gnnflow.datasets.files import count_vertices
 from gnnflow.datasets.labels import LabelTask
 from gnnflow.datasets.made_folders import made_folders
 from gnnflow.datasets.raw_graph import RawGraph
@@ -28,7 +29,6 @@ logger = logging.getLogger(__name__)
 CLASSES = {"reddit": "Reddit", "yelp": "Yelp"}
 """Class of each named graph in `torch_geometric.datasets`."""
 
-_EDGES = ("edge_index", "adj_t", "adj")
 _OF_VERTICES = ("x", "y", "train_mask", "val_mask", "test_mask")
 
 
@@ -91,8 +91,8 @@ def from_pyg(
 def _from_data(data: "Data", name: str, features: str | None, task: LabelTask) -> RawGraph:
     where = "the Data object"
     edges, weights = _edges_of(data, where)
-    arrays = {key: value for key, value in data.to_dict().items() if key not in _EDGES} | weights
-    num_vertices, num_edges = int(data.num_nodes), edges.shape[1]
+    arrays = _beside_edges(data.to_dict()) | weights
+    num_vertices, num_edges = _num_vertices(data, edges), edges.shape[1]
     of_vertices, of_edges = {}, {}
     for key in list(arrays):
         is_edge = _num_rows(key, arrays[key]) == num_edges
@@ -150,9 +150,35 @@ def _from_hetero(data: "HeteroData", name: str, features: str | None, task: Labe
     )
 
 
+def _num_vertices(data: "Data", edges: NDArray[Any]) -> int:
+    """Returns what the object says, or its arrays, or at last its edges."""
+    if "num_nodes" not in data and "adj_t" not in data:
+        for key in _OF_VERTICES:
+            value = data.get(key)
+            if hasattr(value, "shape"):
+                return _num_rows(key, value)
+        if not any(data.is_node_attr(key) for key in ("pos", "batch") if key in data):
+            return count_vertices(edges, "num_nodes =")
+    return int(data.num_nodes)
+
+
+def _beside_edges(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns all but the edges and the number of vertices."""
+    return {
+        key: value
+        for key, value in values.items()
+        if key not in ("num_nodes", "edge_index", "adj_t")
+        and not (key == "adj" and _is_sparse(value))
+    }
+
+
+def _is_sparse(value: Any) -> bool:
+    return hasattr(value, "coo") or str(getattr(value, "layout", "")) != "torch.strided"
+
+
 def _store_segment(where: str, num_rows: int, values: Mapping[str, Any]) -> Segment:
     """Sorts out what a type keeps: a row for each of its vertices or edges, or not."""
-    rest = {key: value for key, value in values.items() if key not in _EDGES}
+    rest = _beside_edges(values)
     known = {
         key: rest.pop(key)
         for key in list(rest)
@@ -172,8 +198,10 @@ def _segment(
         if value is None:
             continue
         array = to_numpy(value, f"'{key}' of {where}")
-        if array.dtype.kind in "biuf" or key in _OF_VERTICES:
+        if array.dtype.kind in "biuf":
             arrays[key] = array
+        elif key in _OF_VERTICES:
+            raise DataError(f"'{key}' of {where} is {array.dtype}; make it plain numbers")
         else:
             left_out[key] = value
     return Segment(where=where, num_rows=num_rows, arrays=arrays)
@@ -221,7 +249,7 @@ def _edges_of(store: Any, where: str) -> tuple[NDArray[Any], dict[str, Any]]:
 
     for key in ("adj_t", "adj"):
         matrix = getattr(store, key, None)
-        if matrix is None:
+        if matrix is None or not _is_sparse(matrix):
             continue
         try:
             index, value = to_edge_index(matrix)

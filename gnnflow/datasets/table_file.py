@@ -5,6 +5,7 @@ import gzip
 import logging
 import re
 import warnings
+import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
@@ -45,30 +46,10 @@ def read_csv(file: Path, *, skip_blank: bool = False) -> Table:
         DataError: The file is empty, its lines differ in their number of values, or two columns
             have one name.
     """
-    num_skipped, first = _first_line(file)
-    bare = _QUOTED.sub("", first)
-    delimiter = next((mark for mark in "\t;," if mark in bare), None)
-    cells = _cells(first, delimiter)
-    has_header = _is_header(cells, file)
-    names = cells if has_header else [str(column) for column in range(len(cells))]
-    if len(cells) == 1 and not has_header and not skip_blank:
-        num_skipped = _num_comments(file)  # blank lines above the first value are rows
-    values = _load(file, num_skipped + has_header, delimiter, len(cells), skip_blank)
-    if values.size:
-        if values.shape[1] == len(names) + 1 and has_header and _is_empty(values[:, -1]):
-            values = values[:, :-1]  # a separator behind the last value
-        if values.shape[1] != len(names):
-            raise DataError(
-                f"{file} has {len(names)} names of columns and {values.shape[1]} columns of values"
-            )
-        if len(names) > 1 and cells[-1] == "" and _is_empty(values[:, -1]):
-            names, values = names[:-1], values[:, :-1]
-    values = values.reshape(-1, len(names))
-    names = [name if name or not place else str(place) for place, name in enumerate(names)]
-    twice = next((name for place, name in enumerate(names) if name in names[:place]), None)
-    if twice is not None:
-        raise DataError(f"{file} has two columns named '{twice}'; rename one")
-    return {name: _from_text(values[:, column]) for column, name in enumerate(names)}
+    try:
+        return _read_csv(file, skip_blank)
+    except (OSError, EOFError, zlib.error) as error:  # no archive, or one that was cut off
+        raise DataError(f"cannot read {file} as CSV: {one_line(error)}") from error
 
 
 def read_parquet(file: Path) -> Table:
@@ -95,6 +76,33 @@ def read_parquet(file: Path) -> Table:
     return dict(zip(table.column_names, columns, strict=True))
 
 
+def _read_csv(file: Path, skip_blank: bool) -> Table:
+    num_skipped, first = _first_line(file)
+    bare = _QUOTED.sub("", first)
+    delimiter = next((mark for mark in "\t;," if mark in bare), None)
+    cells = _cells(first, delimiter)
+    has_header = _is_header(cells, first, file)
+    names = cells if has_header else [str(column) for column in range(len(cells))]
+    if len(cells) == 1 and not has_header and not skip_blank:
+        num_skipped = _num_comments(file)  # blank lines above the first value are rows
+    values = _load(file, num_skipped + has_header, delimiter, len(cells), skip_blank)
+    if values.size:
+        if values.shape[1] == len(names) + 1 and has_header and _is_empty(values[:, -1]):
+            values = values[:, :-1]  # a separator behind the last value
+        if values.shape[1] != len(names):
+            raise DataError(
+                f"{file} has {len(names)} names of columns and {values.shape[1]} columns of values"
+            )
+        if len(names) > 1 and cells[-1] == "" and _is_empty(values[:, -1]):
+            names, values = names[:-1], values[:, :-1]
+    values = values.reshape(-1, len(names))
+    names = [name if name or not place else str(place) for place, name in enumerate(names)]
+    twice = next((name for place, name in enumerate(names) if name in names[:place]), None)
+    if twice is not None:
+        raise DataError(f"{file} has two columns named '{twice}'; rename one")
+    return {name: _from_text(values[:, column]) for column, name in enumerate(names)}
+
+
 def _load(
     file: Path, num_skipped: int, delimiter: str | None, num_columns: int, skip_blank: bool
 ) -> NDArray[Any]:
@@ -117,9 +125,9 @@ def _load(
                     encoding="utf-8-sig",
                     quotechar='"',
                 )
-        except (ValueError, OSError, EOFError) as error:
-            failure = error if isinstance(error, ValueError) else ValueError(one_line(error))
-            if "number of columns changed" in str(error) or failure is not error:
+        except ValueError as error:
+            failure = error
+            if "number of columns changed" in str(error):
                 break
     raise DataError(f"cannot read {file} as CSV: {one_line(failure)}") from failure
 
@@ -161,12 +169,9 @@ def _filled_lines(file: Path, num_skipped: int, empty: str) -> Iterator[str]:
 
 def _first_line(file: Path) -> tuple[int, str]:
     """Returns the number of comment lines at the start and the first line after them."""
-    try:
-        for number, line in enumerate(_text_lines(file)):
-            if line.strip() and not line.lstrip().startswith("#"):
-                return number, line.rstrip("\r\n")
-    except (OSError, EOFError) as error:  # no gzip file, or one that was cut off
-        raise DataError(f"cannot read {file} as CSV: {one_line(error)}") from error
+    for number, line in enumerate(_text_lines(file)):
+        if line.strip() and not line.lstrip().startswith("#"):
+            return number, line.rstrip("\r\n")
     raise DataError(f"{file} is empty; it must hold at least one line of values")
 
 
@@ -187,7 +192,7 @@ def _cells(line: str, delimiter: str | None) -> list[str]:
     return [cell.strip() for cell in next(csv.reader([line], delimiter=delimiter))]
 
 
-def _is_header(cells: Sequence[str], file: Path) -> bool:
+def _is_header(cells: Sequence[str], line: str, file: Path) -> bool:
     """Tells whether the first line names the columns; says so where that is a guess."""
     filled = [cell for cell in cells if cell]
     numbers = [cell for cell in filled if _is_number(cell)]
@@ -204,7 +209,7 @@ def _is_header(cells: Sequence[str], file: Path) -> bool:
             "the first line of %s, '%s', is read as names of columns; if it holds values, put a "
             "line of names above it",
             file,
-            ",".join(cells)[:80],
+            line.strip()[:80],
         )
     return is_header
 

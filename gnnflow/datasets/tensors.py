@@ -29,9 +29,10 @@ def to_numpy(value: Any, what: str) -> NDArray[Any]:
     kind = f"{getattr(value, 'dtype', type(value).__name__)} of shape {_shape(value)}"
     try:
         plain = value if isinstance(value, torch.Tensor) else value.to_dense()
-        plain = plain.as_subclass(torch.Tensor).detach().cpu()
+        plain = plain.detach().cpu()
         if plain.layout != torch.strided:
             plain = plain.to_dense()
+        plain = plain.as_subclass(torch.Tensor)  # of PyG's own kinds
         if plain.is_quantized:
             plain = plain.dequantize()
         plain = plain.resolve_conj().resolve_neg()

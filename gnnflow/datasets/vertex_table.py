@@ -66,7 +66,15 @@ def open_vertex_arrays(
         return arrays
     ids = _ids_of(arrays, file, purpose)
     if ids is None:
-        return _without_blank_end(arrays, num_vertices)
+        arrays = _without_blank_end(arrays, num_vertices)
+        has_names = list(arrays) != [str(place) for place in range(len(arrays))]
+        if num_vertices == len(next(iter(arrays.values()))) - 1 and not has_names:
+            raise DataError(
+                f"the {purpose} file {file} has {num_vertices + 1} rows for {num_vertices} "
+                "vertices; if its first line is the names of the columns, as pandas writes them, "
+                "give them words or leave it out"
+            )
+        return arrays
     if num_vertices is None and count is not None and not looks_like_ids(arrays[ids]):
         num_vertices = count()
     return _by_id(arrays, ids, file, purpose, num_vertices, partial)
