@@ -150,8 +150,15 @@ class DistGraph:
 
     @property
     def num_classes(self) -> int:
-        """Number of classes of the labels `y`, 0 without labels."""
-        return self.manifest.num_classes
+        """Numbers that a model gives for a vertex, as the labels `y` have it.
+
+        The number of classes; of columns where labels are numbers to predict, so 1 for one number;
+        0 without labels.
+        """
+        labels = self.manifest.arrays.get("y")
+        if self.manifest.num_classes or labels is None:
+            return self.manifest.num_classes
+        return int(np.prod(labels.row_shape, dtype=np.int64))
 
     @property
     def num_features(self) -> int:

@@ -3,9 +3,10 @@
 import os
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
+from gnnflow.datasets.made_folders import made_folders
 from gnnflow.errors import ConfigError
 from gnnflow.partition.manifest import MANIFEST_FILE
 
@@ -49,21 +50,22 @@ def staged_folder(out: Path, *, overwrite: bool = False) -> Iterator[Path]:
     """
     out = out.absolute()
     staging = out.with_name(f".{out.name}.unfinished-{os.getpid()}")
-    try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        staging.mkdir()
-    except OSError as error:
-        raise ConfigError(
-            f"cannot write to {out}: {error.strerror}; choose another --out"
-        ) from None
-    try:
-        yield staging
-        check_output(out, overwrite=overwrite)
-        replaced = out.with_name(f".{out.name}.replaced-{os.getpid()}")
-        if overwrite and out.exists():
-            os.replace(out, replaced)
-        os.replace(staging, out)
-        shutil.rmtree(replaced, ignore_errors=True)
-    except BaseException:
-        shutil.rmtree(staging, ignore_errors=True)
-        raise
+    with ExitStack() as stack:
+        try:
+            stack.enter_context(made_folders(out.parent))
+            staging.mkdir()
+        except OSError as error:
+            raise ConfigError(
+                f"cannot write to {out}: {error.strerror}; choose another --out"
+            ) from None
+        try:
+            yield staging
+            check_output(out, overwrite=overwrite)
+            replaced = out.with_name(f".{out.name}.replaced-{os.getpid()}")
+            if overwrite and out.exists():
+                os.replace(out, replaced)
+            os.replace(staging, out)
+            shutil.rmtree(replaced, ignore_errors=True)
+        except BaseException:
+            shutil.rmtree(staging, ignore_errors=True)
+            raise

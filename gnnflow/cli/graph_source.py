@@ -4,6 +4,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from gnnflow import datasets
+from gnnflow.datasets.labels import LabelTask
+from gnnflow.datasets.split_spec import parse_split
 from gnnflow.errors import ConfigError
 from gnnflow.partition.progress import Progress
 
@@ -11,8 +13,9 @@ _SOURCES = ("dataset", "edges", "generate", "from_dgl", "from_pyg")
 _GOES_WITH = {
     "features": ("edges", "from_dgl"),
     "labels": ("edges", "from_dgl", "from_pyg"),
-    "split": ("edges", "from_pyg"),
+    "task": ("edges", "from_dgl", "from_pyg"),
     "edge_features": ("edges",),
+    "num_vertices": ("edges",),
 }
 
 
@@ -34,13 +37,24 @@ class SourceConfig:
 
     features: str | None = None
     """File of vertex features, one row per vertex, to go with edges; or degree or learned, made
-    from the edges. With from-dgl the name of an array."""
+    from the edges. With from-dgl the name of an array, or degree or learned."""
 
     labels: str | None = None
     """File of vertex labels, to go with edges or from-pyg. With from-dgl the name of an array."""
 
-    split: Path | None = None
-    """File of masks or index arrays named train, val and test, to go with edges or from-pyg."""
+    task: LabelTask = "auto"
+    """What labels are: one class per vertex, any number of classes (multilabel), or numbers to
+    predict (regression); auto takes whole numbers for classes, columns of 0 and 1 for multilabel
+    and other numbers for regression."""
+
+    split: str | None = None
+    """File of masks or index arrays named train, val and test, to go with edges or from-pyg. Or
+    random:0.6,0.2,0.2, the same shares of each class as stratified:0.6,0.2,0.2, or column:NAME
+    for a column of the features or labels or an array of the vertices, with any graph."""
+
+    num_vertices: int | None = None
+    """Number of vertices, to go with edges, where neither features nor labels tell it and the last
+    ones have no edge."""
 
     edge_features: Path | None = None
     """File of edge features, one row per edge in the order of edges."""
@@ -73,8 +87,11 @@ class SourceConfig:
         if len(named) > 1:
             given = " and ".join(_option(name) for name in named)
             raise ConfigError(f"give one source of the graph, got {given}; leave out all but one")
-        for name, sources in _GOES_WITH.items():
-            if getattr(self, name) is not None and named[0] not in sources:
+        goes_with = dict(_GOES_WITH)
+        if self.split is not None and parse_split(self.split) is None:
+            goes_with["split"] = ("edges", "from_pyg")
+        for name, sources in goes_with.items():
+            if getattr(self, name) not in (None, "auto") and named[0] not in sources:
                 needed = " or ".join(_option(source) for source in sources)
                 raise ConfigError(
                     f"{_option(name)} goes with {needed}, which is missing; leave out "
@@ -87,16 +104,28 @@ class SourceConfig:
         return not (self.dataset or self.edges)
 
     def open(self, workdir: Path | None, seed: int, progress: Progress) -> datasets.RawGraph:
-        """Opens the graph.
+        """Opens the graph and splits its vertices.
 
         Args:
             workdir: Folder for files of edges.
-            seed: Seed of a generated graph.
+            seed: Seed of a generated graph and of a split by chance.
             progress: Told how far reading or generating is.
 
         Raises:
             DataError: if the graph cannot be used.
         """
+        spec = None if self.split is None else parse_split(self.split)
+        if self.split is None or spec is None:
+            return self._open(self.split, workdir, seed, progress)
+        if spec.kind == "column" and self.edges is not None:  # a file has it, and maybe as text
+            return self._open(self.split, workdir, seed, progress)
+        graph = self._open(None, workdir, seed, progress)
+        progress("splitting vertices", 0, 0)
+        return datasets.with_split(graph, self.split, seed)
+
+    def _open(
+        self, split: str | None, workdir: Path | None, seed: int, progress: Progress
+    ) -> datasets.RawGraph:
         if self.dataset is not None:
             return datasets.load(self.dataset, root=self.data_root)
         if self.generate is not None:
@@ -106,6 +135,7 @@ class SourceConfig:
                 self.from_dgl,
                 features=self.features,
                 labels=self.labels,
+                task=self.task,
                 workdir=workdir,
                 progress=progress,
             )
@@ -113,7 +143,8 @@ class SourceConfig:
             return datasets.from_pyg_partition(
                 self.from_pyg,
                 labels=self.labels,
-                split=self.split,
+                split=split,
+                task=self.task,
                 workdir=workdir,
                 progress=progress,
             )
@@ -122,8 +153,10 @@ class SourceConfig:
             self.edges,
             features=self.features,
             labels=self.labels,
-            split=self.split,
+            split=split,
             edge_features=self.edge_features,
+            num_vertices=self.num_vertices,
+            task=self.task,
         )
 
 

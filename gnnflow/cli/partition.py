@@ -1,5 +1,6 @@
 """`gnnflow-partition`: cuts a graph into parts, one for each rank of a training job."""
 
+import math
 import signal
 import sys
 import tempfile
@@ -23,8 +24,17 @@ from rich.table import Table
 from gnnflow.cli import options
 from gnnflow.cli.graph_source import SourceConfig
 from gnnflow.config import PartitionConfig
+from gnnflow.datasets.made_folders import made_folders
 from gnnflow.errors import GnnflowError, resource_error
-from gnnflow.partition import PartitionReport, open_partition, partition_graph, plot
+from gnnflow.partition import (
+    Manifest,
+    PartitionReport,
+    open_partition,
+    partition_graph,
+    plot,
+    read_manifest,
+)
+from gnnflow.partition.held_out_edges import HELD_OUT
 from gnnflow.partition.output_folder import check_output
 from gnnflow.partition.progress import Progress as ProgressCallback
 
@@ -74,11 +84,43 @@ def _main() -> None:
         raise GnnflowError(f"{str(error) or 'out of memory'}; nothing was written") from error
     console = Console()
     _print_report(console, name, report)
+    console.print(_about_labels(read_manifest(config.out)))
     if config.plot is not None:
         plot.plot_report(report, config.plot, title=f"{name}, {report.method}")
         console.print(f"Picture: {config.plot}", soft_wrap=True)
-    next_command = f"gnnflow-train {config.out} --ranks {report.num_parts}"
-    console.print(f"Wrote {config.out}. Next: {next_command}", soft_wrap=True)
+    console.print(f"Wrote {config.out}. {_next_step(config.out)}", soft_wrap=True, markup=False)
+
+
+def _next_step(out: Path) -> str:
+    """Says how to train on a partition, or what it lacks for that."""
+    manifest = read_manifest(out)
+    lacks = []
+    if "y" not in manifest.arrays:
+        lacks.append("labels (--labels)")
+    if "train" not in manifest.splits:
+        lacks.append("a train split (--split FILE, or --split random:0.6,0.2,0.2)")
+    if not lacks:
+        return f"Next: gnnflow-train {out} --ranks {manifest.num_parts}"
+    held_out = any(f"{name}_edges.npy" in manifest.parts[0].files for name in HELD_OUT)
+    return (
+        f"gnnflow-train has nothing to learn there: the graph has not {' nor '.join(lacks)}"
+        + ("; edges are held out for link prediction" if held_out else "")
+        + "."
+    )
+
+
+def _about_labels(manifest: Manifest) -> str:
+    """Says what labels were taken for."""
+    labels = manifest.arrays.get("y")
+    if labels is None:
+        return "Labels: none"
+    if not manifest.num_classes:
+        num_columns = math.prod(labels.row_shape)
+        return (
+            f"Labels: {'a number' if num_columns == 1 else f'{num_columns} numbers'} (regression)"
+        )
+    several = ", several for a vertex (multilabel)" if labels.row_shape else ""
+    return f"Labels: {manifest.num_classes} classes{several}"
 
 
 def _stop(signal_number: int, _frame: object) -> None:
@@ -95,7 +137,7 @@ def _partition(
         if config.source.needs_workdir:
             # Edges that are made go to a file, on the disk that has to hold the result as well.
             out = config.out.absolute()
-            out.parent.mkdir(parents=True, exist_ok=True)
+            stack.enter_context(made_folders(out.parent))
             folder = tempfile.TemporaryDirectory(prefix=f".{out.name}.edges-", dir=out.parent)
             workdir = Path(stack.enter_context(folder))
         graph = config.source.open(workdir, config.partition.seed, progress)

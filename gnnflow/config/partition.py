@@ -27,7 +27,7 @@ class PartitionConfig:
     """Machines: the graph is cut between them first, then inside each. Must divide num_parts."""
 
     seed: int = 0
-    """Seed of the partitioner."""
+    """Seed of the partitioner, of a generated graph, and of a split by chance."""
 
     halo_hops: int = 0
     """Further hops of topology stored with each part: sampling asks nobody for these hops."""

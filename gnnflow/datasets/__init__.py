@@ -8,6 +8,7 @@ from gnnflow.datasets.pyg import from_pyg
 from gnnflow.datasets.pyg_partition import from_pyg_partition
 from gnnflow.datasets.raw_graph import RawGraph
 from gnnflow.datasets.row_source import ArrayRows, RowSource
+from gnnflow.datasets.split_spec import with_split
 
 __all__ = [
     "DATASETS",
@@ -20,4 +21,5 @@ __all__ = [
     "from_pyg_partition",
     "generate",
     "load",
+    "with_split",
 ]

@@ -44,13 +44,20 @@ def check_edges(edges: NDArray[Any], num_vertices: int) -> None:
         )
 
 
-def check_finite(name: str, array: NDArray[Any], dtype: np.dtype[Any] | None = None) -> None:
+def check_finite(
+    name: str,
+    array: NDArray[Any],
+    dtype: np.dtype[Any] | None = None,
+    *,
+    allow_missing: bool = False,
+) -> None:
     """Checks that a floating-point array holds neither NaN nor infinity.
 
     Args:
         name: Name of the array, for messages.
         array: The values.
         dtype: Type in which they will be used, which they must fit; by default their own.
+        allow_missing: Whether NaN may stand where there is no value.
 
     Raises:
         DataError: A value is not finite; names the first such row.
@@ -62,7 +69,10 @@ def check_finite(name: str, array: NDArray[Any], dtype: np.dtype[Any] | None = N
     row_bytes = array.itemsize * int(np.prod(array.shape[1:], dtype=np.int64))
     for start, stop in chunks(len(array), row_bytes):
         # Neither NaN nor infinity is at most a number.
-        finite = np.abs(array[start:stop]) <= largest
+        values = array[start:stop]
+        finite = np.abs(values) <= largest
+        if allow_missing:
+            finite |= np.isnan(values)
         if finite.all():
             continue
         row, *position = (int(index) for index in np.argwhere(~finite)[0])
@@ -70,7 +80,11 @@ def check_finite(name: str, array: NDArray[Any], dtype: np.dtype[Any] | None = N
         column = f", column {position[0]}," if position else ""
         raise DataError(
             f"'{name}' holds {value} in row {start + row}{column} and must be finite as {dtype}; "
-            "replace missing values, for example by the mean of the column"
+            + (
+                "replace it, or leave it missing (NaN) outside the splits"
+                if allow_missing
+                else "replace missing values, for example by the mean of the column"
+            )
         )
 
 
@@ -90,25 +104,28 @@ def check_array(name: str, source: RowSource, num_vertices: int) -> None:
 
 
 def check_labels(labels: NDArray[Any], num_classes: int) -> None:
-    """Checks labels against the number of classes; -1 marks a vertex without a label.
+    """Checks labels against the number of classes; -1, or NaN among floats, is no label.
 
     Raises:
         DataError: A class outside `[-1, num_classes)`, or a multi-label row with another width
             than `num_classes` or a value that is not 0 or 1.
     """
-    if labels.ndim == 2:
+    if labels.ndim == 2 and num_classes:
         if num_classes != labels.shape[1]:
             raise DataError(
-                f"multi-label 'y' has {labels.shape[1]} columns, but num_classes is {num_classes}"
+                f"multi-label 'y' has {labels.shape[1]} columns, but num_classes is {num_classes}; "
+                "make it 0 for columns of numbers to predict"
             )
-        wrong = np.argwhere((labels != 0) & (labels != 1))
-        if len(wrong):
-            row, column = (int(index) for index in wrong[0])
+        wrong = (labels != 0) & (labels != 1)
+        if labels.dtype.kind == "f":
+            wrong &= ~np.isnan(labels)
+        if wrong.any():
+            row, column = (int(index) for index in np.argwhere(wrong)[0])
             raise DataError(
                 f"multi-label 'y' must hold 0 or 1, got {labels[row, column]} "
                 f"in row {row}, column {column}"
             )
-    elif np.issubdtype(labels.dtype, np.integer) and num_classes:
+    elif labels.ndim == 1 and np.issubdtype(labels.dtype, np.integer) and num_classes:
         outside = np.flatnonzero((labels < -1) | (labels >= num_classes))
         if len(outside):
             vertex = int(outside[0])
@@ -119,8 +136,21 @@ def check_labels(labels: NDArray[Any], num_classes: int) -> None:
             )
 
 
+def missing_labels(labels: NDArray[Any], num_classes: int) -> NDArray[np.bool_]:
+    """Tells which rows of labels are none: -1 among classes, NaN in any column of floats."""
+    if labels.dtype.kind == "f":
+        rows = np.isnan(labels)
+        return rows if rows.ndim == 1 else np.asarray(rows.any(axis=1))
+    if labels.ndim == 1 and num_classes:
+        return np.asarray(labels < 0)
+    return np.zeros(len(labels), dtype=np.bool_)
+
+
 def check_splits(
-    splits: Mapping[str, NDArray[np.int64]], num_vertices: int, labels: NDArray[Any] | None
+    splits: Mapping[str, NDArray[np.int64]],
+    num_vertices: int,
+    labels: NDArray[Any] | None,
+    num_classes: int,
 ) -> None:
     """Checks that splits are sorted, in range, apart from each other and have labels.
 
@@ -154,8 +184,8 @@ def check_splits(
                 "are); splits must not overlap"
             )
         belongs_to[ids] = number
-        if labels is not None and labels.ndim == 1 and np.issubdtype(labels.dtype, np.integer):
-            unlabelled = ids[labels[ids] < 0]
+        if labels is not None:
+            unlabelled = ids[missing_labels(labels[ids], num_classes)]
             if len(unlabelled):
                 raise DataError(
                     f"split '{name}' holds vertex {unlabelled[0]}, which has no label "

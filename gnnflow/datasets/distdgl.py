@@ -14,11 +14,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from gnnflow.datasets import structure
 from gnnflow.datasets.array_sink import ArraySink
 from gnnflow.datasets.dgl_file import DglGraph, read_graph, read_tensors
 from gnnflow.datasets.edge_arrays import choose_edge_array
 from gnnflow.datasets.edge_writer import Progress
 from gnnflow.datasets.inside import lies_inside
+from gnnflow.datasets.labels import LabelTask
 from gnnflow.datasets.raw_graph import RawGraph
 from gnnflow.datasets.row_source import ArrayRows, RowSource
 from gnnflow.datasets.segments import Segment, vertex_arrays
@@ -48,6 +50,7 @@ def from_distdgl(
     *,
     features: str | None = None,
     labels: str | None = None,
+    task: LabelTask = "auto",
     workdir: str | Path | None = None,
     progress: Progress | None = None,
 ) -> RawGraph:
@@ -61,8 +64,10 @@ def from_distdgl(
 
     Args:
         part_config: The JSON file that describes the folder.
-        features: Name of the array that holds features.
+        features: Name of the array that holds features; or `degree` or `learned`, features made
+            from the edges, which graphs without any get as well.
         labels: Name of the array that holds labels.
+        task: What labels are.
         workdir: Folder for files of edges; without one they are held in memory.
         progress: Called after each part.
 
@@ -86,7 +91,8 @@ def from_distdgl(
         )
         for one in vertex_ranges
     ]
-    found = vertex_arrays(segments, features=features, labels=labels)
+    made = features if features in structure.FEATURES else None
+    found = vertex_arrays(segments, features=None if made else features, labels=labels, task=task)
     arrays: dict[str, RowSource] = dict(found.arrays)
     sizes = [segment.num_rows for segment in segments]
     types = config.types("ntypes", _VERTEX_TYPE)
@@ -96,7 +102,7 @@ def from_distdgl(
     owners = np.array([one.part for one in vertex_ranges], dtype=np.int32)
     folder = None if workdir is None else Path(workdir)
     edges = _gather_edges(config, vertex_ranges, edge_ranges, folder, progress)
-    return RawGraph(
+    graph = RawGraph(
         name=config.text("graph_name"),
         source=f"DistDGL partition {part_config.name}",
         num_vertices=sum(sizes),
@@ -107,6 +113,9 @@ def from_distdgl(
         edge_attr=_edge_attr(config, edge_ranges, folder),
         part=np.repeat(owners, sizes),
     )
+    if made or "x" not in graph.arrays:
+        graph = structure.with_features(graph, made, seed=0)
+    return graph
 
 
 def _gather_edges(

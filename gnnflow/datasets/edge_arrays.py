@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gnnflow.datasets.array_sink import ArraySink
+from gnnflow.datasets.labels import as_float32
 from gnnflow.datasets.segments import Segment, SegmentedRows, common_rows
 from gnnflow.errors import DataError
 
@@ -49,6 +50,8 @@ def choose_edge_array(
         chosen = (usual or names)[0]
         rows = common_rows(segments, chosen)
         names.remove(chosen)
+        if chosen != EDGE_ARRAY_NAMES[0]:
+            logger.info("the edge array '%s' is kept as 'edge_attr'", chosen)
     if names:
         logger.warning(
             "leaving out the edge arrays %s: a graph has one; put what is needed into 'edge_attr'",
@@ -68,10 +71,10 @@ def choose_edge_array(
     if num_types > 1:
         return _with_types(segments, rows, type_numbers, folder)
     row_size = int(np.prod(rows.shape[1:], dtype=np.int64))
-    with ArraySink(rows.shape, rows.dtype, _file(folder)) as sink:
+    with ArraySink(rows.shape, narrowed(rows.dtype), _file(folder)) as sink:
         done = 0
         for array in rows.segments:
-            sink.write(done * row_size, array)
+            sink.write(done * row_size, narrow(array))
             done += len(array)
         return sink.array()
 
@@ -83,15 +86,25 @@ def _with_types(
     folder: Path | None,
 ) -> NDArray[Any]:
     width = int(np.prod(rows.shape[1:], dtype=np.int64)) + 1
-    dtype = np.result_type(rows.dtype, np.float32)
+    dtype = np.result_type(narrowed(rows.dtype), np.float32)
     with ArraySink((rows.shape[0], width), dtype, _file(folder)) as sink:
         done = 0
         for segment, array, number in zip(segments, rows.segments, type_numbers, strict=True):
-            columns = array.reshape(segment.num_rows, -1)
+            columns = narrow(array).reshape(segment.num_rows, -1)
             kinds = np.full((segment.num_rows, 1), number, dtype=dtype)
             sink.write(done * width, np.hstack([columns, kinds], dtype=dtype))
             done += segment.num_rows
         return sink.array()
+
+
+def narrow(array: NDArray[Any]) -> NDArray[Any]:
+    """Returns attributes of edges as they are kept: floats wider than float32 as float32."""
+    return array if narrowed(array.dtype) == array.dtype else as_float32(array)
+
+
+def narrowed(dtype: np.dtype[Any]) -> np.dtype[Any]:
+    """Returns the type in which attributes of edges of a type are kept."""
+    return np.dtype(np.float32) if dtype.kind == "f" and dtype.itemsize > 4 else dtype
 
 
 def _file(folder: Path | None) -> Path | None:

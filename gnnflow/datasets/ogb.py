@@ -13,7 +13,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gnnflow.datasets.files import classes_of
+from gnnflow.datasets.labels import labels_of
+from gnnflow.datasets.made_folders import made_folders
 from gnnflow.datasets.npz_member import map_or_unpack_member
 from gnnflow.datasets.raw_graph import RawGraph
 from gnnflow.datasets.row_source import ArrayRows, float_rows
@@ -107,7 +108,7 @@ def from_ogb_arrays(
         num_classes: Number of classes.
         one_direction: Whether the reverse of every edge is to be added.
     """
-    y, _ = classes_of(labels, name)
+    y, _ = labels_of(labels, name)
     if one_direction:
         edge_index = np.concatenate([edge_index, edge_index[::-1]], axis=1)
     return RawGraph(
@@ -160,9 +161,10 @@ def _download(name: str, graph: OgbGraph, root: Path, folder: Path, wanted: Path
     names = table[0].split(",")
     address = next(row for row in table if row.startswith("url,")).split(",")[names.index(name)]
     try:
-        archive = download_url(address, str(root))
-        extract_zip(archive, str(root))
-        Path(archive).unlink()
-        shutil.move(root / graph.archive, folder)
+        with made_folders(root):
+            archive = download_url(address, str(root))
+            extract_zip(archive, str(root))
+            Path(archive).unlink()
+            shutil.move(root / graph.archive, folder)
     except Exception as error:  # whatever a network, a disk or an archive may do
         raise DataError(f"{by_hand} (the download failed: {error})") from error

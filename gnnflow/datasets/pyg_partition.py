@@ -4,6 +4,7 @@ The `.pt` files are dictionaries of tensors, which `torch.load(weights_only=True
 calling anything that a file names. Ids are those of the graph before it was partitioned.
 """
 
+import logging
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -13,16 +14,21 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gnnflow.datasets.array_file import open_array
+from gnnflow.datasets import structure
+from gnnflow.datasets.array_file import one_array
 from gnnflow.datasets.array_sink import ArraySink
+from gnnflow.datasets.edge_arrays import narrow
 from gnnflow.datasets.edge_writer import Progress
-from gnnflow.datasets.files import classes_of
+from gnnflow.datasets.labels import LabelTask, labels_of
 from gnnflow.datasets.raw_graph import RawGraph
 from gnnflow.datasets.row_source import ArrayRows, RowSource
 from gnnflow.datasets.segments import Segment, SegmentedRows, vertex_arrays
 from gnnflow.datasets.split_file import read_splits
+from gnnflow.datasets.vertex_table import open_vertex_arrays
 from gnnflow.errors import DataError
 from gnnflow.json_text import parse_json
+
+logger = logging.getLogger(__name__)
 
 _META = "META.json"
 
@@ -54,6 +60,7 @@ def from_pyg_partition(
     *,
     labels: str | Path | None = None,
     split: str | Path | None = None,
+    task: LabelTask = "auto",
     workdir: str | Path | None = None,
     progress: Progress | None = None,
 ) -> RawGraph:
@@ -64,6 +71,7 @@ def from_pyg_partition(
         labels: File of labels in the original order of the vertices, which PyG's folder lacks;
             of a type that `from_files` reads, or a `.pt` file of one tensor.
         split: File of splits, as `from_files` reads it.
+        task: What labels are.
         workdir: Folder for files of edges; without one they are held in memory.
         progress: Called after each part.
 
@@ -76,17 +84,17 @@ def from_pyg_partition(
     num_vertices = len(part)
     tables = [_load(folder / f"part_{number}" / "node_feats.pt") for number in range(num_parts)]
     place, segments = _vertex_segments(folder, tables, num_vertices)
-    found = vertex_arrays(segments)
+    found = vertex_arrays(segments, task=task)
     arrays: dict[str, RowSource] = {
         name: _PermutedRows(rows, place) for name, rows in found.arrays.items()
     }
     num_classes = found.num_classes
     if labels is not None:
-        y, num_classes = classes_of(_labels(Path(labels)), labels)
+        y, num_classes = labels_of(_labels(Path(labels), num_vertices), labels, task)
         arrays["y"] = ArrayRows(y)
     place_for = None if workdir is None else Path(workdir)
     edges, edge_attr = _edges(folder, num_parts, num_vertices, place_for, progress)
-    return RawGraph(
+    graph = RawGraph(
         name=folder.resolve().name,
         source=f"PyTorch Geometric partition {folder.name}",
         num_vertices=num_vertices,
@@ -97,6 +105,9 @@ def from_pyg_partition(
         edge_attr=edge_attr,
         part=part,
     )
+    if "x" not in graph.arrays:
+        graph = structure.with_features(graph, None, seed=0)
+    return graph
 
 
 def _num_parts(folder: Path) -> int:
@@ -154,6 +165,7 @@ def _edges(
     edges = np.empty((2, num_edges), dtype=np.int32 if num_vertices < 2**31 else np.int64)
     place = np.full(num_edges, -1, dtype=np.int64)
     attributes, done = [], 0
+    left_out: set[str] = set()
     for number in range(num_parts):
         file = folder / f"part_{number}" / "graph.pt"
         graph, where = _load(file), f"part {number}"
@@ -167,13 +179,19 @@ def _edges(
         done += len(ids)
         feats = (_load(file.with_name("edge_feats.pt")) or {}).get("feats") or {}
         if "edge_attr" in feats:
-            attributes.append(_numpy(feats["edge_attr"]))
+            attributes.append(narrow(_numpy(feats["edge_attr"])))
+        left_out.update(name for name in feats if name != "edge_attr")
         if progress is not None:
             progress("reading parts", number + 1, num_parts)
     if done != num_edges or (place < 0).any():
         raise DataError(
             f"the parts of {folder} own {done} edges, edge_map.pt names {num_edges}; the files "
             "belong to different partitions: copy the folder again"
+        )
+    if left_out:
+        logger.warning(
+            "leaving out the edge arrays %s: a graph has one, 'edge_attr'",
+            ", ".join(sorted(left_out)),
         )
     if not attributes:
         return _stored(edges, workdir, "pyg-edges.npy"), None
@@ -192,8 +210,11 @@ def _stored(array: NDArray[Any], workdir: Path | None, name: str) -> NDArray[Any
         return sink.array()
 
 
-def _labels(file: Path) -> NDArray[Any]:
-    return _tensor(file) if file.suffix == ".pt" else open_array(file, "labels", ("y", "labels"))
+def _labels(file: Path, num_vertices: int) -> NDArray[Any]:
+    if file.suffix == ".pt":
+        return _tensor(file)
+    arrays = open_vertex_arrays(file, "labels", num_vertices, partial=True)
+    return one_array(arrays, file, "labels", ("y", "labels"))
 
 
 def _load(file: Path) -> Any:

@@ -33,14 +33,15 @@ class RawGraph:
     """`[2, num_edges]`, int32 or int64: row 0 the sources, row 1 the destinations of messages."""
 
     arrays: Mapping[str, RowSource]
-    """Per-vertex arrays: `x` `[num_vertices, num_features]`, `y` `[num_vertices]` integer classes
-    (-1: no label) or floats, or `[num_vertices, num_classes]` of 0 and 1, and any further ones."""
+    """Per-vertex arrays: `x` `[num_vertices, num_features]`; `y` `[num_vertices]` integer classes
+    (-1: no label), `[num_vertices, num_classes]` of 0 and 1, or `[num_vertices]` or
+    `[num_vertices, num_outputs]` floats to predict (NaN: no label); and any further ones."""
 
     splits: Mapping[str, NDArray[np.int64]]
     """`train`, `val` and `test`: sorted unique vertex ids; empty for a graph without a task."""
 
     num_classes: int
-    """Number of classes, 0 where there are no labels or labels are no classes."""
+    """Number of classes; 0 without labels, and where labels are numbers to predict."""
 
     edge_attr: NDArray[Any] | None = None
     """`[num_edges, ...]`, in the order of `edges`."""
@@ -78,7 +79,7 @@ class RawGraph:
         for name, source in self.arrays.items():
             checks.check_array(name, source, self.num_vertices)
             if isinstance(source, ArrayRows):
-                checks.check_finite(name, source.array, source.dtype)
+                checks.check_finite(name, source.array, source.dtype, allow_missing=name == "y")
         if "x" in self.arrays and len(self.arrays["x"].shape) != 2:
             raise DataError(
                 "features must have shape [num_vertices, num_features], got "
@@ -95,7 +96,7 @@ class RawGraph:
             labels = source.array if isinstance(source, ArrayRows) else None
             if labels is not None:
                 checks.check_labels(labels, self.num_classes)
-        checks.check_splits(self.splits, self.num_vertices, labels)
+        checks.check_splits(self.splits, self.num_vertices, labels, self.num_classes)
         if self.edge_attr is not None:
             if not self.edge_attr.shape or self.edge_attr.shape[0] != self.num_edges:
                 raise DataError(

@@ -10,9 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gnnflow.datasets.checks import check_finite
-from gnnflow.datasets.files import classes_of
+from gnnflow.datasets.labels import LabelTask, labels_of
 from gnnflow.datasets.row_source import ArrayRows, RowSource
-from gnnflow.datasets.split_file import SPLIT_ALIASES
+from gnnflow.datasets.split_file import SPLIT_ALIASES, mask_ids
 from gnnflow.errors import DataError, did_you_mean
 
 logger = logging.getLogger(__name__)
@@ -85,7 +85,11 @@ class SegmentedRows:
 
 
 def vertex_arrays(
-    segments: Sequence[Segment], *, features: str | None = None, labels: str | None = None
+    segments: Sequence[Segment],
+    *,
+    features: str | None = None,
+    labels: str | None = None,
+    task: LabelTask = "auto",
 ) -> VertexArrays:
     """Puts the arrays of all segments together.
 
@@ -97,6 +101,7 @@ def vertex_arrays(
         segments: All vertices, in the order of their ids.
         features: Name of the array that holds features, by default one of `FEATURE_NAMES`.
         labels: Name of the array that holds labels, by default one of `LABEL_NAMES`.
+        task: What labels are.
 
     Raises:
         DataError: A named array is missing, features differ in width, or an array has not one
@@ -118,7 +123,7 @@ def vertex_arrays(
     if features is not None:
         arrays["x"] = _feature_rows(segments, features)
     if labels is not None:
-        y, num_classes = _labels(segments, labels)
+        y, num_classes = _labels(segments, labels, task)
         arrays["y"] = ArrayRows(y)
     masks = {split: name for name in names if (split := _split_of(name)) is not None}
     splits: dict[str, NDArray[np.int64]] = {
@@ -192,20 +197,23 @@ def _feature_rows(segments: Sequence[Segment], name: str) -> SegmentedRows:
     return SegmentedRows(arrays, common if common in _NARROW else np.dtype(np.float32))
 
 
-def _labels(segments: Sequence[Segment], name: str) -> tuple[NDArray[Any], int]:
+def _labels(segments: Sequence[Segment], name: str, task: LabelTask) -> tuple[NDArray[Any], int]:
     found = [segment.arrays[name] for segment in segments if name in segment.arrays]
     row_shape, dtype = found[0].shape[1:], np.result_type(*found)
     if any(array.shape[1:] != row_shape for array in found):
         raise DataError(f"labels '{name}' have rows of different shapes; give them one shape")
     several = bool(row_shape) and row_shape != (1,)
-    if len(found) < len(segments) and not several and dtype.kind in "bu":
-        dtype = np.dtype(np.int64)  # to hold -1
-    none = 0 if several else -1 if dtype.kind in "iu" else np.nan
+    if len(found) < len(segments):
+        if several or task == "regression":
+            dtype = np.result_type(dtype, np.float32)  # to hold NaN
+        elif dtype.kind in "bu":
+            dtype = np.dtype(np.int64)  # to hold -1
+    none = -1 if dtype.kind in "iu" else np.nan
     pieces = [
         segment.arrays.get(name, np.full((segment.num_rows, *row_shape), none, dtype=dtype))
         for segment in segments
     ]
-    return classes_of(np.concatenate(pieces), f"the array '{name}'")
+    return labels_of(np.concatenate(pieces), f"the array '{name}'", task)
 
 
 def _masked(segments: Sequence[Segment], name: str) -> NDArray[np.int64]:
@@ -213,11 +221,13 @@ def _masked(segments: Sequence[Segment], name: str) -> NDArray[np.int64]:
     for segment in segments:
         mask = segment.arrays.get(name)
         if mask is not None:
+            if mask.ndim == 2 and mask.shape[1] == 1:
+                mask = mask[:, 0]
             if mask.ndim != 1:
                 raise DataError(
                     f"{name} has shape {list(mask.shape)}: several splits in {segment.where}; "
                     f"choose one, as data.{name} = data.{name}[:, 0]"
                 )
-            ids.append(first_id + np.flatnonzero(mask))
+            ids.append(first_id + mask_ids(mask, f"'{name}' of {segment.where}"))
         first_id += segment.num_rows
-    return np.concatenate(ids).astype(np.int64)
+    return np.concatenate(ids)

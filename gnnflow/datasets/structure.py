@@ -1,13 +1,18 @@
 """Features made from the edges alone, for graphs that come without."""
 
+import logging
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from gnnflow.datasets.checks import chunks
+from gnnflow.datasets.checks import check_edges, chunks
+from gnnflow.datasets.raw_graph import RawGraph
 from gnnflow.datasets.row_source import ArrayRows, RowSource
+
+logger = logging.getLogger(__name__)
 
 NUM_DEGREE_BUCKETS = 16
 """Buckets of a degree, by its number of binary digits; the last holds all larger ones."""
@@ -121,3 +126,26 @@ FEATURES: dict[str, Callable[[NDArray[Any], int, int], RowSource]] = {
     "learned": learned_rows,
 }
 """Makers of features, by name; they get edges, number of vertices and seed."""
+
+
+def with_features(graph: RawGraph, kind: str | None, seed: int) -> RawGraph:
+    """Gives a graph features that are made from its edges.
+
+    Args:
+        graph: The graph.
+        kind: One of `FEATURES`; None takes `degree`, with a warning.
+        seed: Seed of `learned` ones.
+
+    Raises:
+        DataError: An edge names no vertex.
+    """
+    check_edges(graph.edges, graph.num_vertices)
+    if kind is None:
+        kind = "degree"
+        logger.warning(
+            "no features given: using %s ones, made from the number of neighbours; "
+            "'learned' ones tell vertices apart better",
+            kind,
+        )
+    made = FEATURES[kind](graph.edges, graph.num_vertices, seed)
+    return replace(graph, arrays={**graph.arrays, "x": made})

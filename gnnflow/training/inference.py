@@ -282,6 +282,8 @@ class _Writer:
         return stack.enter_context(file)
 
     def _predict(self, logits: Tensor) -> Tensor:
+        if logits.shape[-1] != self._task.num_outputs:
+            return logits  # labels look like classes, and the model learnt them as numbers
         if isinstance(self._task, SingleLabelTask):
             return logits.argmax(dim=-1)
         return (logits > 0).to(torch.uint8) if isinstance(self._task, MultiLabelTask) else logits

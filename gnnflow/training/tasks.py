@@ -148,17 +148,20 @@ def task_of(
             f"'{manifest.name}' has no labels to train on; partition it with --labels FILE"
         )
     labels = manifest.arrays["y"]
-    whole = np.issubdtype(np.dtype(labels.npy_dtype), np.integer) and manifest.num_classes > 0
     is_matrix = len(labels.row_shape) == 1
+    is_integer = np.issubdtype(np.dtype(labels.npy_dtype), np.integer)
+    whole = is_integer and manifest.num_classes > 0 and not is_matrix
     if kind == "auto":
-        kind = "multilabel" if is_matrix else "classes" if whole else "regression"
+        kind = "classes" if whole else "regression"
+        if is_matrix and manifest.num_classes:
+            kind = "multilabel"
     about = f"labels of '{manifest.name}' are {labels.dtype} of row shape {list(labels.row_shape)}"
     if kind == "classes":
-        if is_matrix or not whole:
+        if not whole:
             raise DataError(f"{about}; task classes needs one whole number per vertex")
         return SingleLabelTask(manifest.num_classes, weights)
     if kind == "multilabel":
-        if not is_matrix:
+        if not is_matrix or not manifest.num_classes:
             raise DataError(f"{about}; task multilabel needs a 0/1 row per vertex")
         return MultiLabelTask(labels.row_shape[0], weights)
     if len(labels.row_shape) > 1:

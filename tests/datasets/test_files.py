@@ -8,7 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gnnflow.datasets import from_files
-from gnnflow.datasets.files import classes_of, read_edges
+from gnnflow.datasets.files import read_edges
+from gnnflow.datasets.labels import labels_of
 from gnnflow.datasets.split_file import read_splits
 from gnnflow.datasets.structure import NUM_DEGREE_BUCKETS
 from gnnflow.errors import DataError, MissingExtraError
@@ -195,7 +196,7 @@ def test_bad_splits_are_named(tmp_path: Path, arrays: dict[str, np.ndarray], mes
     ("content", "message"),
     [
         ("split\ntrain\nval\n", "has 2 rows, .* 5 vertices"),
-        ("split\ntrain\ntrain\nvalue\ntest\ntest\n", "holds 'value'; known: train"),
+        ("split\ntrain\ntrain\nvalue\ntest\ntest\n", "holds 'value' in row 2; known: train"),
         ("train\n1\n2\n0\n0\n0\n", "must hold 0 and 1"),
         ("part\ntrain\ntrain\nval\ntest\ntest\n", "must be called 'split'"),
     ],
@@ -221,13 +222,15 @@ def test_an_npy_file_cannot_hold_splits(tmp_path: Path):
     ],
 )
 def test_labels_take_the_form_of_a_raw_graph(labels, classes, num_classes):
-    array, found = classes_of(labels, "y.npy")
+    array, found = labels_of(labels, "y.npy")
     assert (array.tolist(), found) == (classes, num_classes)
 
 
 def test_absurd_labels_are_named():
-    with pytest.raises(DataError, match="vertex 1 has label 90 in y.npy: more classes than the 3"):
-        classes_of(np.array([0, 90, 1]), "y.npy")
+    with pytest.raises(DataError, match="vertex 1 has label 90 in y.npy; .*--task regression"):
+        labels_of(np.array([0, 90, 1]), "y.npy")
+    with pytest.raises(DataError, match="vertex 2 has label -2 in y.npy; .*--task regression"):
+        labels_of(np.array([0, 1, -2]), "y.npy")
 
 
 def test_features_are_read_as_floats(tmp_path: Path, edges: Path):
