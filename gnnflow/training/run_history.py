@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 from typing import Any
 
+from gnnflow.regular_file import read_regular_text
 from gnnflow.training.step_metrics import EpochMetrics
 from gnnflow.training.summary import Scores
 
@@ -43,7 +44,7 @@ def keep_epochs_before(path: Path, epoch: int) -> None:
     if not path.exists():
         return
     kept = []
-    for line in path.read_text("utf-8").splitlines(keepends=True):
+    for line in read_regular_text(path).splitlines(keepends=True):
         try:
             if json.loads(line)["epoch"] < epoch:
                 kept.append(line)

@@ -19,6 +19,7 @@ from gnnflow.policies.llm.guided import GuidedWriter
 from gnnflow.policies.llm.language_model import LanguageModel, Prefix
 from gnnflow.policies.llm.model_files import cache_dir
 from gnnflow.policies.observation import from_json
+from gnnflow.regular_file import read_regular_text
 
 _LOGGER = logging.getLogger(__name__)
 _MAX_BATCH = 8
@@ -182,7 +183,7 @@ def model_identity(where: str, dtype: str) -> str:
 
 def _read_calibration(file: Path) -> Calibration | None:
     try:
-        values: Any = json.loads(file.read_text(encoding="utf-8"))
+        values: Any = json.loads(read_regular_text(file))
         return from_json(Calibration, values)
     except (OSError, ValueError, DataError):
         return None
