@@ -21,7 +21,6 @@ import yaml
 from gnnflow.cli.help_page import entries, help_page
 from gnnflow.cli.usage import usage_message
 from gnnflow.errors import ConfigError, GnnflowError, did_you_mean, resource_error
-from gnnflow.regular_file import read_regular_text
 
 ConfigT = TypeVar("ConfigT")
 

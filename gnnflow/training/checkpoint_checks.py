@@ -144,8 +144,9 @@ def _same_kind(here: object, there: object) -> bool:
             return there.numel() == 1
         return isinstance(there, int | float) and not isinstance(there, bool)
     if isinstance(here, list | tuple):
-        fits = isinstance(there, list | tuple) and len(there) == len(here)
-        return fits and all(map(_same_kind, here, there))  # type: ignore[arg-type]
+        if not isinstance(there, list | tuple) or len(there) != len(here):
+            return False
+        return all(_same_kind(*pair) for pair in zip(here, there, strict=True))
     return type(here) is type(there)
 
 
