@@ -316,7 +316,8 @@ class DistGraph:
         for rank in range(self.num_parts):
             folder = self.path / part_folder(rank)
             if self.ctx.transport_to(rank) == "shared" and folder.is_dir():
-                self._parts_at_hand[rank] = open_partition(self.path, rank)
+                # Its own rank looks at what it holds.
+                self._parts_at_hand[rank] = open_partition(self.path, rank, contents=False)
         indices: dict[int, npt.NDArray[Any]] = {}
         for rank, part in self._parts_at_hand.items():
             # Files of other parts are shared with the ranks that own them; a copy would not be.

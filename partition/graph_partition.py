@@ -9,6 +9,7 @@ import numpy.typing as npt
 
 from gnnflow.errors import PartitionFormatError
 from gnnflow.partition.book import IntArray, PartitionBook
+from gnnflow.partition.checked_parts import check_part
 from gnnflow.partition.held_out_edges import HELD_OUT
 from gnnflow.partition.manifest import Manifest, part_folder
 from gnnflow.partition.reader import PartReader, read_manifest
@@ -97,19 +98,25 @@ class GraphPartition:
         return int(self.book.offsets[self.part_id])
 
 
-def open_partition(root: Path | str, part_id: int, *, verify: bool = False) -> GraphPartition:
+def open_partition(
+    root: Path | str, part_id: int, *, verify: bool = False, contents: bool = True
+) -> GraphPartition:
     """Maps one part of a partition folder.
 
-    Sizes, types, shapes, ranges and a fingerprint of every file are always checked, at a cost
-    that does not grow with the graph.
+    Sizes, types, shapes, ends and a fingerprint of every file are always checked, at a cost
+    that does not grow with the graph. What the arrays hold is checked once, seconds for 100
+    million edges: the part's folder remembers it, if it can be written to. Features that are no
+    finite numbers are warned of.
 
     Args:
         root: The folder that `gnnflow-partition` wrote.
         part_id: Which part, from 0.
-        verify: Also hash every file of the part and check every number of the topology.
+        verify: Hash every file of the part, and check all contents in any case.
+        contents: Check what the arrays hold; whoever opens parts of others leaves it to them.
 
     Raises:
-        PartitionFormatError: If a file is missing, damaged or of another partition.
+        PartitionFormatError: If a file is missing, damaged or of another partition, or holds a
+            number that something would be looked up with and that is wrong.
     """
     manifest = read_manifest(root)
     reader = PartReader(root, manifest, part_id, verify=verify)
@@ -137,8 +144,8 @@ def open_partition(root: Path | str, part_id: int, *, verify: bool = False) -> G
     )
     _check_sizes(partition)
     _check_ends(partition)
-    if verify:
-        _check_topology(partition)
+    if contents or verify:
+        check_part(partition, thorough=verify)
     return partition
 
 
@@ -227,15 +234,3 @@ def _check_indptr_ends(
     fits = indptr[0] == 0 and indptr[-1] == num_edges
     expected = f"must run from 0 to {num_edges}, runs from {indptr[0]} to {indptr[-1]}"
     _require(bool(fits), partition, name, expected)
-
-
-def _check_topology(partition: GraphPartition) -> None:
-    """Reads the whole topology: order of the lists, and every id in range."""
-    num_vertices = partition.book.num_vertices
-    rising = bool((np.diff(partition.indptr) >= 0).all())
-    _require(rising, partition, "indptr", "must never fall")
-    indices = partition.indices
-    in_range = not len(indices) or bool(indices.min() >= 0 and indices.max() < num_vertices)
-    _require(in_range, partition, "indices", f"its ids must be in [0, {num_vertices})")
-    for name, ids in {"original_id": partition.original_id, "halo": partition.halo}.items():
-        _require(bool((np.diff(ids) > 0).all()), partition, name, "its ids must ascend")

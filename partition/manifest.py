@@ -7,9 +7,12 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, TypeVar, get_type_hints
 
+import numpy as np
+
 from gnnflow.errors import PartitionFormatError, one_line
 from gnnflow.json_text import parse_json
 from gnnflow.partition.book import PartitionBook
+from gnnflow.partition.stored_rows import INT8_SCALED, SCALE_BYTES
 
 FORMAT_NAME = "gnnflow-partition"
 FORMAT_VERSION = 1
@@ -17,6 +20,16 @@ MANIFEST_FILE = "manifest.json"
 
 _FILE_NAME = re.compile(r"[A-Za-z0-9_]{1,100}\.npy")
 _ARRAY_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,95}")
+_NPY_TYPES = {
+    "bfloat16": "<u2",
+    INT8_SCALED: "|u1",
+    **{np.dtype(code).name: f"|{code}" for code in ("b1", "i1", "u1")},
+    **{np.dtype(code).name: f"<{code}" for code in ("i2", "u2", "i4", "u4", "i8", "u8")},
+    **{np.dtype(code).name: f"<{code}" for code in ("f2", "f4", "f8")},
+}
+"""What numbers of each type are in a file; NumPy does not have the first two."""
+_FEW_CLASSES = 1024
+"""Classes that any graph may have; beyond these no more than vertices."""
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 # Written out, since numpy reads far more than this as a type.
 _DTYPE = re.compile(r"[<|]([biu]1|[iuf]2|[iuf]4|[iuf]8)")
@@ -268,7 +281,13 @@ def _check(manifest: Manifest, path: Path | str) -> None:
     """Checks what holds between the fields, and that no name leads out of the folder."""
     check_array_names(tuple(manifest.arrays) + manifest.splits)
     for name, array in manifest.arrays.items():
-        _check_dtype(array.npy_dtype, name)
+        _check_array(array, name)
+    labels = manifest.arrays.get("y")
+    several = labels is not None and len(labels.row_shape) == 1
+    # Outputs and counts are made for each class, whatever labels there are.
+    limit = labels.row_shape[0] if labels and several else max(_FEW_CLASSES, manifest.num_vertices)
+    if manifest.num_classes > limit:
+        raise _damaged(path, f"num_classes is {manifest.num_classes}, and can be {limit} at most")
     book = manifest.book
     if book.num_parts != manifest.num_parts or book.num_vertices != manifest.num_vertices:
         raise _damaged(path, "offsets do not match the number of parts and vertices")
@@ -284,6 +303,18 @@ def _check(manifest: Manifest, path: Path | str) -> None:
             if not _SHA256.fullmatch(file.sha256):
                 raise _damaged(path, f"the sha256 of '{name}' is not 64 hex digits")
             _check_dtype(file.dtype, name)
+
+
+def _check_array(array: ArraySpec, name: str) -> None:
+    """Refuses an array whose meaning and whose file do not fit together."""
+    _check_dtype(array.npy_dtype, name)
+    if _NPY_TYPES.get(array.dtype) != array.npy_dtype:
+        held = array.npy_dtype
+        raise ValueError(f"'{name}' is {array.dtype!r:.40}, which no file holds as {held}")
+    if array.dtype == INT8_SCALED and not (
+        len(array.row_shape) == 1 and array.row_shape[0] >= SCALE_BYTES
+    ):
+        raise ValueError(f"a row of '{name}' has no room for its scale, got {array.row_shape}")
 
 
 def _check_dtype(dtype: str, name: str) -> None:

@@ -11,6 +11,7 @@ from gnnflow.datasets.inside import lies_inside
 from gnnflow.datasets.npy_file import map_npy
 from gnnflow.errors import PartitionFormatError, one_line
 from gnnflow.partition.manifest import MANIFEST_FILE, FileSpec, Manifest, part_folder
+from gnnflow.regular_file import UnfitFileError, open_regular, read_regular_text
 
 FINGERPRINT_BYTES = 4096
 FINGERPRINT_DIGITS = 16
@@ -36,11 +37,11 @@ def read_manifest(root: Path | str) -> Manifest:
             f"{root} is not a folder; give the folder that gnnflow-partition wrote"
         )
     try:
-        text = path.read_text(encoding="utf-8")
+        text = read_regular_text(path)
     except (OSError, UnicodeDecodeError) as error:
         raise PartitionFormatError(
-            f"{root} is not a complete partition: it has no readable {MANIFEST_FILE}; "
-            "run gnnflow-partition again"
+            f"{root} is not a complete partition: it has no readable {MANIFEST_FILE}"
+            f"{_reason(error)}; run gnnflow-partition again"
         ) from error
     return Manifest.from_json(text, path)
 
@@ -48,7 +49,7 @@ def read_manifest(root: Path | str) -> Manifest:
 def fingerprint(path: Path) -> str:
     """Returns the hash of a file's first and last 4096 bytes, 16 hex digits."""
     digest = hashlib.sha256()
-    with path.open("rb") as file:
+    with open_regular(path) as file:
         digest.update(file.read(FINGERPRINT_BYTES))
         size_bytes = file.seek(0, 2)
         file.seek(max(0, size_bytes - FINGERPRINT_BYTES))
@@ -59,7 +60,7 @@ def fingerprint(path: Path) -> str:
 def file_sha256(path: Path) -> str:
     """Returns the sha256 of a whole file in hex."""
     digest = hashlib.sha256()
-    with path.open("rb") as file:
+    with open_regular(path) as file:
         while chunk := file.read(_HASH_CHUNK_BYTES):
             digest.update(chunk)
     return digest.hexdigest()
@@ -132,13 +133,20 @@ class PartReader:
             raise _unfit(path, "it is missing") from error
         if found_bytes != spec.size_bytes:
             raise _unfit(path, f"expected {spec.size_bytes} bytes, found {found_bytes}")
-        found = fingerprint(path)
+        try:
+            found = fingerprint(path)
+        except OSError as error:
+            raise _unfit(path, f"it cannot be read ({error.strerror})") from error
         if found != spec.fingerprint:
             raise _unfit(path, f"expected fingerprint {spec.fingerprint}, found {found}")
         if self._verify:
             found = file_sha256(path)
             if found != spec.sha256:
                 raise _unfit(path, f"expected sha256 {spec.sha256}, found {found}")
+
+
+def _reason(error: Exception) -> str:
+    return f" ({error})" if isinstance(error, UnfitFileError) else ""
 
 
 def _unfit(path: Path, what: str) -> PartitionFormatError:

@@ -19,8 +19,12 @@ import tyro
 import yaml
 
 from gnnflow.cli.help_page import entries, help_page
+from gnnflow.cli.plain_yaml import MAX_BYTES, read_yaml
+from gnnflow.cli.streams import let_streams_print_everything
 from gnnflow.cli.usage import usage_message
-from gnnflow.errors import ConfigError, GnnflowError, did_you_mean, resource_error
+from gnnflow.config.whole_numbers import check_whole_numbers
+from gnnflow.errors import ConfigError, GnnflowError, did_you_mean, one_line, resource_error
+from gnnflow.regular_file import read_regular_text
 
 ConfigT = TypeVar("ConfigT")
 
@@ -81,6 +85,7 @@ def parse(config_class: type[ConfigT], *, prog: str, args: Sequence[str] | None 
     values = _shallow(parsed)
     file_options: FileOptions = values.pop("file")
     options = config_class(**values)
+    check_whole_numbers(options)
     if file_options.print_config:
         if _is_first_rank():
             print(to_yaml(options), end="")
@@ -105,6 +110,7 @@ def to_yaml(config: Any) -> str:
 
 def run(main: Callable[[], None]) -> NoReturn:
     """Runs a command; an error that a user can mend is one line on stderr and exit code 1."""
+    let_streams_print_everything()
     try:
         try:
             main()
@@ -143,6 +149,7 @@ def _stop_if_nobody_reads() -> None:
 
 def _parse_words(config_class: type[Any], prog: str, words: list[str], default: Any = None) -> Any:
     """Lets tyro read the words, and says on one line what is wrong with them."""
+    _check_text(prog, words)
     known = {f"--{entry.name}" for entry in entries(config_class)}
     known |= {f"--no-{entry.name}" for entry in entries(config_class) if entry.is_flag}
     for word in words:
@@ -162,6 +169,17 @@ def _parse_words(config_class: type[Any], prog: str, words: list[str], default: 
     except SystemExit as error:
         message = usage_message(error, printed.getvalue())
     _refuse(prog, message)
+
+
+def _check_text(prog: str, words: Sequence[str]) -> None:
+    """Refuses names that are no text: nothing that is written about them could be read again."""
+    for word in words:
+        try:
+            word.encode("utf-8")
+        except UnicodeEncodeError:
+            encoding = sys.getfilesystemencoding()
+            remedy = "" if encoding == "utf-8" else ", or set LANG=C.UTF-8"
+            _refuse(prog, f"'{word}' is no text in {encoding}; rename it{remedy}")
 
 
 def _refuse(prog: str, message: str) -> NoReturn:
@@ -214,14 +232,13 @@ def _find_config_path(words: Sequence[str]) -> Path | None:
 def _read_yaml(config_class: type[Any], path: Path, prog: str) -> Any:
     """The config that a YAML file describes; arguments it leaves out stay required."""
     try:
-        text = path.read_text(encoding="utf-8")
+        text = read_regular_text(path, MAX_BYTES)
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"cannot read the configuration {path}: {error}") from None
     try:
-        values = yaml.safe_load(text)
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
-        reason = " ".join(str(error).split())
-        raise ConfigError(f"{path} is not YAML: {reason}") from None
+        values = read_yaml(text)
+    except ValueError as error:
+        raise ConfigError(f"{path} is not YAML: {one_line(error)}") from None
     values = {} if values is None else values
     if not isinstance(values, dict):
         raise ConfigError(f"{path} must hold 'option: value' lines, got a {type(values).__name__}")
@@ -253,7 +270,10 @@ def _as_words(path: Path, name: str, value: Any, positional: bool) -> list[str]:
         )
     if isinstance(value, bool):
         return [f"--{name}" if value else f"--no-{name}"]
-    text = "None" if value is None else str(value)
-    if isinstance(value, list):
-        text = ",".join(str(part) for part in value)
+    try:
+        text = "None" if value is None else str(value)
+        if isinstance(value, list):
+            text = ",".join(str(part) for part in value)
+    except ValueError as error:  # a number of thousands of digits
+        raise ConfigError(f"{path}: option '{name}': {one_line(error)}") from None
     return [text] if positional else [f"--{name}", text]

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Literal
 
 from gnnflow.config.values import require
+from gnnflow.config.whole_numbers import check_whole_numbers
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -70,6 +71,7 @@ class CacheConfig:
         Raises:
             ConfigError: if a value is out of range.
         """
+        check_whole_numbers(self)
         require(
             0 <= self.cache_fraction <= 1,
             f"cache_fraction must be in [0, 1], got {self.cache_fraction}; "

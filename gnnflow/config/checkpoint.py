@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from gnnflow.config.values import require
+from gnnflow.config.whole_numbers import check_whole_numbers
 
 RESUME_AUTO = "auto"
 
@@ -31,6 +32,7 @@ class CheckpointConfig:
         Raises:
             ConfigError: if a value is out of range or the folder is missing.
         """
+        check_whole_numbers(self)
         require(self.save_every >= 0, f"save_every must not be negative, got {self.save_every}")
         require(self.keep_last >= 1, f"keep_last must be at least 1, got {self.keep_last}")
         require(

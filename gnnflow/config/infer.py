@@ -7,6 +7,7 @@ from typing import Literal
 import tyro
 
 from gnnflow.config.values import require
+from gnnflow.config.whole_numbers import check_whole_numbers
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -52,6 +53,7 @@ class InferConfig:
         Raises:
             ConfigError: if a value is out of range.
         """
+        check_whole_numbers(self)
         require(
             self.ranks is None or self.ranks >= 1, f"ranks must be at least 1, got {self.ranks}"
         )

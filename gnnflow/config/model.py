@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from gnnflow.config.values import require
+from gnnflow.config.whole_numbers import check_whole_numbers
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -26,5 +27,6 @@ class ModelConfig:
         Raises:
             ConfigError: if a value is out of range.
         """
+        check_whole_numbers(self)
         require(self.hidden >= 1, f"hidden must be at least 1, got {self.hidden}")
         require(0 <= self.dropout < 1, f"dropout must be in [0, 1), got {self.dropout}")

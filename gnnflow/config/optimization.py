@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from gnnflow.config.values import require
+from gnnflow.config.whole_numbers import check_whole_numbers
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -63,6 +64,7 @@ class OptimizationConfig:
         Raises:
             ConfigError: if a value is out of range.
         """
+        check_whole_numbers(self)
         require(self.epochs >= 1, f"epochs must be at least 1, got {self.epochs}")
         require(self.lr > 0, f"lr must be positive, got {self.lr}")
         require(0 <= self.momentum < 1, f"momentum must be in [0, 1), got {self.momentum}")

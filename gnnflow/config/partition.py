@@ -4,6 +4,7 @@ from dataclasses import dataclass, replace
 from typing import Literal, Self
 
 from gnnflow.config.values import require
+from gnnflow.config.whole_numbers import check_whole_numbers
 
 DEFAULT_PARTS = 4
 """Number of parts of a graph that comes whole."""
@@ -54,6 +55,7 @@ class PartitionConfig:
         Raises:
             ConfigError: if a value is out of range.
         """
+        check_whole_numbers(self)
         require(
             self.num_parts is None or self.num_parts >= 1,
             f"num_parts must be at least 1, got {self.num_parts}",

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Literal
 
 from gnnflow.config.values import require
+from gnnflow.config.whole_numbers import check_whole_numbers
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -73,6 +74,7 @@ class PolicyConfig:
         Raises:
             ConfigError: if a value is out of range.
         """
+        check_whole_numbers(self)
         for name in ("decide_every", "llm_threads", "steer_exchange_every"):
             value = getattr(self, name)
             require(value is None or value >= 1, f"{name} must be at least 1, got {value}")

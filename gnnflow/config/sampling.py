@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from gnnflow.config.values import IntList, require
+from gnnflow.config.whole_numbers import check_whole_numbers
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -21,6 +22,7 @@ class SamplingConfig:
         Raises:
             ConfigError: if a value is out of range.
         """
+        check_whole_numbers(self)
         require(len(self.fanout) >= 1, "fanout needs at least one hop, as 10,25")
         for number in self.fanout:
             require(

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gnnflow.errors import DataError
+from gnnflow.regular_file import open_regular
 
 _TENSORS_MAGIC = 0xDD5A9FBE3FA2443F
 _GRAPHS_MAGIC = 0xDD2E4FF046B4A13F
@@ -110,7 +111,8 @@ class _Cursor:
         self._file = file
         self._position = 0
         try:
-            self._bytes: NDArray[np.uint8] = np.memmap(file, dtype=np.uint8, mode="r")
+            with open_regular(file) as stream:
+                self._bytes: NDArray[np.uint8] = np.memmap(stream, dtype=np.uint8, mode="r")
         except (OSError, ValueError) as error:  # ValueError: the file is empty
             raise DataError(f"cannot read {file}: {error}; check the path") from error
 

@@ -26,6 +26,7 @@ from gnnflow.datasets.row_source import ArrayRows, RowSource
 from gnnflow.datasets.segments import Segment, vertex_arrays
 from gnnflow.errors import DataError
 from gnnflow.json_text import parse_json
+from gnnflow.regular_file import read_regular
 
 _VERTEX_TYPE, _EDGE_TYPE = "_N", "_N:_E:_N"  # what DGL calls the only type
 _ID = "_ID"
@@ -287,7 +288,7 @@ def _read_config(file: Path) -> _Config:
     if file.is_dir():
         raise DataError(f"{file} is a folder; give the JSON file in it, {_json_files(file)}")
     try:
-        values = parse_json(file.read_bytes())
+        values = parse_json(read_regular(file))
     except (OSError, ValueError) as error:
         raise DataError(f"cannot read {file} as JSON: {error}; check the path") from error
     config = _Config(file, values if isinstance(values, dict) else {})

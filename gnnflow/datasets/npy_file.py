@@ -5,18 +5,20 @@ before memory is asked for, and Python objects always are: reading them would un
 """
 
 import math
+import os
 import tokenize
 import warnings
 import zipfile
 import zlib
 from pathlib import Path
-from typing import IO, Any, Literal, NamedTuple
+from typing import IO, Any, BinaryIO, Literal, NamedTuple
 
 import numpy as np
 from numpy.lib import format as npy_format
 from numpy.typing import NDArray
 
 from gnnflow.errors import one_line
+from gnnflow.regular_file import open_regular
 
 _LOCAL_HEADER_BYTES = 30
 _ENDING = ".npy"
@@ -89,9 +91,9 @@ def map_npy(file: Path, mode: Literal["r", "c"] = "r") -> NDArray[Any]:
         OSError: The file cannot be opened.
         ValueError: As `read_npy_header`.
     """
-    with file.open("rb") as stream:
-        header = read_npy_header(stream, file.stat().st_size)
-    return _map(file, header, header.size_bytes, mode)
+    with open_regular(file) as stream:
+        header = read_npy_header(stream, os.fstat(stream.fileno()).st_size)
+        return _map(stream, header, header.size_bytes, mode)
 
 
 def map_member(file: Path, name: str) -> NDArray[Any] | None:
@@ -101,21 +103,21 @@ def map_member(file: Path, name: str) -> NDArray[Any] | None:
         ValueError: The archive has no array of this name, is damaged, or holds Python objects.
     """
     try:
-        with zipfile.ZipFile(file) as archive:
-            member = archive.getinfo(f"{name}{_ENDING}")
-        if member.compress_type != zipfile.ZIP_STORED:
-            return None
-        with file.open("rb") as stream:
+        with open_regular(file) as stream:
+            with zipfile.ZipFile(stream) as archive:
+                member = archive.getinfo(f"{name}{_ENDING}")
+            if member.compress_type != zipfile.ZIP_STORED:
+                return None
             stream.seek(member.header_offset)
             local_header = stream.read(_LOCAL_HEADER_BYTES)
             lengths = [int.from_bytes(local_header[at : at + 2], "little") for at in (26, 28)]
             first_byte = member.header_offset + _LOCAL_HEADER_BYTES + sum(lengths)
             stream.seek(first_byte)
-            left_bytes = file.stat().st_size - first_byte
+            left_bytes = os.fstat(stream.fileno()).st_size - first_byte
             header = read_npy_header(stream, min(member.file_size, left_bytes))
+            return _map(stream, header, first_byte + header.size_bytes, "r")
     except _ARCHIVE_ERRORS as error:
         raise ValueError(f"the array '{name}' cannot be read: {one_line(error)}") from error
-    return _map(file, header, first_byte + header.size_bytes, "r")
 
 
 def read_member(archive: zipfile.ZipFile, name: str) -> NDArray[Any]:
@@ -144,7 +146,7 @@ def member_names(file: Path) -> list[str]:
         ValueError: It is no archive, or holds something other than arrays.
     """
     try:
-        with zipfile.ZipFile(file) as archive:
+        with open_regular(file) as stream, zipfile.ZipFile(stream) as archive:
             names = archive.namelist()
     except (zipfile.BadZipFile, NotImplementedError, UnicodeDecodeError) as error:
         raise ValueError(f"it is no archive of numpy ({one_line(error)})") from error
@@ -162,12 +164,12 @@ def read_archive(file: Path) -> dict[str, NDArray[Any]]:
         ValueError: It is no archive, is damaged, or holds something other than arrays of numbers.
     """
     names = member_names(file)
-    with zipfile.ZipFile(file) as archive:
+    with open_regular(file) as stream, zipfile.ZipFile(stream) as archive:
         return {name: read_member(archive, name) for name in names}
 
 
-def _map(file: Path, header: NpyHeader, offset: int, mode: Literal["r", "c"]) -> NDArray[Any]:
+def _map(stream: BinaryIO, header: NpyHeader, offset: int, mode: Literal["r", "c"]) -> NDArray[Any]:
     order: Literal["F", "C"] = "F" if header.in_columns else "C"
     if math.prod(header.shape) * header.dtype.itemsize == 0:
         return np.empty(header.shape, header.dtype, order)  # no bytes can be mapped
-    return np.memmap(file, header.dtype, mode, offset, header.shape, order)
+    return np.memmap(stream, header.dtype, mode, offset, header.shape, order)

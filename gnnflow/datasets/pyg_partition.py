@@ -27,6 +27,7 @@ from gnnflow.datasets.split_file import read_splits
 from gnnflow.datasets.vertex_table import open_vertex_arrays
 from gnnflow.errors import DataError
 from gnnflow.json_text import parse_json
+from gnnflow.regular_file import open_regular, read_regular
 
 logger = logging.getLogger(__name__)
 
@@ -113,7 +114,7 @@ def from_pyg_partition(
 def _num_parts(folder: Path) -> int:
     file = folder / _META
     try:
-        meta = parse_json(file.read_bytes())
+        meta = parse_json(read_regular(file))
     except (OSError, ValueError) as error:
         raise DataError(
             f"cannot read {file}: {error}; give the folder that "
@@ -221,7 +222,7 @@ def _load(file: Path) -> Any:
     import torch
 
     try:
-        with _only_dictionaries():
+        with _only_dictionaries(), open_regular(file):
             return torch.load(file, weights_only=True, mmap=True, map_location="cpu")
     except Exception as error:  # whatever a damaged archive or a forbidden class may raise
         reasons = str(error).strip().splitlines() or [type(error).__name__]

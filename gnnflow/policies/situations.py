@@ -11,6 +11,7 @@ from typing import Any
 from gnnflow.errors import DataError
 from gnnflow.json_text import parse_json
 from gnnflow.policies.observation import Observation, from_json, to_json
+from gnnflow.regular_file import read_regular_text
 
 _STAKE_SCALE = 4.0
 _LEAST_STAKE = 0.1
@@ -90,7 +91,7 @@ def read_situations(path: Path) -> list[Situation]:
         DataError: if the file cannot be read or a line is not a situation.
     """
     try:
-        return list(_parse(path.name, path.read_text(encoding="utf-8")))
+        return list(_parse(path.name, read_regular_text(path)))
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(f"cannot read the situations {path}: {error}") from None
 

@@ -14,6 +14,7 @@ from gnnflow.errors import DataError, one_line
 from gnnflow.json_text import is_count, parse_json
 from gnnflow.prefetch.belady import belady_hits
 from gnnflow.prefetch.trace import Trace
+from gnnflow.regular_file import read_regular
 
 OPTIMUM_FILE = "optimum.json"
 
@@ -67,7 +68,7 @@ class Optimum:
         """
         path = folder / OPTIMUM_FILE
         try:
-            content = parse_json(path.read_bytes())
+            content = parse_json(read_regular(path))
             hits, left_out = content["hits"], content["left_out"]
             if not (left_out is None or isinstance(left_out, str)):
                 raise ValueError("why it is left out must be said in words")

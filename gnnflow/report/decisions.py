@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 from gnnflow.errors import DataError
 from gnnflow.json_text import parse_json
+from gnnflow.regular_file import read_regular_text
 from gnnflow.report.summary_file import is_number
 from gnnflow.units import human_seconds, signed_percent
 
@@ -105,7 +106,7 @@ def read_decisions(folder: Path) -> tuple[DecisionLine, ...]:
         if match is None:
             continue
         try:
-            lines = path.read_text(encoding="utf-8").splitlines()
+            lines = read_regular_text(path).splitlines()
         except (OSError, UnicodeDecodeError) as error:
             raise DataError(f"{path} cannot be read: {error}") from None
         for number, line in enumerate(lines, start=1):

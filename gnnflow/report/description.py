@@ -11,6 +11,7 @@ from gnnflow.json_text import parse_json
 from gnnflow.partition import read_manifest
 from gnnflow.partition.manifest import MANIFEST_FILE
 from gnnflow.prefetch.trace import Trace, read_trace, read_traces
+from gnnflow.regular_file import read_regular
 from gnnflow.report.figures import option_groups, over_optimum, wait_share
 from gnnflow.report.run_record import read_run
 from gnnflow.report.summary_file import SUMMARY_FILE
@@ -171,7 +172,7 @@ def _newest_checkpoint(path: Path) -> Description:
 def _checkpoint(path: Path) -> Description:
     file = path / CHECKPOINT_FILE
     try:
-        content = parse_json(file.read_bytes())
+        content = parse_json(read_regular(file))
         position, graph, files = content["position"], content["graph"], content["files"]
         facts: dict[str, Any] = {
             "graph": graph["name"],

@@ -13,6 +13,7 @@ from gnnflow.errors import DataError
 from gnnflow.json_text import parse_json
 from gnnflow.prefetch.optimum import Optimum
 from gnnflow.prefetch.trace import read_traces
+from gnnflow.regular_file import read_regular_text
 from gnnflow.report.decisions import DecisionLine, read_decisions
 from gnnflow.report.partition_figures import PartitionFigures, read_partition_figures
 from gnnflow.report.summary_file import is_number, read_summary
@@ -141,7 +142,7 @@ def _is_step(line: Any, num_ranks: int) -> bool:
 def _json_lines(path: Path) -> Iterator[tuple[int, Any]]:
     """Yields the number and content of every line; a last line that was cut off is left out."""
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        lines = read_regular_text(path).splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(f"{path} cannot be read: {error}") from None
     for number, line in enumerate(lines, start=1):

@@ -6,6 +6,7 @@ from typing import Any
 
 from gnnflow.errors import DataError, one_line
 from gnnflow.json_text import INT64_LIMIT, is_count, parse_json
+from gnnflow.regular_file import read_regular
 
 SUMMARY_FILE = "summary.json"
 
@@ -22,7 +23,7 @@ def read_summary(folder: Path) -> dict[str, Any]:
     """
     path = folder / SUMMARY_FILE
     try:
-        summary = parse_json(path.read_bytes())
+        summary = parse_json(read_regular(path))
         _check(summary)
     except FileNotFoundError:
         raise DataError(

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+import torch
 from safetensors import torch as safetensors
 from torch import nn
 
@@ -19,6 +20,8 @@ from gnnflow.models import LayeredModel, make_model
 from gnnflow.training.buffers import sync_buffers
 from gnnflow.training.checkpoint_checks import (
     check_graph,
+    check_optimizer,
+    check_weights,
     graph_facts,
     load_weights,
     partition_digest,
@@ -29,6 +32,7 @@ from gnnflow.training.checkpoint_files import (
     STATE_NAME,
     CheckpointFacts,
     Position,
+    Tensors,
     damaged,
     rank_name,
     read_files,
@@ -150,7 +154,6 @@ def load_checkpoint(folder: Path | str, state: TrainingState) -> Resumed:
     """
     ctx, path = state.graph.ctx, Path(folder)
     facts, files = _read_on_rank_0(path, state)
-    check_graph(path, facts, state.graph.manifest)
     load_weights(path, files[MODEL_FILE], unwrap(state.model))
     shared = _unpacked(path, files[f"{STATE_NAME}.json"], files[f"{STATE_NAME}.safetensors"])
     _load_parts(path, shared, state.shared)
@@ -174,7 +177,18 @@ def load_model_from_checkpoint(folder: Path | str) -> LayeredModel:
         CheckpointError: if it is damaged, of a newer version, or of a program's own model.
     """
     path = Path(folder)
-    facts, files = read_files(path)
+
+    def check(facts: CheckpointFacts, weights: Tensors) -> None:
+        with torch.device("meta"):  # shapes without memory: the options may name any width
+            check_weights(path, weights, _make_model(path, facts, len(weights)))
+
+    facts, files = read_files(path, check)
+    model = _make_model(path, facts)
+    load_weights(path, files[MODEL_FILE], model)
+    return model.eval()
+
+
+def _make_model(path: Path, facts: CheckpointFacts, num_tensors: int | None = None) -> LayeredModel:
     options = facts.model.get("options")
     if options is None:
         raise CheckpointError(
@@ -183,11 +197,12 @@ def load_model_from_checkpoint(folder: Path | str) -> LayeredModel:
             "gnnflow.training.inference.infer"
         )
     try:
-        model = make_model(**options)
-    except (TypeError, ValueError) as error:
-        raise damaged(path, f"no model has the options {options} ({error})") from None
-    load_weights(path, files.get(MODEL_FILE, b""), model)
-    return model.eval()
+        if num_tensors is not None and len(options["dims"]) > num_tensors + 1:
+            raise ValueError(f"it has {num_tensors} tensors for all its layers")
+        return make_model(**options)
+    except (KeyError, TypeError, ValueError, RuntimeError) as error:
+        reason = f"no model has the options {options!r:.200} ({one_line(error)})"
+        raise damaged(path, reason) from None
 
 
 def _packed(state: dict[str, Any], name: str) -> tuple[bytes, bytes]:
@@ -209,12 +224,17 @@ def _unpacked(path: Path, text: bytes, tensors: bytes) -> dict[str, Any]:
 def _read_on_rank_0(path: Path, state: TrainingState) -> tuple[CheckpointFacts, dict[str, bytes]]:
     """Facts and files on every rank: those of all, and `rank.*`, those of this rank."""
     ctx = state.graph.ctx
+
+    def check(facts: CheckpointFacts, weights: Tensors) -> None:
+        check_graph(path, facts, state.graph.manifest)
+        check_weights(path, weights, unwrap(state.model))
+
     files: dict[str, bytes] = {}
     facts = None
     problem = ""
     if ctx.rank == 0:
         try:
-            facts, files = read_files(path)
+            facts, files = read_files(path, check)
         except CheckpointError as error:
             problem = str(error)
     # All ranks fail together, with one line.
@@ -236,6 +256,8 @@ def _load_parts(path: Path, states: Mapping[str, Any], parts: Mapping[str, State
         if name not in states:
             continue  # what the run that saved it did not have starts anew
         try:
+            if isinstance(part, torch.optim.Optimizer):
+                check_optimizer(states[name], part)
             part.load_state_dict(states[name])
         except (KeyError, ValueError, TypeError, AttributeError, RuntimeError) as error:
             reason = " ".join(str(error).split())

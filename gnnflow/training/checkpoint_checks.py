@@ -5,15 +5,23 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import torch
 from safetensors import SafetensorError
 from safetensors import torch as safetensors
 from torch import Tensor, nn
 
 from gnnflow.errors import CheckpointError
 from gnnflow.partition import Manifest
+from gnnflow.safetensors_header import TensorHeader
 from gnnflow.training.checkpoint_files import MODEL_FILE, CheckpointFacts, damaged
 
 _LEARNT_FROM = ("x", "y")
+_ELEMENTWISE = (
+    *(torch.optim.Adam, torch.optim.AdamW, torch.optim.NAdam, torch.optim.RAdam),
+    *(torch.optim.Adamax, torch.optim.Adagrad, torch.optim.Adadelta, torch.optim.RMSprop),
+    *(torch.optim.SGD, torch.optim.ASGD, torch.optim.Rprop),
+)
+"""Optimizers that keep a number, or a number for each of a parameter's."""
 
 
 def graph_facts(manifest: Manifest) -> dict[str, Any]:
@@ -71,6 +79,18 @@ def load_weights(path: Path, content: bytes, model: nn.Module) -> None:
         CheckpointError: if they are those of another model; nothing is loaded then.
     """
     weights = read_tensors(path, content)
+    check_weights(path, weights, model)
+    model.load_state_dict(weights)
+
+
+def check_weights(
+    path: Path, weights: Mapping[str, Tensor | TensorHeader], model: nn.Module
+) -> None:
+    """Refuses weights of another model, by their names and shapes.
+
+    Raises:
+        CheckpointError: if a name or a shape differs.
+    """
     expected = {name: list(tensor.shape) for name, tensor in model.state_dict().items()}
     found = {name: list(tensor.shape) for name, tensor in weights.items()}
     if found != expected:
@@ -78,7 +98,56 @@ def load_weights(path: Path, content: bytes, model: nn.Module) -> None:
             f"the checkpoint {path} is of another model: {_first_difference(found, expected)}; "
             "give the options that it was saved with"
         )
-    model.load_state_dict(weights)
+
+
+def check_optimizer(state: Mapping[str, Any], optimizer: torch.optim.Optimizer) -> None:
+    """Refuses a state of an optimizer that would fail in a step, which torch does not look at.
+
+    Raises:
+        ValueError: if a number of a group, or a tensor of a parameter, is not what the optimizer
+            would make.
+    """
+    groups = state["param_groups"]
+    for here, there in zip(optimizer.param_groups, groups, strict=True):
+        for name, value in here.items():
+            if name != "params" and name in there and not _same_kind(value, there[name]):
+                raise ValueError(f"'{name}' is {there[name]!r:.80} there and {value!r:.80} here")
+    if type(optimizer) not in _ELEMENTWISE:
+        return  # what its tensors must look like is its own business
+    numbers = [number for group in groups for number in group["params"]]
+    parameters = [each for group in optimizer.param_groups for each in group["params"]]
+    names: set[str] | None = None
+    for number, parameter in zip(numbers, parameters, strict=True):
+        kept = state["state"].get(number)
+        if not kept:
+            continue
+        names = set(kept) if names is None else names
+        if set(kept) != names:
+            raise ValueError(f"of parameter {number} it keeps {sorted(kept)}, not {sorted(names)}")
+        for name, value in kept.items():
+            shapes = [()] if name == "step" else [(), tuple(parameter.shape)]
+            if isinstance(value, Tensor) and tuple(value.shape) not in shapes:
+                raise ValueError(
+                    f"'{name}' of parameter {number} has shape {list(value.shape)} there and "
+                    f"{list(shapes[-1])} here"
+                )
+            if not isinstance(value, Tensor | int | float | None):
+                raise ValueError(f"'{name}' of parameter {number} is {value!r:.80}")
+
+
+def _same_kind(here: object, there: object) -> bool:
+    """Whether a value may take another's place: a number that of a number, several of several."""
+    if isinstance(here, bool) or here is None:
+        return there is None or isinstance(there, bool | int | float)
+    if isinstance(here, Tensor | int | float):
+        if isinstance(there, Tensor):
+            return there.numel() == 1
+        return isinstance(there, int | float) and not isinstance(there, bool)
+    if isinstance(here, list | tuple):
+        if not isinstance(there, list | tuple) or len(there) != len(here):
+            return False
+        return all(_same_kind(*pair) for pair in zip(here, there, strict=True))
+    return type(here) is type(there)
 
 
 def _first_difference(found: Mapping[str, list[int]], expected: Mapping[str, list[int]]) -> str:

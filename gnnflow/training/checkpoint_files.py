@@ -16,7 +16,7 @@ import json
 import os
 import re
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,8 @@ from typing import Any
 from gnnflow.datasets.inside import lies_inside
 from gnnflow.errors import CheckpointError, one_line
 from gnnflow.json_text import is_count, parse_json
+from gnnflow.regular_file import UnfitFileError, open_regular, read_regular
+from gnnflow.safetensors_header import TensorHeader, read_safetensors_header
 
 FORMAT_NAME = "gnnflow-checkpoint"
 FORMAT_VERSION = 1
@@ -34,6 +36,12 @@ STATE_NAME = "state"
 _FOLDER_NAME = re.compile(r"epoch-(\d{4,})-step-(\d{6,})")
 _FILE_NAME = re.compile(r"[a-z0-9-]{1,40}\.(json|safetensors)")
 _ENDINGS = ("json", "safetensors")
+Tensors = Mapping[str, TensorHeader]
+"""Tensors of a file by name, as its head describes them."""
+
+POINTER_BYTES = 4096
+"""More than a file takes that names a checkpoint."""
+
 _UNFINISHED = "unfinished"
 _REPLACED = "replaced"
 _REMOVED = "removed"
@@ -171,31 +179,55 @@ def read_facts(folder: Path) -> CheckpointFacts:
     return _read_facts(folder)[0]
 
 
-def read_files(folder: Path) -> tuple[CheckpointFacts, dict[str, bytes]]:
+def read_files(
+    folder: Path, check: Callable[[CheckpointFacts, Tensors], None] | None = None
+) -> tuple[CheckpointFacts, dict[str, bytes]]:
     """Reads a checkpoint and checks the hashes of all its files.
+
+    Args:
+        folder: The checkpoint.
+        check: Looks at what it says and at the weights that it would hold, and raises
+            CheckpointError if they do not fit, before memory is asked for.
 
     Raises:
         CheckpointError: if it is incomplete, damaged or of another version.
     """
     facts, about = _read_facts(folder)
+    ranks = [f"{rank_name(rank)}.{end}" for rank in range(facts.num_ranks) for end in _ENDINGS]
+    for name in (MODEL_FILE, *(f"{STATE_NAME}.{end}" for end in _ENDINGS), *ranks):
+        if name not in about:
+            raise damaged(folder, f"{name} is not in it")
+    headers = {name: _look_at(folder, name, entry) for name, entry in about.items()}
+    if check is not None:
+        check(facts, headers[MODEL_FILE])
     files = {}
     for name, entry in about.items():
-        if not lies_inside(folder, folder / name):
-            raise damaged(folder, f"{name} is a link that leads out of it")
         try:
-            content = (folder / name).read_bytes()
+            content = read_regular(folder / name, entry["size_bytes"])
         except OSError as error:
             raise damaged(folder, f"{name} cannot be read ({error.strerror})") from None
-        if len(content) != entry["size_bytes"]:
-            raise damaged(folder, f"{name} has {len(content)} bytes, not {entry['size_bytes']}")
         if hashlib.sha256(content).hexdigest() != entry["sha256"]:
             raise damaged(folder, f"{name} has another sha256 than when it was written")
         files[name] = content
-    ranks = [f"{rank_name(rank)}.{end}" for rank in range(facts.num_ranks) for end in _ENDINGS]
-    for name in (MODEL_FILE, *(f"{STATE_NAME}.{end}" for end in _ENDINGS), *ranks):
-        if name not in files:
-            raise damaged(folder, f"{name} is not in it")
     return facts, files
+
+
+def _look_at(folder: Path, name: str, entry: Mapping[str, Any]) -> Tensors:
+    """Compares a file's size with what is said of it; returns the tensors that it would hold."""
+    if not lies_inside(folder, folder / name):
+        raise damaged(folder, f"{name} is a link that leads out of it")
+    try:
+        with open_regular(folder / name) as stream:
+            size_bytes = os.fstat(stream.fileno()).st_size
+            if size_bytes != entry["size_bytes"]:
+                raise damaged(folder, f"{name} has {size_bytes} bytes, not {entry['size_bytes']}")
+            if name.endswith(".json"):
+                return {}
+            return read_safetensors_header(stream, size_bytes)
+    except OSError as error:
+        raise damaged(folder, f"{name} cannot be read ({error.strerror})") from None
+    except ValueError as error:
+        raise damaged(folder, f"{name}: {one_line(error)}") from None
 
 
 def damaged(folder: Path, what: str) -> CheckpointError:
@@ -208,7 +240,9 @@ def damaged(folder: Path, what: str) -> CheckpointError:
 def _read_facts(folder: Path) -> tuple[CheckpointFacts, dict[str, Any]]:
     path = folder / FACTS_FILE
     try:
-        raw = parse_json(path.read_bytes())
+        raw = parse_json(read_regular(path))
+    except UnfitFileError as error:
+        raise damaged(folder, f"{FACTS_FILE} cannot be read ({error})") from None
     except OSError:
         raise CheckpointError(
             f"{folder} is no checkpoint (it has no {FACTS_FILE}); give a folder as "
@@ -228,6 +262,8 @@ def _read_facts(folder: Path) -> tuple[CheckpointFacts, dict[str, Any]]:
         for name, entry in about.items():
             if not _FILE_NAME.fullmatch(name) or set(entry) != {"size_bytes", "sha256"}:
                 raise ValueError(f"'{name}' is no file of the format")
+            if not is_count(entry["size_bytes"]):
+                raise ValueError(f"the size of '{name}' must be a number of bytes")
         values = {field.name: raw[field.name] for field in fields(CheckpointFacts)}
         position = Position(**raw["position"])
         facts = CheckpointFacts(**values | {"position": position})

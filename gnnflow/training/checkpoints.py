@@ -5,8 +5,10 @@ from pathlib import Path
 
 from gnnflow.config.checkpoint import RESUME_AUTO
 from gnnflow.errors import CheckpointError, ConfigError
+from gnnflow.regular_file import read_regular_text
 from gnnflow.training.checkpoint import Resumed, TrainingState, load_checkpoint, save_checkpoint
 from gnnflow.training.checkpoint_files import (
+    POINTER_BYTES,
     Position,
     checkpoint_folders,
     read_facts,
@@ -140,7 +142,7 @@ class Checkpoints:
         """The newest one that is not damaged; a damaged one if there is no other."""
         folders = checkpoint_folders(self._folder)
         try:
-            named = self._folder / (self._folder / LATEST).read_text("utf-8").strip()
+            named = self._folder / read_regular_text(self._folder / LATEST, POINTER_BYTES).strip()
         except (OSError, UnicodeDecodeError):
             named = None
         if named in folders:

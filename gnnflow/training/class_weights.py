@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from gnnflow.datasets.npy_file import map_npy
 from gnnflow.errors import ConfigError, one_line
 from gnnflow.graph import DistGraph
+from gnnflow.regular_file import read_regular_text
 
 BALANCED = "balanced"
 
@@ -52,7 +53,7 @@ def class_weights(source: str, graph: DistGraph, num_classes: int) -> NDArray[np
 def _read(path: Path) -> NDArray[np.float64]:
     if path.suffix == ".npy":
         return np.asarray(map_npy(path), dtype=np.float64).reshape(-1)
-    text = path.read_text("utf-8").replace(",", " ")
+    text = read_regular_text(path).replace(",", " ")
     return np.array([float(word) for word in text.split()], dtype=np.float64)
 
 

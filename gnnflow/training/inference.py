@@ -20,10 +20,16 @@ from gnnflow.errors import CheckpointError, ConfigError, DataError
 from gnnflow.features import DistFeatureStore
 from gnnflow.graph import DistGraph
 from gnnflow.loader import as_tensor
+from gnnflow.regular_file import read_regular_text
 from gnnflow.training.buffers import sync_buffers
 from gnnflow.training.checkpoint import load_model_from_checkpoint
 from gnnflow.training.checkpoint_checks import check_graph
-from gnnflow.training.checkpoint_files import FACTS_FILE, checkpoint_folders, read_facts
+from gnnflow.training.checkpoint_files import (
+    FACTS_FILE,
+    POINTER_BYTES,
+    checkpoint_folders,
+    read_facts,
+)
 from gnnflow.training.checkpoints import BEST
 from gnnflow.training.gradients import unwrap
 from gnnflow.training.layerwise import CHUNK_BYTES, LayerwiseInference
@@ -162,7 +168,7 @@ def find_checkpoint(path: Path) -> Path:
         return path
     folders = checkpoint_folders(path)
     try:
-        named = path / (path / BEST).read_text(encoding="utf-8").strip()
+        named = path / read_regular_text(path / BEST, POINTER_BYTES).strip()
     except (OSError, UnicodeDecodeError):
         named = None
     if named in folders:

@@ -1,11 +1,12 @@
 """What a run has recorded so far, kept in checkpoints so that one that goes on has it all."""
 
 import dataclasses
-import json
 import os
 from pathlib import Path
 from typing import Any
 
+from gnnflow.json_text import parse_json
+from gnnflow.regular_file import read_regular_text
 from gnnflow.training.step_metrics import EpochMetrics
 from gnnflow.training.summary import Scores
 
@@ -43,11 +44,11 @@ def keep_epochs_before(path: Path, epoch: int) -> None:
     if not path.exists():
         return
     kept = []
-    for line in path.read_text("utf-8").splitlines(keepends=True):
+    for line in read_regular_text(path).splitlines(keepends=True):
         try:
-            if json.loads(line)["epoch"] < epoch:
+            if parse_json(line)["epoch"] < epoch:
                 kept.append(line)
-        except ValueError:
+        except (ValueError, KeyError, TypeError):
             break  # the line that a kill cut off
     temporary = path.with_name(f"{path.name}.part")
     temporary.write_text("".join(kept), encoding="utf-8")

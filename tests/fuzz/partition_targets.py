@@ -75,7 +75,8 @@ class ArraysTarget(Target):
     """Every array of a part, damaged, with a manifest that knows or does not; then used."""
 
     name = "partition-arrays"
-    modules = ("gnnflow.partition.reader", "gnnflow.partition.graph_partition", "gnnflow.graph")
+    modules = ("gnnflow.partition.reader", "gnnflow.partition.graph_partition", "gnnflow.graph",
+               "gnnflow.partition.part_contents", "gnnflow.partition.checked_parts")  # fmt: skip
 
     def __init__(self, folder: Path) -> None:
         super().__init__(folder)
@@ -107,7 +108,7 @@ class ArraysTarget(Target):
         whole = choices.pick(self._wholes)
         damaged = whole.with_name(whole.name.replace("whole", "damaged"))
         # Of two parts the first is damaged; both are read by the rank that uses them.
-        names = sorted(path.name for path in (whole / "part-00000").iterdir())
+        names = sorted(path.name for path in (whole / "part-00000").glob("*.npy"))
         name = choices.pick(names)
         path = damaged / "part-00000" / name
         # A new file in its place: the old one may still be mapped, and cutting it off would end
@@ -156,6 +157,7 @@ def _told(choices: Choices, manifest: dict[str, Any], path: Path) -> str:
             entry |= {"dtype": stored.dtype.str, "shape": list(stored.shape)}
             array = manifest["arrays"].get(path.stem)
             if array is not None:
+                array |= {"dtype": stored.dtype.name}
                 array |= {"npy_dtype": stored.dtype.str, "row_shape": list(stored.shape[1:])}
         except Exception:  # whatever numpy says of a file that is none
             entry["dtype"] = choices.pick(ODD_DTYPES)

@@ -32,7 +32,7 @@ def all_files(whole: Path) -> list[str]:
 
 
 def test_every_file_is_listed_and_every_listed_file_is_there(whole: Path) -> None:
-    found = sorted(path.name for path in (whole / "part-00001").iterdir())
+    found = sorted(path.name for path in (whole / "part-00001").glob("[!.]*"))
     assert found == all_files(whole)
     assert sorted(path.name for path in whole.iterdir()) == [
         "manifest.json", "part-00000", "part-00001", "part-00002"
@@ -148,24 +148,6 @@ def test_ends_are_looked_at(
     forge(parts, name, lambda array: array.__setitem__(position, value))
     with pytest.raises(PartitionFormatError, match=message):
         open_partition(parts, 1)
-
-
-@pytest.mark.parametrize(
-    ("name", "position", "value", "message"),
-    [
-        ("indptr", 500, 0, "must never fall"),
-        ("indices", 500, 3000, r"its ids must be in \[0, 3000\)"),
-        ("original_id", 500, 0, "its ids must ascend"),
-        ("halo", 500, 0, "its ids must ascend"),
-    ],
-)
-def test_the_rest_is_looked_at_with_verify(
-    parts: Path, name: str, position: int, value: int, message: str
-) -> None:
-    forge(parts, name, lambda array: array.__setitem__(position, value))
-    open_partition(parts, 1)
-    with pytest.raises(PartitionFormatError, match=message):
-        open_partition(parts, 1, verify=True)
 
 
 @pytest.mark.parametrize("name", ["edge_id", "edge_attr", "halo_topology_vertices"])

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from safetensors import torch as safetensors
 
 from gnnflow.config import PartitionConfig
 from gnnflow.datasets import ArrayRows, RawGraph, from_distdgl
@@ -104,7 +105,8 @@ def test_links_do_not_lead_out_of_a_checkpoint(tmp_path: Path) -> None:
     )  # fmt: skip
     names = [f"{name}.{end}" for name in ("state", "rank-00000") for end in ("json", "safetensors")]
     folder = tmp_path / "epoch-0000-step-000000"
-    write_files(folder, facts, dict.fromkeys(["model.safetensors", *names], b"content"))
+    nothing = safetensors.save({})
+    write_files(folder, facts, dict.fromkeys(["model.safetensors", *names], nothing))
     assert read_files(folder)[0] == facts
     shutil.move(folder / "state.json", tmp_path / "elsewhere")
     (folder / "state.json").symlink_to(tmp_path / "elsewhere")

@@ -14,6 +14,7 @@ from gnnflow.optional import require_package
 from gnnflow.policies.classifier.soundness import unsound
 from gnnflow.policies.decision import PolicyError
 from gnnflow.policies.features import FEATURE_NAMES
+from gnnflow.regular_file import open_regular
 
 Matrix = NDArray[np.float64]
 
@@ -220,7 +221,7 @@ class TabnetClassifier(Classifier):
         """Builds a network of the same shape and fills in the weights."""
         try:
             weights = self._safetensors.load_file(path)
-            with open(path, "rb") as file:
+            with open_regular(path) as file:
                 size = int.from_bytes(file.read(8), "little")
                 header = json.loads(file.read(size))
             num_features = int(header["__metadata__"]["num_features"])

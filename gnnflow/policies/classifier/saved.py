@@ -14,6 +14,7 @@ from gnnflow.policies.classifier.kinds import Classifier, make_classifier
 from gnnflow.policies.decision import PolicyError
 from gnnflow.policies.features import FEATURE_NAMES, FEATURE_VERSION
 from gnnflow.policies.observation import from_json, to_json
+from gnnflow.regular_file import read_regular
 
 _DESCRIPTION = "classifier.json"
 _FORMAT_VERSION = 1
@@ -99,7 +100,7 @@ def load_classifier(name: str) -> tuple[Description, Classifier]:
             )
         folder = shipped
     try:
-        values: Any = parse_json((folder / _DESCRIPTION).read_bytes())
+        values: Any = parse_json(read_regular(folder / _DESCRIPTION))
         description = from_json(Description, values)
     except (OSError, ValueError) as error:
         raise PolicyError(f"{folder} holds no classifier: {error}") from None

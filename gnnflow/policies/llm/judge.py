@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from gnnflow.errors import DataError
+from gnnflow.json_text import parse_json
 from gnnflow.policies.decision import PolicyError
 from gnnflow.policies.llm.answers import REPLACE_CHOICES, REPLACE_LEAD, WORDS, answer_parts
 from gnnflow.policies.llm.calibration import Calibration, calibrate
@@ -19,6 +20,7 @@ from gnnflow.policies.llm.guided import GuidedWriter
 from gnnflow.policies.llm.language_model import LanguageModel, Prefix
 from gnnflow.policies.llm.model_files import cache_dir
 from gnnflow.policies.observation import from_json
+from gnnflow.regular_file import read_regular_text
 
 _LOGGER = logging.getLogger(__name__)
 _MAX_BATCH = 8
@@ -182,7 +184,7 @@ def model_identity(where: str, dtype: str) -> str:
 
 def _read_calibration(file: Path) -> Calibration | None:
     try:
-        values: Any = json.loads(file.read_text(encoding="utf-8"))
+        values: Any = parse_json(read_regular_text(file))
         return from_json(Calibration, values)
     except (OSError, ValueError, DataError):
         return None

@@ -13,6 +13,7 @@ from gnnflow.policies.features import expected_return, feature_values
 from gnnflow.policies.llm.answers import render_answer
 from gnnflow.policies.observation import Observation
 from gnnflow.policies.situations import Situation
+from gnnflow.regular_file import read_regular_text
 
 _BLOCKS = ("instructions", "question")
 _MAX_SHOWN = 999.0
@@ -42,7 +43,7 @@ class Prompt:
                 file = resources.files("gnnflow.policies.llm") / "prompt.jinja"
                 text = file.read_text(encoding="utf-8")
             else:
-                text = path.read_text(encoding="utf-8")
+                text = read_regular_text(path)
             template = _environment().from_string(text)
         except (OSError, UnicodeDecodeError) as error:
             raise ConfigError(f"cannot read the prompt template {name}: {error}") from None

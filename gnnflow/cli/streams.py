@@ -1,0 +1,35 @@
+"""What commands print on streams that cannot show every character."""
+
+import codecs
+import io
+import sys
+
+_HANDLER = "gnnflow.plain"
+_PLAIN = {
+    "×": "x", "−": "-", "–": "-", "—": "-", "…": "...", "→": "->", "≤": "<=", "≥": ">=", "·": ".",
+    "•": "*", "─": "-", "━": "-", "│": "|", "└": "+", "├": "+", "█": "#", "µ": "u",
+}  # fmt: skip
+_FIRST_ESCAPED, _LAST_ESCAPED = "\udc80", "\udcff"
+
+
+def let_streams_print_everything() -> None:
+    """Makes standard output and error print what their encoding lacks in other characters.
+
+    In a locale of ASCII an unknown character would otherwise end a command with an error. Bytes of
+    file names that are no text are printed as these bytes, as `ls` does.
+    """
+    codecs.register_error(_HANDLER, _plain)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors=_HANDLER)
+
+
+def _plain(error: UnicodeError) -> tuple[str | bytes, int]:
+    """What stands for the characters that an encoding lacks, and where to go on."""
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    character = error.object[error.start]
+    if _FIRST_ESCAPED <= character <= _LAST_ESCAPED:
+        return bytes([ord(character) - 0xDC00]), error.start + 1
+    escaped = character.encode("ascii", "backslashreplace").decode("ascii")
+    return _PLAIN.get(character, escaped), error.start + 1
