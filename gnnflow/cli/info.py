@@ -1,17 +1,16 @@
 """`gnnflow-info`: what a partition folder, a run, a trace or a checkpoint holds."""
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import tyro
-from rich.console import Console
-from rich.table import Table
 
 from gnnflow.cli import options
+from gnnflow.json_text import to_json_text
 from gnnflow.report.description import Description, describe
+from gnnflow.terminal import PlainConsole, Table
 
 PROG = "gnnflow-info"
 
@@ -38,7 +37,7 @@ def _info(args: Sequence[str] | None) -> None:
     if config.json:
         print(_as_json(description))
     else:
-        _show(description, Console())
+        _show(description, PlainConsole())
 
 
 def _as_json(description: Description) -> str:
@@ -49,10 +48,10 @@ def _as_json(description: Description) -> str:
         "columns": list(description.columns),
         "rows": [list(row) for row in description.rows],
     }
-    return json.dumps(content, indent=1)
+    return to_json_text(content, indent=1)
 
 
-def _show(description: Description, console: Console) -> None:
+def _show(description: Description, console: PlainConsole) -> None:
     console.print(f"{description.kind} {description.path}", highlight=False, soft_wrap=True)
     facts = Table(show_header=False, box=None, pad_edge=False)
     facts.add_column(style="dim", no_wrap=True)

@@ -7,12 +7,11 @@ from pathlib import Path
 from typing import TypeVar
 
 import tyro
-from rich.console import Console
-from rich.table import Table
 
 from gnnflow.cli import options
-from gnnflow.config import require
+from gnnflow.config import require, require_not_negative
 from gnnflow.errors import ConfigError, DataError, did_you_mean
+from gnnflow.terminal import PlainConsole, Table, say
 
 PROG = "gnnflow-policy"
 
@@ -134,6 +133,7 @@ class TuneConfig:
         """
         for name in ("max_situations", "epochs", "rank", "max_tested", "threads"):
             require(getattr(self, name) >= 1, f"{name} must be at least 1")
+        require_not_negative("margin", self.margin, "0.5 is the default")
         for name in ("layers", "learning_rate"):
             value = getattr(self, name)
             require(0 < value <= 1, f"{name} must be in (0, 1], got {value}")
@@ -171,6 +171,7 @@ class FitConfig:
         Raises:
             ConfigError: if a value is out of range.
         """
+        require_not_negative("margin", self.margin, "0.5 is the default")
         require(
             0 < self.test_share < 1, f"test_share must be between 0 and 1, got {self.test_share}"
         )
@@ -212,7 +213,7 @@ def _get_model(words: list[str]) -> None:
     options.parse(GetModelConfig, prog=f"{PROG} get-model", args=words)
     from gnnflow.policies.llm.get_model import get_small_model
 
-    print(get_small_model())
+    say(get_small_model())
 
 
 def _collect(words: list[str]) -> None:
@@ -247,7 +248,7 @@ def _collect(words: list[str]) -> None:
         count = write_situations(config.out, situations())
     except OSError as error:
         raise DataError(f"cannot write {config.out}: {error}") from None
-    print(f"{count} situations in {config.out}")
+    say(f"{count} situations in {config.out}")
 
 
 def _fit(words: list[str]) -> None:
@@ -285,7 +286,7 @@ def _fit(words: list[str]) -> None:
     )
     title = f"{config.kind}: {int(train.sum())} situations seen, {int(test.sum())} not"
     _show(title, measures)
-    print(config.out)
+    say(config.out)
 
 
 def _tune(words: list[str]) -> None:
@@ -315,7 +316,7 @@ def _tune(words: list[str]) -> None:
         threads=config.threads,
     )
     _show(f"{config.model}, tuned", measures)
-    print(config.out)
+    say(config.out)
 
 
 def _show(title: str, measures: dict[str, dict[str, float]]) -> None:
@@ -324,7 +325,7 @@ def _show(title: str, measures: dict[str, dict[str, float]]) -> None:
         table.add_column(heading)
     for name in next(iter(measures.values())):
         table.add_row(name, *(f"{values[name]:.3f}" for values in measures.values()))
-    Console().print(table)
+    PlainConsole().print(table)
 
 
 def _numbers(text: str, kind: Callable[[str], NumberT]) -> list[NumberT]:

@@ -1,6 +1,5 @@
 """`gnnflow-replay`: what other caches would have fetched in a run that was recorded."""
 
-import json
 import math
 import re
 from collections.abc import Callable, Sequence
@@ -9,19 +8,19 @@ from pathlib import Path
 from typing import Any, Literal
 
 import tyro
-from rich.console import Console
-from rich.table import Table
 
 from gnnflow.cli import options
 from gnnflow.config import IntList, PolicyConfig, require
 from gnnflow.errors import ConfigError, DataError, did_you_mean
 from gnnflow.features.scorers import SCORERS
+from gnnflow.json_text import to_json_text
 from gnnflow.partition.plot import check_output
 from gnnflow.prefetch.budget_table import BudgetRow, budget_table
 from gnnflow.prefetch.epoch_model import EpochModel
 from gnnflow.prefetch.replay import ReplayResult, ReplaySettings, replay_trace
 from gnnflow.prefetch.replay_plot import plot_budgets
 from gnnflow.prefetch.trace import Trace, read_traces
+from gnnflow.terminal import PlainConsole, Table
 
 PROG = "gnnflow-replay"
 
@@ -112,7 +111,7 @@ def _replay(args: Sequence[str] | None) -> None:
     # Fitted first: traces without times are refused before the work.
     model = None if conditions is None else EpochModel.fit(traces)
     rows = budget_table(traces, config.budgets, scorers, _runner(config))
-    console = Console()
+    console = PlainConsole()
     console.print(_table(traces, rows))
     result: dict[str, Any] = {"rows": [row.to_json() for row in rows]}
     if model is not None and conditions is not None:
@@ -163,7 +162,7 @@ def _whole(name: str, value: str, least: int) -> int:
 def _quantity(name: str, value: str, units: dict[str, float]) -> float:
     match = re.fullmatch(r"([0-9.]+(?:e[+-]?[0-9]+)?)([A-Za-z]+)", value)
     try:
-        if match is None or match[2] not in units or not float(match[1]) > 0:
+        if match is None or match[2] not in units or not 0 < float(match[1]) < math.inf:
             raise ValueError
         return float(match[1]) * units[match[2]]
     except ValueError:
@@ -305,7 +304,7 @@ def _prediction_table(model: EpochModel, predictions: Sequence[dict[str, Any]]) 
 
 def _write(path: Path, result: dict[str, Any]) -> None:
     try:
-        path.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
+        path.write_text(to_json_text(result, indent=2) + "\n", encoding="utf-8")
     except OSError as error:
         raise ConfigError(f"the numbers cannot be written to {path}: {error}") from None
 

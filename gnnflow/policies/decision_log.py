@@ -1,6 +1,5 @@
 """Every decision as a line of JSON, and what they come to at the end of a run."""
 
-import json
 import math
 from array import array
 from collections import Counter
@@ -10,6 +9,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+from gnnflow.json_text import to_json_text
 from gnnflow.policies.controller import Answer
 from gnnflow.policies.decision import Outcome
 from gnnflow.policies.observation import to_json
@@ -48,7 +48,7 @@ class DecisionLog:
             "outcome": None if outcome is None else to_json(outcome),
             "observation": to_json(answer.observation),
         }
-        self._file.write(json.dumps(line, allow_nan=False) + "\n")
+        self._file.write(to_json_text(line) + "\n")
         self._file.flush()
 
     def close(self) -> None:

@@ -1,6 +1,5 @@
 """The least traffic that the cache of a run could have had, as its folder keeps it."""
 
-import json
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from gnnflow.errors import DataError, one_line
-from gnnflow.json_text import is_count, parse_json
+from gnnflow.json_text import is_count, parse_json, to_json_text
 from gnnflow.prefetch.belady import belady_hits
 from gnnflow.prefetch.trace import Trace
 
@@ -55,7 +54,7 @@ class Optimum:
             "left_out": self.left_out,
         }
         temporary = folder / f"{OPTIMUM_FILE}.part"
-        temporary.write_text(json.dumps(content) + "\n", encoding="utf-8")
+        temporary.write_text(to_json_text(content) + "\n", encoding="utf-8")
         os.replace(temporary, folder / OPTIMUM_FILE)
 
     @classmethod

@@ -12,7 +12,6 @@ It appears under its name when it is complete. Reading checks every hash.
 """
 
 import hashlib
-import json
 import os
 import re
 import shutil
@@ -23,7 +22,7 @@ from typing import Any
 
 from gnnflow.datasets.inside import lies_inside
 from gnnflow.errors import CheckpointError, one_line
-from gnnflow.json_text import is_count, parse_json
+from gnnflow.json_text import is_count, parse_json, to_json_text
 
 FORMAT_NAME = "gnnflow-checkpoint"
 FORMAT_VERSION = 1
@@ -101,7 +100,7 @@ def write_files(folder: Path, facts: CheckpointFacts, files: Mapping[str, bytes]
         for name, content in files.items()
     }
     head = {"format": FORMAT_NAME, "version": FORMAT_VERSION}
-    text = json.dumps(head | asdict(facts) | {"files": about}, indent=1) + "\n"
+    text = to_json_text(head | asdict(facts) | {"files": about}, indent=1) + "\n"
     try:
         shutil.rmtree(staging, ignore_errors=True)
         staging.mkdir(parents=True)

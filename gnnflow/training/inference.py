@@ -1,6 +1,5 @@
 """Predictions and embeddings of vertices, exact over all neighbours, into files by original id."""
 
-import json
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -8,7 +7,6 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from rich.console import Console
 from torch import Tensor
 
 import gnnflow
@@ -18,8 +16,10 @@ from gnnflow.datasets.array_file import open_array
 from gnnflow.errors import CheckpointError, ConfigError, DataError
 from gnnflow.features import DistFeatureStore
 from gnnflow.graph import DistGraph
+from gnnflow.json_text import to_json_text
 from gnnflow.loader import as_tensor
 from gnnflow.models import LayeredModel
+from gnnflow.terminal import say
 from gnnflow.training.checkpoint import load_model_from_checkpoint
 from gnnflow.training.checkpoint_checks import check_graph
 from gnnflow.training.checkpoint_files import FACTS_FILE, checkpoint_folders, read_facts
@@ -54,7 +54,7 @@ def run_inference(config: InferConfig, ctx: Context) -> None:
         vertices = read_vertices(config.vertices, graph.num_vertices)
     infer(model, graph, config.out, vertices=vertices, chunk_bytes=config.chunk_bytes)
     if ctx.rank == 0:
-        Console().print(f"{config.out / SUMMARY_FILE}", highlight=False, soft_wrap=True)
+        say(config.out / SUMMARY_FILE)
 
 
 def infer(
@@ -114,7 +114,7 @@ def infer(
     if ctx.rank == 0:
         if vertices is not None:
             np.save(folder / "vertices.npy", np.asarray(vertices, dtype=np.int64))
-        text = json.dumps(summary, indent=1) + "\n"
+        text = to_json_text(summary, indent=1) + "\n"
         unfinished = folder / f".{SUMMARY_FILE}.unfinished"
         unfinished.write_text(text, encoding="utf-8")
         unfinished.replace(folder / SUMMARY_FILE)

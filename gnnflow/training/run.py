@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from rich.console import Console
 from torch import nn
 
 from gnnflow.comm import Context
@@ -21,6 +20,7 @@ from gnnflow.graph import DistGraph
 from gnnflow.loader import DEFAULT_DEPTH, DistNeighborLoader, SeedSchedule
 from gnnflow.models import LayeredModel, build_model
 from gnnflow.partition.memory import peak_memory_bytes
+from gnnflow.terminal import PlainConsole
 from gnnflow.training.cache_state import CacheState
 from gnnflow.training.checkpoint import TrainingState
 from gnnflow.training.class_weights import class_weights
@@ -167,7 +167,7 @@ def train(config: TrainConfig, ctx: Context) -> RunSummary:
     write_optimum(folder, asked, 0 if setup is None else setup.capacity, ctx)
     if ctx.rank == 0:
         summary.write(folder / "summary.json")
-        console = Console()
+        console = PlainConsole()
         console.print(summary.table())
         if (decisions := policy_table(summary.policy)) is not None:
             console.print(decisions)
@@ -252,7 +252,7 @@ def _open_watchers(
     return [
         stack.enter_context(Trackers(config.records, folder, num_steps, options)),
         stack.enter_context(
-            TrainingProgress(Console(), num_epochs=num_epochs, num_steps=num_steps)
+            TrainingProgress(PlainConsole(), num_epochs=num_epochs, num_steps=num_steps)
         ),
     ]
 

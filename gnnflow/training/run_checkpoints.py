@@ -2,11 +2,10 @@
 
 from pathlib import Path
 
-from rich.console import Console
-
 from gnnflow.comm import Context
 from gnnflow.config.checkpoint import RESUME_AUTO, CheckpointConfig
 from gnnflow.errors import CheckpointError
+from gnnflow.terminal import say
 from gnnflow.training.checkpoint import Resumed, TrainingState, load_checkpoint
 from gnnflow.training.checkpoint_files import Position, read_facts
 from gnnflow.training.checkpoints import Checkpoints
@@ -44,7 +43,7 @@ class RunCheckpoints:
             if not self.position.step:
                 self._recorder.restart()
             if self._state.graph.ctx.rank == 0:
-                Console().print(_words(resumed), highlight=False, soft_wrap=True)
+                say(_words(resumed))
         return self.position
 
     def after_step(self, epoch: int, num_steps_done: int) -> None:

@@ -1,6 +1,5 @@
 """What each step of an epoch took and moved, on every rank."""
 
-import json
 from dataclasses import astuple, dataclass, fields
 from typing import Any, TextIO
 
@@ -8,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gnnflow.comm import Context
+from gnnflow.json_text import to_json_text
 from gnnflow.partition.memory import peak_memory_bytes
 
 
@@ -91,6 +91,8 @@ class EpochMetrics:
     """Messages that asked other ranks for neighbours."""
     sample_bytes: int = 0
     """Bytes of their answers; they do not count in `volume_bytes`, which is rows."""
+    nan_losses: int = 0
+    """Losses, one for each step of each rank, that were NaN or infinite."""
 
 
 class EpochRecorder:
@@ -102,6 +104,7 @@ class EpochRecorder:
         self._sink = sink
         self._steps: list[StepMetrics] = []
         self._job_losses: list[float] = []
+        self._first_nan: tuple[int, int] | None = None
         self._elapsed_before_s = 0.0
 
     def write_to(self, sink: TextIO) -> None:
@@ -136,6 +139,11 @@ class EpochRecorder:
         """Mean loss over all seeds of the job in each step of the last finished epoch."""
         return self._job_losses
 
+    @property
+    def first_nan(self) -> tuple[int, int] | None:
+        """Step and rank of the first loss of the last finished epoch that was no number."""
+        return self._first_nan
+
     def add(self, metrics: StepMetrics) -> None:
         """Adds a step of this rank."""
         self._steps.append(metrics)
@@ -155,6 +163,9 @@ class EpochRecorder:
         if self._sink is not None:
             self._write(epoch, table, self._sink)
         self._job_losses = (_column(table, "weight") * _column(table, "loss")).sum(0).tolist()
+        # By step, then by rank.
+        nan_losses = np.argwhere(~np.isfinite(_column(table, "loss").T)).tolist()
+        self._first_nan = (nan_losses[0][0], nan_losses[0][1]) if nan_losses else None
         num_seeds = _column(table, "num_seeds").sum(0)
         remote = int(_column(table, "rows_remote").sum())
         asked = int(_column(table, "rows_asked").sum())
@@ -177,6 +188,7 @@ class EpochRecorder:
             sample_requests=int(_column(table, "sample_requests").sum()),
             sample_bytes=int(_column(table, "sample_bytes").sum()),
             peak_memory_bytes=int(peak),
+            nan_losses=len(nan_losses),
             **times,
         )
 
@@ -195,7 +207,7 @@ class EpochRecorder:
                 line["hit_rate"] = (
                     round(cached / asked, 6) if asked and cached is not None else None
                 )
-                sink.write(json.dumps(line) + "\n")
+                sink.write(to_json_text(line) + "\n")
         sink.flush()
 
 

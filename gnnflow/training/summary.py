@@ -1,7 +1,6 @@
 """What a run came to: `summary.json` for machines and a table for people."""
 
 import dataclasses
-import json
 import os
 import statistics
 from collections.abc import Mapping, Sequence
@@ -9,8 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from rich.table import Table
-
+from gnnflow.json_text import to_json_text
+from gnnflow.terminal import Table
 from gnnflow.training.memory import MemoryUse
 from gnnflow.training.step_metrics import EpochMetrics
 from gnnflow.units import human_bytes
@@ -132,7 +131,7 @@ class RunSummary:
     def write(self, path: Path) -> None:
         """Writes `summary.json` under a temporary name and renames it."""
         temporary = path.with_name(f"{path.name}.part")
-        temporary.write_text(json.dumps(self.as_json(), indent=1) + "\n", encoding="utf-8")
+        temporary.write_text(to_json_text(self.as_json(), indent=1) + "\n", encoding="utf-8")
         os.replace(temporary, path)
 
     def table(self) -> Table:

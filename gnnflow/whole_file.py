@@ -1,0 +1,96 @@
+"""Files that appear whole or not at all, and one line where they cannot be written."""
+
+import os
+from contextlib import suppress
+from pathlib import Path
+
+from gnnflow.errors import ResourceError, cannot_write
+
+
+def write_whole(path: Path, content: str | bytes, what: str = "") -> None:
+    """Writes a file under a temporary name and renames it; nothing else stays if that fails.
+
+    A device or a pipe is written to as it is, and a link keeps pointing where it does.
+
+    Args:
+        path: the file.
+        content: all of it; text is written as UTF-8.
+        what: what it holds, in words for the message, as `the page`.
+
+    Raises:
+        ResourceError: if it cannot be written.
+    """
+    data = content if isinstance(content, bytes) else content.encode("utf-8", "backslashreplace")
+    try:
+        if path.exists() and not path.is_file():
+            path.write_bytes(data)
+        else:
+            _write_and_rename(path.resolve(), data)
+    except (OSError, ValueError, RuntimeError) as error:
+        raise cannot_write(path, error, what) from None
+
+
+def make_folder(path: Path, what: str = "") -> None:
+    """Makes a folder and those above it; one that is there already is as good.
+
+    Raises:
+        ResourceError: if it cannot be made.
+    """
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except (OSError, ValueError) as error:
+        raise cannot_write(path, error, what) from None
+
+
+class LineFile:
+    """A file that grows by whole lines; what cannot be written to it ends nothing else.
+
+    After the first failure it takes no more lines, for a gap would read like a whole record.
+    """
+
+    def __init__(self, path: Path) -> None:
+        """Opens the file to add to it, or makes it.
+
+        Raises:
+            ResourceError: if it cannot be opened.
+        """
+        self.path = path
+        self.problem: ResourceError | None = None
+        """Why it takes no more lines."""
+        try:
+            self._file = path.open("ab", buffering=0)
+        except (OSError, ValueError) as error:
+            raise cannot_write(path, error) from None
+
+    def write(self, lines: str) -> bool:
+        """Adds lines, all of them or none; returns whether this is the failure that ends it."""
+        if self.problem is not None:
+            return False
+        end = 0
+        try:
+            end = os.fstat(self._file.fileno()).st_size
+            left = memoryview(lines.encode("utf-8"))
+            while left:
+                left = left[self._file.write(left) :]
+        except OSError as error:
+            self.problem = cannot_write(self.path, error)
+            with suppress(OSError):
+                self._file.truncate(end)
+            return True
+        return False
+
+    def close(self) -> None:
+        """Closes the file."""
+        with suppress(OSError):
+            self._file.close()
+
+
+def _write_and_rename(path: Path, data: bytes) -> None:
+    partial = path.with_name(f"{path.name}.part")
+    try:
+        partial.write_bytes(data)
+        os.replace(partial, path)
+    except BaseException:
+        with suppress(OSError):
+            partial.unlink()
+        raise
