@@ -1,10 +1,13 @@
 """Files that appear whole or not at all, and one line where they cannot be written."""
 
+import logging
 import os
 from contextlib import suppress
 from pathlib import Path
 
 from gnnflow.errors import ResourceError, cannot_write
+
+_LOGGER = logging.getLogger(__name__)
 
 
 def write_whole(path: Path, content: str | bytes, what: str = "") -> None:
@@ -62,10 +65,10 @@ class LineFile:
         except (OSError, ValueError) as error:
             raise cannot_write(path, error) from None
 
-    def write(self, lines: str) -> bool:
-        """Adds lines, all of them or none; returns whether this is the failure that ends it."""
+    def write(self, lines: str) -> None:
+        """Adds lines, all of them or none; the first time that fails it says so in the log."""
         if self.problem is not None:
-            return False
+            return
         end = 0
         try:
             end = os.fstat(self._file.fileno()).st_size
@@ -76,8 +79,7 @@ class LineFile:
             self.problem = cannot_write(self.path, error)
             with suppress(OSError):
                 self._file.truncate(end)
-            return True
-        return False
+            _LOGGER.warning("%s; the run goes on without these lines", self.problem)
 
     def close(self) -> None:
         """Closes the file."""

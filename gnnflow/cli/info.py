@@ -17,7 +17,7 @@ PROG = "gnnflow-info"
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class InfoConfig:
-    """Describes a partition folder, the folder of a run, a trace or a checkpoint."""
+    """Describes a partition, a run, a trace or a checkpoint, or says where they are in a folder."""
 
     path: tyro.conf.Positional[Path]
     """What to describe."""
@@ -52,7 +52,10 @@ def _as_json(description: Description) -> str:
 
 
 def _show(description: Description, console: PlainConsole) -> None:
-    console.print(f"{description.kind} {description.path}", highlight=False, soft_wrap=True)
+    path = description.path
+    # "." and "trained/.." have no name of their own.
+    shown = path if path.name not in ("", "..") else path.resolve()
+    console.print(f"{description.kind} {shown}", highlight=False, soft_wrap=True)
     facts = Table(show_header=False, box=None, pad_edge=False)
     facts.add_column(style="dim", no_wrap=True)
     facts.add_column(overflow="fold")

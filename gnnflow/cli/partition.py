@@ -74,11 +74,11 @@ def _main() -> None:
         raise GnnflowError(f"{str(error) or 'out of memory'}; nothing was written") from error
     console = PlainConsole()
     _print_report(console, name, report)
+    next_command = f"gnnflow-train {config.out} --ranks {report.num_parts}"
+    console.print(f"Wrote {config.out}. Next: {next_command}", soft_wrap=True)
     if config.plot is not None:
         plot.plot_report(report, config.plot, title=f"{name}, {report.method}")
         console.print(f"Picture: {config.plot}", soft_wrap=True)
-    next_command = f"gnnflow-train {config.out} --ranks {report.num_parts}"
-    console.print(f"Wrote {config.out}. Next: {next_command}", soft_wrap=True)
 
 
 def _stop(signal_number: int, _frame: object) -> None:

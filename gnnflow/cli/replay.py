@@ -21,6 +21,7 @@ from gnnflow.prefetch.replay import ReplayResult, ReplaySettings, replay_trace
 from gnnflow.prefetch.replay_plot import plot_budgets
 from gnnflow.prefetch.trace import Trace, read_traces
 from gnnflow.terminal import PlainConsole, Table
+from gnnflow.whole_file import write_whole
 
 PROG = "gnnflow-replay"
 
@@ -119,7 +120,7 @@ def _replay(args: Sequence[str] | None) -> None:
         console.print(_prediction_table(model, predictions))
         result["predictions"] = predictions
     if config.json is not None:
-        _write(config.json, result)
+        write_whole(config.json, to_json_text(result, indent=2) + "\n", "the numbers")
     if config.plot is not None:
         facts = traces[0].facts
         plot_budgets(rows, config.plot, title=f"{facts.graph}, {facts.num_ranks} ranks")
@@ -300,13 +301,6 @@ def _prediction_table(model: EpochModel, predictions: Sequence[dict[str, Any]]) 
             *(f"{each[name]:.2f} s" for name in ("epoch_s", "sample_s", "fetch_s", "train_s")),
         )
     return table
-
-
-def _write(path: Path, result: dict[str, Any]) -> None:
-    try:
-        path.write_text(to_json_text(result, indent=2) + "\n", encoding="utf-8")
-    except OSError as error:
-        raise ConfigError(f"the numbers cannot be written to {path}: {error}") from None
 
 
 if __name__ == "__main__":

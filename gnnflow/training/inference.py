@@ -29,6 +29,7 @@ from gnnflow.training.memory import keep_freed_memory
 from gnnflow.training.row_file import RowFile
 from gnnflow.training.run import choose_device
 from gnnflow.training.tasks import MultiLabelTask, SingleLabelTask, Task, task_of
+from gnnflow.whole_file import make_folder, write_whole
 
 SUMMARY_FILE = "inference.json"
 """Written last: a folder without it is not complete."""
@@ -115,9 +116,7 @@ def infer(
         if vertices is not None:
             np.save(folder / "vertices.npy", np.asarray(vertices, dtype=np.int64))
         text = to_json_text(summary, indent=1) + "\n"
-        unfinished = folder / f".{SUMMARY_FILE}.unfinished"
-        unfinished.write_text(text, encoding="utf-8")
-        unfinished.replace(folder / SUMMARY_FILE)
+        write_whole(folder / SUMMARY_FILE, text)
     ctx.barrier()
     return summary
 
@@ -187,7 +186,7 @@ def _make_folder(folder: Path, ctx: Context) -> None:
     if ctx.rank == 0:
         if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
             raise ConfigError(f"{folder} exists and is not empty; choose another --out")
-        folder.mkdir(parents=True, exist_ok=True)
+        make_folder(folder)
     ctx.barrier()
 
 

@@ -9,6 +9,7 @@ from gnnflow.terminal import say
 from gnnflow.training.checkpoint import Resumed, TrainingState, load_checkpoint
 from gnnflow.training.checkpoint_files import Position, read_facts
 from gnnflow.training.checkpoints import Checkpoints
+from gnnflow.training.loss_watch import LossWatch
 from gnnflow.training.step_metrics import EpochRecorder
 
 
@@ -16,12 +17,24 @@ class RunCheckpoints:
     """Goes on from a checkpoint at the start and saves in time; every rank makes all calls."""
 
     def __init__(
-        self, config: CheckpointConfig, state: TrainingState, recorder: EpochRecorder
+        self,
+        config: CheckpointConfig,
+        state: TrainingState,
+        recorder: EpochRecorder,
+        losses: LossWatch,
     ) -> None:
-        """Takes the options, what to save, and who holds the steps of the unfinished epoch."""
+        """Takes the options and what to save.
+
+        Args:
+            config: the options.
+            state: what to save.
+            recorder: holds the steps of the unfinished epoch.
+            losses: says whether the weights are worth saving.
+        """
         self._config = config
         self._state = state
         self._recorder = recorder
+        self._losses = losses
         self._checkpoints: Checkpoints | None = None
         if config.checkpoint_dir is not None:
             self._checkpoints = Checkpoints(
@@ -54,12 +67,18 @@ class RunCheckpoints:
         num_steps = len(self._state.loader)
         done = epoch * num_steps + num_steps_done
         if done % self._config.save_every == 0 and num_steps_done < num_steps:
-            self._checkpoints.save(epoch, num_steps_done)
+            if self._losses.has_weights(f"after step {num_steps_done} of epoch {epoch + 1}"):
+                self._checkpoints.save(epoch, num_steps_done)
 
     def after_epoch(self, epoch: int, score: float | None) -> None:
         """Saves a finished epoch with its validation score, larger is better."""
-        if self._checkpoints is not None:
+        if self._checkpoints is not None and self._losses.has_weights(f"after epoch {epoch + 1}"):
             self._checkpoints.save(epoch + 1, score=score)
+
+    def close(self) -> None:
+        """Lets other jobs have the folder."""
+        if self._checkpoints is not None:
+            self._checkpoints.close()
 
     def _resume(self) -> Resumed | None:
         source, checkpoints = self._config.resume, self._checkpoints

@@ -2,12 +2,12 @@
 
 import dataclasses
 import json
-import os
 from pathlib import Path
 from typing import Any
 
 from gnnflow.training.step_metrics import EpochMetrics
 from gnnflow.training.summary import Scores
+from gnnflow.whole_file import write_whole
 
 
 class RunHistory:
@@ -39,7 +39,11 @@ class RunHistory:
 
 
 def keep_epochs_before(path: Path, epoch: int) -> None:
-    """Removes from `metrics.jsonl` the lines of epochs that will be written again."""
+    """Removes from `metrics.jsonl` the lines of epochs that will be written again.
+
+    Raises:
+        ResourceError: if it cannot be read or written.
+    """
     if not path.exists():
         return
     kept = []
@@ -49,6 +53,4 @@ def keep_epochs_before(path: Path, epoch: int) -> None:
                 kept.append(line)
         except ValueError:
             break  # the line that a kill cut off
-    temporary = path.with_name(f"{path.name}.part")
-    temporary.write_text("".join(kept), encoding="utf-8")
-    os.replace(temporary, path)
+    write_whole(path, "".join(kept))

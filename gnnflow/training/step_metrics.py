@@ -1,7 +1,7 @@
 """What each step of an epoch took and moved, on every rank."""
 
 from dataclasses import astuple, dataclass, fields
-from typing import Any, TextIO
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -95,11 +95,18 @@ class EpochMetrics:
     """Losses, one for each step of each rank, that were NaN or infinite."""
 
 
+class LineSink(Protocol):
+    """Takes lines of text, as an open file does."""
+
+    def write(self, lines: str, /) -> object:
+        """Adds lines."""
+
+
 class EpochRecorder:
     """Collects the steps of an epoch and puts the ranks' records together at its end."""
 
-    def __init__(self, ctx: Context, sink: TextIO | None = None) -> None:
-        """Takes the job and, on rank 0, the open file `metrics.jsonl`."""
+    def __init__(self, ctx: Context, sink: LineSink | None = None) -> None:
+        """Takes the job and, on rank 0, what takes the lines of `metrics.jsonl`."""
         self._ctx = ctx
         self._sink = sink
         self._steps: list[StepMetrics] = []
@@ -107,8 +114,8 @@ class EpochRecorder:
         self._first_nan: tuple[int, int] | None = None
         self._elapsed_before_s = 0.0
 
-    def write_to(self, sink: TextIO) -> None:
-        """Sets the open file `metrics.jsonl`."""
+    def write_to(self, sink: LineSink) -> None:
+        """Sets what takes the lines of `metrics.jsonl`."""
         self._sink = sink
 
     def restart(self) -> None:
@@ -197,7 +204,8 @@ class EpochRecorder:
         own = np.array([astuple(step) for step in self._steps], dtype=np.float64)
         return own.reshape(len(self._steps), len(_NAMES))
 
-    def _write(self, epoch: int, table: NDArray[np.float64], sink: TextIO) -> None:
+    def _write(self, epoch: int, table: NDArray[np.float64], sink: LineSink) -> None:
+        lines = []
         for step in range(table.shape[1]):
             for rank in range(table.shape[0]):
                 line: dict[str, float | None] = {"epoch": epoch, "rank": rank}
@@ -207,8 +215,8 @@ class EpochRecorder:
                 line["hit_rate"] = (
                     round(cached / asked, 6) if asked and cached is not None else None
                 )
-                sink.write(to_json_text(line) + "\n")
-        sink.flush()
+                lines.append(to_json_text(line) + "\n")
+        sink.write("".join(lines))
 
 
 def _column(table: NDArray[np.float64], name: str) -> NDArray[np.float64]:
