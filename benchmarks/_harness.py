@@ -10,6 +10,7 @@ from time import perf_counter
 
 from gnnflow.json_text import to_json_text
 from gnnflow.terminal import PlainConsole, Table
+from gnnflow.whole_file import write_whole
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -111,7 +112,7 @@ class Report:
             self.say(f"Not compared with {peer}: {reason}")
         if self._options.json is not None:
             rows = [row.to_json() for row in self._rows]
-            self._options.json.write_text(to_json_text(rows, indent=2) + "\n")
+            write_whole(self._options.json, to_json_text(rows, indent=2) + "\n")
 
 
 @contextmanager

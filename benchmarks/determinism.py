@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from benchmarks._commands import gnnflow_command, run_command
 from gnnflow.json_text import to_json_text
 from gnnflow.terminal import PlainConsole, Table
+from gnnflow.whole_file import write_whole
 
 GRAPH = "sbm:vertices=20000,edges=200000"
 JOB_BATCH = 400
@@ -84,7 +85,7 @@ def main() -> None:
             table.add_row(name, "yes" if same else "no", f"{largest:.1e}", f"{score:.4f}")
     PlainConsole().print(table)
     if arguments.json is not None:
-        arguments.json.write_text(to_json_text(rows, indent=1) + "\n")
+        write_whole(arguments.json, to_json_text(rows, indent=1) + "\n")
 
 
 if __name__ == "__main__":

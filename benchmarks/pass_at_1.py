@@ -29,6 +29,7 @@ from gnnflow.policies.classifier.training import measure
 from gnnflow.policies.llm.model_files import SMALL_MODEL, TUNED_MODEL
 from gnnflow.policies.situations import Situation, read_situations, stake
 from gnnflow.terminal import PlainConsole, Table, plain
+from gnnflow.whole_file import write_whole
 
 
 def draw(path: Path, num: int, seed: int) -> list[Situation]:
@@ -114,7 +115,7 @@ def main() -> None:
     table.add_row("always the same answer", *same, "", "")
     console.print(table)
     if arguments.json is not None:
-        arguments.json.write_text(to_json_text(record, indent=1) + "\n")
+        write_whole(arguments.json, to_json_text(record, indent=1) + "\n")
 
 
 if __name__ == "__main__":

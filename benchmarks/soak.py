@@ -32,6 +32,7 @@ from benchmarks._commands import gnnflow_command, run_command
 from benchmarks._soak_rank import STEPS_PER_EPOCH
 from gnnflow.json_text import to_json_text
 from gnnflow.terminal import PlainConsole, Table
+from gnnflow.whole_file import write_whole
 
 ROOT = Path(__file__).parents[1]
 NUM_RANKS = 4
@@ -282,7 +283,7 @@ def main() -> None:
     if not problems:
         console.print("nothing is left over")
     if arguments.json is not None:
-        arguments.json.write_text(to_json_text(record | {"problems": problems}, indent=1) + "\n")
+        write_whole(arguments.json, to_json_text(record | {"problems": problems}, indent=1) + "\n")
     raise SystemExit(1 if problems else 0)
 
 

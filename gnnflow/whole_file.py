@@ -2,18 +2,17 @@
 
 import logging
 import os
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from gnnflow.errors import ResourceError, cannot_write
+from gnnflow.errors import GnnflowError, ResourceError, cannot_write
 
 _LOGGER = logging.getLogger(__name__)
 
 
 def write_whole(path: Path, content: str | bytes, what: str = "") -> None:
-    """Writes a file under a temporary name and renames it; nothing else stays if that fails.
-
-    A device or a pipe is written to as it is, and a link keeps pointing where it does.
+    """Writes a `whole_file` at once.
 
     Args:
         path: the file.
@@ -24,12 +23,39 @@ def write_whole(path: Path, content: str | bytes, what: str = "") -> None:
         ResourceError: if it cannot be written.
     """
     data = content if isinstance(content, bytes) else content.encode("utf-8", "backslashreplace")
+    with whole_file(path, what) as partial:
+        partial.write_bytes(data)
+
+
+@contextmanager
+def whole_file(path: Path, what: str = "") -> Iterator[Path]:
+    """Gives the temporary name to write to, which becomes `path` if all goes well.
+
+    A device or a pipe is written to as it is, and a link keeps pointing where it does.
+
+    Args:
+        path: the file.
+        what: what it holds, in words for the message, as `the page`.
+
+    Raises:
+        ResourceError: if it cannot be written.
+    """
     try:
         if path.exists() and not path.is_file():
-            path.write_bytes(data)
-        else:
-            _write_and_rename(path.resolve(), data)
-    except (OSError, ValueError, RuntimeError) as error:
+            yield path
+            return
+        target = path.resolve()
+        partial = target.with_name(f"{target.name}.part")
+        try:
+            yield partial
+            os.replace(partial, target)
+        except BaseException:
+            with suppress(OSError):
+                partial.unlink()
+            raise
+    except GnnflowError:
+        raise
+    except (OSError, ValueError) as error:
         raise cannot_write(path, error, what) from None
 
 
@@ -85,14 +111,3 @@ class LineFile:
         """Closes the file."""
         with suppress(OSError):
             self._file.close()
-
-
-def _write_and_rename(path: Path, data: bytes) -> None:
-    partial = path.with_name(f"{path.name}.part")
-    try:
-        partial.write_bytes(data)
-        os.replace(partial, path)
-    except BaseException:
-        with suppress(OSError):
-            partial.unlink()
-        raise

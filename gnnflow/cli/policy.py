@@ -12,6 +12,7 @@ from gnnflow.cli import options
 from gnnflow.config import require, require_not_negative
 from gnnflow.errors import ConfigError, DataError, did_you_mean
 from gnnflow.terminal import PlainConsole, Table, say
+from gnnflow.whole_file import make_folder
 
 PROG = "gnnflow-policy"
 
@@ -186,6 +187,9 @@ def _main(words: list[str]) -> None:
     if not words or words[0] in ("-h", "--help"):
         print(_usage())
         return
+    if words[0] == options.COMPLETION:
+        classes = {name: config_class for name, (config_class, _) in _COMMANDS.items()}
+        options.print_completion(PROG, classes, words)
     if words[0] not in _COMMANDS:
         raise ConfigError(
             f"unknown command '{words[0]}'{did_you_mean(words[0], _COMMANDS)} "
@@ -201,12 +205,13 @@ def _usage() -> str:
 
 def _list(words: list[str]) -> None:
     options.parse(ListConfig, prog=f"{PROG} list", args=words)
-    from gnnflow.policies import known_policies
+    from gnnflow.policies import describe_policy, known_policies
     from gnnflow.policies.classifier.saved import shipped_classifiers
 
-    for name in known_policies():
-        print(name)
-    print(f"classifiers that come with gnnflow: {', '.join(shipped_classifiers()) or 'none'}")
+    names = known_policies()
+    for name in names:
+        say(f"{name:{max(map(len, names))}}  {describe_policy(name)}")
+    say(f"classifiers that come with gnnflow: {', '.join(shipped_classifiers()) or 'none'}")
 
 
 def _get_model(words: list[str]) -> None:
@@ -244,10 +249,7 @@ def _collect(words: list[str]) -> None:
                             label_every=config.label_every,
                         )
 
-    try:
-        count = write_situations(config.out, situations())
-    except OSError as error:
-        raise DataError(f"cannot write {config.out}: {error}") from None
+    count = write_situations(config.out, situations())
     say(f"{count} situations in {config.out}")
 
 
@@ -264,6 +266,7 @@ def _fit(words: list[str]) -> None:
 
     if config.out.exists():
         raise DataError(f"{config.out} exists; name another folder with --out or remove it")
+    make_folder(config.out.absolute().parent)  # before the work
     situations = [item for path in config.situations for item in read_situations(path)]
     table = tabulate(situations)
     lessons = tabulate([with_margin(item, config.margin) for item in situations])
@@ -286,6 +289,7 @@ def _fit(words: list[str]) -> None:
     )
     title = f"{config.kind}: {int(train.sum())} situations seen, {int(test.sum())} not"
     _show(title, measures)
+    _warn_if_useless(config.kind, measures["unseen"])
     say(config.out)
 
 
@@ -293,6 +297,7 @@ def _tune(words: list[str]) -> None:
     config = options.parse(TuneConfig, prog=f"{PROG} tune-llm", args=words)
     if config.out.exists():
         raise DataError(f"{config.out} exists; name another folder with --out or remove it")
+    make_folder(config.out.absolute().parent)  # before the work
     from gnnflow.policies.llm.tuning import TuningOptions
     from gnnflow.policies.llm.tuning_run import tune
 
@@ -316,6 +321,9 @@ def _tune(words: list[str]) -> None:
         threads=config.threads,
     )
     _show(f"{config.model}, tuned", measures)
+    for name, values in measures.items():
+        if name.startswith("tuned, "):
+            _warn_if_useless(name, values)
     say(config.out)
 
 
@@ -326,6 +334,19 @@ def _show(title: str, measures: dict[str, dict[str, float]]) -> None:
     for name in next(iter(measures.values())):
         table.add_row(name, *(f"{values[name]:.3f}" for values in measures.values()))
     PlainConsole().print(table)
+
+
+def _warn_if_useless(name: str, values: dict[str, float]) -> None:
+    """Says aloud that a model is no better than the same answer always, which asks nobody."""
+    right = values["accuracy"] if "accuracy" in values else values["pass_at_1"]
+    majority = values["majority_accuracy"]
+    if right <= majority:
+        say(
+            f"{PROG}: warning: {name} makes the better choice in {right:.3f} of situations not "
+            f"seen before, always giving the more frequent answer in {majority:.3f}; collect from "
+            "further graphs and budgets, or try another kind",
+            stderr=True,
+        )
 
 
 def _numbers(text: str, kind: Callable[[str], NumberT]) -> list[NumberT]:
