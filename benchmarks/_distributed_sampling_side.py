@@ -17,6 +17,7 @@ import numpy as np
 import gnnflow
 from benchmarks._cache_traces import NUM_PARTS
 from gnnflow.comm.launch import find_mpiexec, launch_environment
+from gnnflow.json_text import to_json_text
 from gnnflow.sampling.dist_sampler import MinibatchSeeds
 
 MINIBATCHES = 12
@@ -50,7 +51,7 @@ def main(parts: Path, batch_size: int, fanout: Sequence[int]) -> None:
             times.append(perf_counter() - begin)
         ctx.barrier()
         if ctx.rank == 0:
-            print(json.dumps({"sample_s": float(np.median(times[MINIBATCHES:]))}))
+            print(to_json_text({"sample_s": float(np.median(times[MINIBATCHES:]))}))
 
 
 if __name__ == "__main__":

@@ -6,7 +6,6 @@ FOLDER holds `part0.npy` and `part1.npy`, float32 tables of the same size. Rank 
 JSON: rates in GB/s by row size and side.
 """
 
-import json
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -24,6 +23,7 @@ from gnnflow.features import DistFeatureStore
 from gnnflow.features.remote_rows import MessageRows, WindowRows
 from gnnflow.features.row_service import RowAnswers, rows_per_part
 from gnnflow.features.wire import Wire
+from gnnflow.json_text import to_json_text
 
 ROW_BYTES = (128, 512, 1024, 4096)
 INT32 = np.dtype(np.int32)
@@ -166,7 +166,7 @@ def main(folder: Path, rounds: int, num_bytes: int, threads: int) -> None:
             rates[row_bytes] = take_turns(sides.measures(), rounds=rounds, limit_s=float("inf"))
         library = library_name()
         if ctx.rank == 0:
-            print(json.dumps({"rates": rates, "mpi": library}))
+            print(to_json_text({"rates": rates, "mpi": library}))
 
 
 if __name__ == "__main__":

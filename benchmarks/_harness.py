@@ -1,7 +1,6 @@
 """What the benchmarks share: options, taking turns, and rows in a table and a file."""
 
 import argparse
-import json
 import statistics
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -9,8 +8,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from time import perf_counter
 
-from rich.console import Console
-from rich.table import Table
+from gnnflow.json_text import to_json_text
+from gnnflow.terminal import PlainConsole, Table
+from gnnflow.whole_file import write_whole
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -74,7 +74,7 @@ class Report:
         self._options = options
         self._rows: list[Row] = []
         self._absent: dict[str, str] = {}
-        self._console = Console()
+        self._console = PlainConsole()
 
     def add(self, row: Row) -> None:
         """Adds a comparison."""
@@ -112,7 +112,7 @@ class Report:
             self.say(f"Not compared with {peer}: {reason}")
         if self._options.json is not None:
             rows = [row.to_json() for row in self._rows]
-            self._options.json.write_text(json.dumps(rows, indent=2) + "\n")
+            write_whole(self._options.json, to_json_text(rows, indent=2) + "\n")
 
 
 @contextmanager

@@ -6,7 +6,6 @@ Prints a line of JSON. `METHOD` is one of gnnflow-partition's, or `metis-alone`:
 adjacency that lies ready.
 """
 
-import json
 import os
 import sys
 from pathlib import Path
@@ -16,6 +15,7 @@ import numpy as np
 
 from gnnflow.config import PartitionConfig
 from gnnflow.datasets import ArrayRows, RawGraph
+from gnnflow.json_text import to_json_text
 from gnnflow.partition import partition_graph
 from gnnflow.partition.adjacency import build_adjacency
 from gnnflow.partition.csc import count_in_degrees
@@ -83,4 +83,4 @@ if __name__ == "__main__":
         result = metis_alone(raw_graph, Path(out_folder))
     else:
         result = partition(raw_graph, method_name, Path(out_folder))
-    print(json.dumps(result))
+    print(to_json_text(result))

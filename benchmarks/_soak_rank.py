@@ -6,7 +6,6 @@ python -m benchmarks._soak_rank FOLDER words of gnnflow-train
 import ctypes
 import functools
 import gc
-import json
 import os
 import sys
 import tempfile
@@ -20,6 +19,7 @@ import psutil
 from gnnflow.cli import options
 from gnnflow.comm import detect_launch, init
 from gnnflow.config import TrainConfig
+from gnnflow.json_text import to_json_text
 
 # The record of rows asked for grows up to its bound of 32 MiB. Here it is full soon, so that what
 # grows after that is a leak.
@@ -44,7 +44,7 @@ def main() -> None:
     notes = _note_memory()
     _train([*words, *_outputs(folder)])
     found = {"before": before, "after": _in_use(), "in_use": notes}
-    (folder / f"left-{rank}.json").write_text(json.dumps(found))
+    (folder / f"left-{rank}.json").write_text(to_json_text(found))
 
 
 def _outputs(folder: Path) -> list[str]:

@@ -7,7 +7,6 @@ each seed, and takes the test accuracy at the epoch of the best validation accur
 """
 
 import argparse
-import json
 import statistics
 import time
 import warnings
@@ -20,6 +19,8 @@ from torch.nn import functional
 from torch_geometric.nn import GraphSAGE
 
 from gnnflow.datasets import load
+from gnnflow.json_text import to_json_text
+from gnnflow.whole_file import write_whole
 
 HIDDEN = 128
 EVAL_EVERY = 5
@@ -90,7 +91,7 @@ def main() -> None:
             f"(validation {statistics.mean(val):.4f}; {seconds:.0f} s per seed)"
         )
     if options.json:
-        options.json.write_text(json.dumps(rows, indent=2) + "\n")
+        write_whole(options.json, to_json_text(rows, indent=2) + "\n")
 
 
 if __name__ == "__main__":

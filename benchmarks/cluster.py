@@ -11,7 +11,6 @@ bytes. Where namespaces are not allowed, gnnflow's settings run over loopback, w
 """
 
 import argparse
-import json
 import os
 import statistics
 import sys
@@ -38,6 +37,7 @@ from benchmarks.distdgl.launch import convert
 from benchmarks.emulated_hosts import EmulatedHosts, EmulationUnavailableError, emulated_hosts
 from benchmarks.peers import peer_python
 from gnnflow.errors import GnnflowError
+from gnnflow.json_text import to_json_text
 
 _AGAINST = {
     DISTDGL: "DistDGL 1.1.3",
@@ -259,7 +259,7 @@ def main() -> None:
         report.add(row)
     report.finish()
     if runs_file is not None:
-        runs_file.write_text(json.dumps([asdict(run) for run in runs], indent=2) + "\n")
+        runs_file.write_text(to_json_text([asdict(run) for run in runs], indent=2) + "\n")
 
 
 if __name__ == "__main__":

@@ -14,10 +14,11 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from rich.console import Console
-from rich.table import Table
 
 from benchmarks._commands import gnnflow_command, run_command
+from gnnflow.json_text import to_json_text
+from gnnflow.terminal import PlainConsole, Table
+from gnnflow.whole_file import write_whole
 
 GRAPH = "sbm:vertices=20000,edges=200000"
 JOB_BATCH = 400
@@ -82,9 +83,9 @@ def main() -> None:
             score = summary["epochs"][-1]["test_accuracy"]
             rows.append({"run": name, "same": same, "largest": largest, "score": score})
             table.add_row(name, "yes" if same else "no", f"{largest:.1e}", f"{score:.4f}")
-    Console().print(table)
+    PlainConsole().print(table)
     if arguments.json is not None:
-        arguments.json.write_text(json.dumps(rows, indent=1) + "\n")
+        write_whole(arguments.json, to_json_text(rows, indent=1) + "\n")
 
 
 if __name__ == "__main__":

@@ -10,7 +10,6 @@ rules and worked examples, calibrated on the reference situations that come with
 """
 
 import argparse
-import json
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -18,11 +17,10 @@ from statistics import median
 
 import numpy as np
 import torch
-from rich.console import Console
-from rich.table import Table
 
 from benchmarks.policies import language_policy
 from gnnflow.errors import GnnflowError
+from gnnflow.json_text import to_json_text
 from gnnflow.policies import ReplacementPolicy
 from gnnflow.policies.auto import AutoPolicy
 from gnnflow.policies.classifier.policy import ClassifierPolicy
@@ -30,6 +28,8 @@ from gnnflow.policies.classifier.saved import load_classifier, shipped_classifie
 from gnnflow.policies.classifier.training import measure
 from gnnflow.policies.llm.model_files import SMALL_MODEL, TUNED_MODEL
 from gnnflow.policies.situations import Situation, read_situations, stake
+from gnnflow.terminal import PlainConsole, Table, plain
+from gnnflow.whole_file import write_whole
 
 
 def draw(path: Path, num: int, seed: int) -> list[Situation]:
@@ -62,7 +62,7 @@ def judge(policy: ReplacementPolicy, situations: Sequence[Situation]) -> dict[st
     }
 
 
-def policies(models: Sequence[str], console: Console) -> dict[str, ReplacementPolicy]:
+def policies(models: Sequence[str], console: PlainConsole) -> dict[str, ReplacementPolicy]:
     """Everything that can be asked; what cannot is said."""
     found: dict[str, ReplacementPolicy] = {"auto": AutoPolicy()}
     for kind in shipped_classifiers():
@@ -71,7 +71,7 @@ def policies(models: Sequence[str], console: Console) -> dict[str, ReplacementPo
         except GnnflowError as error:
             console.print(f"classifier {kind}: {error}", soft_wrap=True)
     for name in (TUNED_MODEL, SMALL_MODEL, *models):
-        with console.status(f"loading and calibrating {name}"):
+        with console.status(plain(f"loading and calibrating {name}")):
             try:
                 found[Path(name).stem if Path(name).exists() else name] = language_policy(name)()
             except GnnflowError as error:
@@ -90,7 +90,7 @@ def main() -> None:
     parser.add_argument("--json", type=Path, help="where the figures go")
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
-    console = Console()
+    console = PlainConsole()
     drawn = {
         path.stem: draw(path, arguments.situations, arguments.seed) for path in arguments.files
     }
@@ -102,7 +102,7 @@ def main() -> None:
         table.add_column(heading, justify="right")
     record: dict[str, dict[str, dict[str, float]]] = {}
     for name, policy in policies(arguments.models, console).items():
-        with console.status(f"asking {name}"):
+        with console.status(plain(f"asking {name}")):
             mine = {graph: judge(policy, situations) for graph, situations in drawn.items()}
         record[name] = mine
         table.add_row(
@@ -115,7 +115,7 @@ def main() -> None:
     table.add_row("always the same answer", *same, "", "")
     console.print(table)
     if arguments.json is not None:
-        arguments.json.write_text(json.dumps(record, indent=1) + "\n")
+        write_whole(arguments.json, to_json_text(record, indent=1) + "\n")
 
 
 if __name__ == "__main__":

@@ -26,9 +26,6 @@ from pathlib import Path
 from statistics import median
 
 import torch
-from rich.console import Console
-from rich.progress import Progress
-from rich.table import Table
 
 from benchmarks._cache_traces import sample_workload
 from benchmarks._harness import Options, Report, Row, benchmark
@@ -46,6 +43,7 @@ from gnnflow.policies.llm.policy import LlmPolicy, prompt_parts
 from gnnflow.prefetch import ReplaySettings, Trace, belady_hits, replay_trace
 from gnnflow.prefetch.policy_replay import replay_with_policy
 from gnnflow.prefetch.replay import ReplayResult, every
+from gnnflow.terminal import PlainConsole, Table, progress
 
 BUDGETS = (0.05, 0.10, 0.25, 0.50)
 STALE_AFTER = 10
@@ -241,7 +239,7 @@ def summarise(title: str, start: str, all_played: Sequence[Played]) -> None:
             f"{sum(judged) / len(judged):.2f}" if judged else "",
             f"{1000 * median(latencies):.2f} ms" if latencies else "",
         )
-    Console().print(table)
+    PlainConsole().print(table)
 
 
 def say_losses(all_played: Sequence[Played], report: Report) -> None:
@@ -275,16 +273,16 @@ def run(options: Options, report: Report) -> None:
     workloads = QUICK if options.quick else (*UNSEEN, *SEEN)
     budgets = (0.25,) if options.quick else BUDGETS
     played: list[Played] = []
-    with Progress(console=Console(stderr=True)) as progress:
-        bar = progress.add_task("", total=len(workloads) * len(budgets))
+    with progress(PlainConsole(stderr=True)) as bars:
+        bar = bars.add_task("", total=len(workloads) * len(budgets))
         for workload in workloads:
-            progress.update(bar, description=f"sampling {workload.name}")
+            bars.update(bar, description=f"sampling {workload.name}")
             with tempfile.TemporaryDirectory() as folder:
                 trace = sample_workload(workload, Path(folder)).traces[0]
             for budget in budgets:
-                progress.update(bar, description=f"{workload.name}, cache of {100 * budget:g} %")
+                bars.update(bar, description=f"{workload.name}, cache of {100 * budget:g} %")
                 played += compare(workload.name, trace, budget, makers, report, quick=options.quick)
-                progress.advance(bar)
+                bars.advance(bar)
     unseen = {workload.name for workload in (*UNSEEN, *QUICK)}
     title = "Volume of the best static schedule over the policy's, scorer decay, unseen graphs"
     mine = [each for each in played if each.graph in unseen]

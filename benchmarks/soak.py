@@ -26,12 +26,13 @@ from pathlib import Path
 
 import numpy as np
 import psutil
-from rich.console import Console
-from rich.table import Table
 from scipy.stats import theilslopes
 
 from benchmarks._commands import gnnflow_command, run_command
 from benchmarks._soak_rank import STEPS_PER_EPOCH
+from gnnflow.json_text import to_json_text
+from gnnflow.terminal import PlainConsole, Table
+from gnnflow.whole_file import write_whole
 
 ROOT = Path(__file__).parents[1]
 NUM_RANKS = 4
@@ -203,7 +204,7 @@ def largest_step_bytes(samples: list[tuple[int, int]]) -> int:
     return max((after - before for before, after in pairwise(later)), default=0)
 
 
-def show_memory(console: Console, running: Job, num_rows: int = 10) -> None:
+def show_memory(console: PlainConsole, running: Job, num_rows: int = 10) -> None:
     """Prints memory over time."""
     table = Table(title="memory of its own, MB, by rank", title_justify="left")
     table.add_column("minibatches", justify="right")
@@ -236,7 +237,7 @@ def main() -> None:
     parser.add_argument("--json", type=Path, help="where the samples go")
     arguments = parser.parse_args()
     num_minibatches = 400 if arguments.quick else arguments.minibatches
-    console = Console()
+    console = PlainConsole()
     problems: list[str] = []
     record: dict[str, object] = {}
     with tempfile.TemporaryDirectory(prefix="soak-") as scratch:
@@ -282,7 +283,7 @@ def main() -> None:
     if not problems:
         console.print("nothing is left over")
     if arguments.json is not None:
-        arguments.json.write_text(json.dumps(record | {"problems": problems}, indent=1) + "\n")
+        write_whole(arguments.json, to_json_text(record | {"problems": problems}, indent=1) + "\n")
     raise SystemExit(1 if problems else 0)
 
 

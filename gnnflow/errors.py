@@ -10,6 +10,10 @@ import re
 from collections.abc import Iterable
 
 _LINE_ENDS = re.compile(r"\s*[\n\r\v\f\x1c-\x1e\x85\u2028\u2029]\s*")
+# Control characters, marks that turn the direction of writing, halves of characters.
+_UNPRINTABLE = re.compile(
+    r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]"
+)
 
 
 class GnnflowError(Exception):
@@ -17,7 +21,7 @@ class GnnflowError(Exception):
 
     def __init__(self, message: object = "") -> None:
         """Takes the message; it is one line, whatever names and values from files are in it."""
-        super().__init__(_LINE_ENDS.sub(" ", str(message)))
+        super().__init__(printable(_LINE_ENDS.sub(" ", str(message))))
 
 
 class ConfigError(GnnflowError, ValueError):
@@ -41,7 +45,11 @@ class CommError(GnnflowError, RuntimeError):
 
 
 class ResourceError(GnnflowError, RuntimeError):
-    """The machine has not enough memory or disk for what was asked."""
+    """The machine has not enough memory or disk for what was asked, or a place cannot be used."""
+
+
+class DivergedError(GnnflowError, ArithmeticError):
+    """Training has come to losses or weights that are no numbers."""
 
 
 class MissingExtraError(GnnflowError, ImportError):
@@ -56,20 +64,37 @@ class MissingExtraError(GnnflowError, ImportError):
 
 
 _NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+_NO_PLACE = {
+    *(errno.EROFS, errno.EACCES, errno.EPERM, errno.ENAMETOOLONG, errno.ENOTDIR, errno.EISDIR),
+    *(errno.ELOOP, errno.EIO, errno.ESTALE, errno.ENXIO),
+}
+
+
+def cannot_write(path: object, error: BaseException, what: str = "") -> ResourceError:
+    """Says which file or folder cannot be written, and why.
+
+    Args:
+        path: where it was to be.
+        error: what came of it.
+        what: what it holds, in words, as `the page`.
+    """
+    reason = getattr(error, "strerror", None) or one_line(error)
+    full = isinstance(error, OSError) and error.errno in _NO_ROOM
+    remedy = "free some space or choose another folder" if full else "choose another place"
+    return ResourceError(f"cannot write {f'{what} ' if what else ''}{path}: {reason}; {remedy}")
 
 
 def resource_error(error: BaseException) -> ResourceError | None:
-    """Says it in words if an exception means that memory or a disk is full; None if it does not.
+    """Says it in words if memory or a disk is full or a place is unfit; None if it is not that.
 
     Args:
         error: what Python, NumPy, torch or a kernel raised.
     """
     text = " ".join(str(error).split())
     if isinstance(error, OSError) and error.errno in _NO_ROOM:
-        what = "a file" if error.filename is None else error.filename
-        return ResourceError(
-            f"cannot write {what}: {error.strerror}; free some space or choose another folder"
-        )
+        return cannot_write("a file" if error.filename is None else error.filename, error)
+    if isinstance(error, OSError) and error.errno in _NO_PLACE and error.filename is not None:
+        return ResourceError(f"cannot use {error.filename}: {error.strerror}; choose another place")
     # torch says so in a RuntimeError, and knows an OutOfMemoryError for GPUs.
     names = {kind.__name__ for kind in type(error).__mro__}
     if names & {"MemoryError", "OutOfMemoryError"} or "can't allocate memory" in text:
@@ -93,6 +118,11 @@ def did_you_mean(word: str, known: Iterable[str], *, cutoff: float = 0.6) -> str
     """
     matches = difflib.get_close_matches(word, list(known), n=1, cutoff=cutoff)
     return f"; did you mean '{matches[0]}'?" if matches else ""
+
+
+def printable(text: str) -> str:
+    r"""The text with what a terminal would obey, as escape sequences, written out as `\x1b`."""
+    return _UNPRINTABLE.sub(lambda found: repr(found[0])[1:-1], text)
 
 
 def one_line(error: object) -> str:

@@ -1,6 +1,7 @@
-"""JSON from outside: parsed so that whatever is wrong with it is one kind of error."""
+"""JSON as it is exchanged: read so that what is wrong is one kind of error, written strictly."""
 
 import json
+import math
 import re
 from typing import Any
 
@@ -25,6 +26,26 @@ def parse_json(text: str | bytes) -> Any:
     except RecursionError:
         raise ValueError("it is nested too deeply") from None
     return values
+
+
+def to_json_text(value: Any, *, indent: int | None = None, sort_keys: bool = False) -> str:
+    """Writes JSON that every reader takes: a number that is NaN or infinite becomes null."""
+    try:
+        return json.dumps(value, indent=indent, sort_keys=sort_keys, allow_nan=False)
+    except ValueError:
+        finite = without_nan(value)
+        return json.dumps(finite, indent=indent, sort_keys=sort_keys, allow_nan=False)
+
+
+def without_nan(value: Any) -> Any:
+    """The same value of JSON with None in place of numbers that are NaN or infinite."""
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, dict):
+        return {without_nan(name): without_nan(item) for name, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [without_nan(item) for item in value]
+    return value
 
 
 def is_count(value: object) -> bool:

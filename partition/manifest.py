@@ -1,6 +1,5 @@
 """The manifest: what a partition folder holds, in JSON, written last."""
 
-import json
 import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
@@ -10,7 +9,7 @@ from typing import Any, TypeVar, get_type_hints
 import numpy as np
 
 from gnnflow.errors import PartitionFormatError, one_line
-from gnnflow.json_text import parse_json
+from gnnflow.json_text import parse_json, to_json_text
 from gnnflow.partition.book import PartitionBook
 from gnnflow.partition.stored_rows import INT8_SCALED, SCALE_BYTES
 
@@ -154,7 +153,7 @@ class Manifest:
     def to_json(self) -> str:
         """Returns the text of `manifest.json`; the same manifest always gives the same text."""
         head = {"format": FORMAT_NAME, "version": FORMAT_VERSION}
-        return json.dumps(head | asdict(self), indent=1) + "\n"
+        return to_json_text(head | asdict(self), indent=1) + "\n"
 
     @classmethod
     def from_json(cls, text: str, path: Path | str = MANIFEST_FILE) -> "Manifest":

@@ -1,5 +1,6 @@
 """The picture of a partition: how large its parts are and what flows between them."""
 
+import io
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -8,6 +9,7 @@ import numpy as np
 from gnnflow.errors import ConfigError, MissingExtraError
 from gnnflow.partition.report import PartitionReport
 from gnnflow.units import short_number
+from gnnflow.whole_file import write_whole
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -42,6 +44,7 @@ def plot_report(report: PartitionReport, path: Path, *, title: str = "") -> None
     Raises:
         ConfigError: If the file's kind is not known or its folder does not exist.
         MissingExtraError: If matplotlib is not installed.
+        ResourceError: If it cannot be written.
     """
     check_output(path)
     pyplot = _pyplot()
@@ -53,13 +56,16 @@ def plot_report(report: PartitionReport, path: Path, *, title: str = "") -> None
             f"{title} · edge cut {report.edge_cut:.3f}".removeprefix(" · "),
             fontsize=13,
             fontweight="bold",
+            parse_math=False,
         )
         _draw_sizes(sizes, report)
         _draw_matrix(halo, report.halo_traffic, "Rows that a part may ask another for", "rows")
         _draw_matrix(edges, report.edge_traffic, "Edges from part to part", "edges")
-        figure.savefig(path, dpi=150)
+        picture = io.BytesIO()
+        figure.savefig(picture, format=path.suffix[1:].lower(), dpi=150)
     finally:
         pyplot.close(figure)
+    write_whole(path, picture.getvalue(), "the picture")
 
 
 def _pyplot() -> Any:

@@ -1,6 +1,5 @@
 """A partition as DistDGL lays it out: one part per host, inner vertices first, halo behind them."""
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -8,6 +7,7 @@ import numpy as np
 
 from benchmarks.distdgl import CONFIG_FILE, GRAPH_NAME
 from benchmarks.emulated_hosts import EmulationError
+from gnnflow.json_text import to_json_text
 from gnnflow.partition import GraphPartition, open_partition, read_manifest
 
 _VERTEX_TYPE = "_N"
@@ -63,7 +63,7 @@ def write_layout(parts: Path, out: Path, num_hosts: int) -> None:
             "node_feats": f"part{host}/node_feat.dgl",
             "edge_feats": f"part{host}/edge_feat.dgl",
         }
-    (out / CONFIG_FILE).write_text(json.dumps(config, indent=2))
+    (out / CONFIG_FILE).write_text(to_json_text(config, indent=2))
 
 
 def _write_host(partitions: Sequence[GraphPartition], first_edge: int, folder: Path) -> None:

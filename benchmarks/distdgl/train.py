@@ -9,7 +9,6 @@ from `DistTensor`, gradients through DistributedDataParallel. It writes its time
 import argparse
 import json
 import os
-import resource
 import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -108,10 +107,19 @@ def train(options: argparse.Namespace) -> None:
         np.savez(options.out / "weights.npz", **weights)
     result = {
         "epochs": [asdict(epoch) for epoch in epochs],
-        "peak_memory_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
+        "peak_memory_bytes": _peak_memory_bytes(),
     }
-    (options.out / f"trainer-{rank}.json").write_text(json.dumps(result))
+    (options.out / f"trainer-{rank}.json").write_text(json.dumps(result, allow_nan=False))
     torch.distributed.barrier()
+
+
+def _peak_memory_bytes() -> int:
+    """Largest resident memory of this process; ru_maxrss would include its parent's."""
+    try:
+        lines = Path("/proc/self/status").read_text().splitlines()
+    except OSError:
+        return 0
+    return next((int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM")), 0)
 
 
 def _train_epoch(

@@ -38,6 +38,7 @@ from benchmarks.matrix.runs import (
 from benchmarks.peers import peer_python
 from gnnflow.datasets.ogb import GRAPHS as OGB_GRAPHS
 from gnnflow.errors import GnnflowError
+from gnnflow.json_text import to_json_text
 
 RUNS = Path("docs/results/matrix.jsonl")
 
@@ -88,7 +89,7 @@ class RunsFile:
         self.lines.append(line)
         self._path.parent.mkdir(parents=True, exist_ok=True)
         with self._path.open("a") as file:
-            file.write(json.dumps(line) + "\n")
+            file.write(to_json_text(line) + "\n")
 
 
 def _counts(line: dict[str, Any]) -> bool:

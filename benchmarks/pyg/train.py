@@ -7,7 +7,6 @@ gathered and trained on in this one. Writes times to `OUT/times.json` and weight
 
 import argparse
 import json
-import resource
 import time
 from pathlib import Path
 
@@ -64,10 +63,19 @@ def train(options: argparse.Namespace) -> None:
         weights[f"layers.{number}.fc_self.bias"] = layer.lin_l.bias.detach().numpy()
         weights[f"layers.{number}.fc_neigh.weight"] = layer.lin_l.weight.detach().numpy()
     np.savez(options.out / "weights.npz", **weights)
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    peak = _peak_memory_bytes()
     (options.out / "times.json").write_text(
-        json.dumps({"epochs": epochs, "peak_memory_bytes": peak})
+        json.dumps({"epochs": epochs, "peak_memory_bytes": peak}, allow_nan=False)
     )
+
+
+def _peak_memory_bytes() -> int:
+    """Largest resident memory of this process; ru_maxrss would include its parent's."""
+    try:
+        lines = Path("/proc/self/status").read_text().splitlines()
+    except OSError:
+        return 0
+    return next((int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM")), 0)
 
 
 def _load(folder: Path) -> Data:

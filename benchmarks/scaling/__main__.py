@@ -16,10 +16,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
-
 from benchmarks.scaling import estimated, largest, measured
 from gnnflow.errors import GnnflowError
+from gnnflow.json_text import to_json_text
 
 FILE = Path("docs/results/scaling.json")
 SECTIONS = ("strong", "weak", "estimated", "largest")
@@ -75,10 +74,10 @@ def main() -> None:
                 found[section] = figures
                 if path is not None:
                     path.parent.mkdir(parents=True, exist_ok=True)
-                    path.write_text(json.dumps(found, indent=1) + "\n")
+                    path.write_text(to_json_text(found, indent=1) + "\n")
         except GnnflowError as error:
             sys.exit(f"benchmarks.scaling: {error}")
-        Console().print_json(data={section: found[section]})
+        print(to_json_text({section: found[section]}, indent=1))
 
 
 if __name__ == "__main__":

@@ -1,19 +1,17 @@
 """`gnnflow-doctor`: whether jobs run here, how fast ranks reach each other, and what to change."""
 
-import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-
-from rich.console import Console
-from rich.table import Table
 
 from gnnflow.cli import options
 from gnnflow.comm import detect_launch
 from gnnflow.config import require
 from gnnflow.errors import CommError
+from gnnflow.json_text import to_json_text
+from gnnflow.terminal import PlainConsole, Table, plain
 
 PROG = "gnnflow-doctor"
-_MARKS = {"ok": "[green]ok[/]", "note": "[yellow]note[/]", "problem": "[red]problem[/]"}
+_COLORS = {"ok": "green", "note": "yellow", "problem": "red"}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -65,7 +63,7 @@ def _examine(args: Sequence[str] | None) -> None:
     if links is not None:
         findings += check_links(links, launched)
     if config.json:
-        print(json.dumps([asdict(finding) for finding in findings], indent=1))
+        print(to_json_text([asdict(finding) for finding in findings], indent=1))
     else:
         table = Table(show_header=False, box=None, pad_edge=False)
         table.add_column(no_wrap=True)
@@ -73,8 +71,8 @@ def _examine(args: Sequence[str] | None) -> None:
         table.add_column(overflow="fold")
         for finding in findings:
             said = finding.value if not finding.advice else f"{finding.value}\n→ {finding.advice}"
-            table.add_row(_MARKS[finding.state], finding.name, said.replace("[", r"\["))
-        Console().print(table, highlight=False)
+            table.add_row(plain(finding.state, _COLORS[finding.state]), finding.name, said)
+        PlainConsole().print(table, highlight=False)
     if any(finding.state == "problem" for finding in findings):
         raise SystemExit(1)
 

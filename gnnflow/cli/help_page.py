@@ -91,7 +91,7 @@ def help_page(config_class: type[Any], prog: str) -> str:
         lines += ["", f"{title}:"]
         for entry in members:
             label = _place(entry) if entry.positional else _label(entry)
-            text = _documentation(entry.owner).get(entry.path[-1], "")
+            text = documentation(entry.owner).get(entry.path[-1], "")
             lines += _in_columns(label, text + _shown_default(entry), width)
     ends = ["-h, --help", "--print-completion SHELL"]
     texts = ["This page.", "Print what completes this command in bash, zsh or fish, and stop."]
@@ -144,7 +144,7 @@ def _shown_default(entry: Entry) -> str:
     return f" [{text}]"
 
 
-def _documentation(config_class: type[Any]) -> dict[str, str]:
+def documentation(config_class: type[Any]) -> dict[str, str]:
     """Returns the strings under the fields of a class and of those that it inherits from."""
     texts: dict[str, str] = {}
     for one in reversed(config_class.__mro__[:-1]):

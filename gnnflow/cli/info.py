@@ -1,24 +1,23 @@
 """`gnnflow-info`: what a partition folder, a run, a trace or a checkpoint holds."""
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import tyro
-from rich.console import Console
-from rich.table import Table
 
 from gnnflow.cli import options
+from gnnflow.json_text import to_json_text
 from gnnflow.report.description import Description, describe
+from gnnflow.terminal import PlainConsole, Table
 
 PROG = "gnnflow-info"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class InfoConfig:
-    """Describes a partition folder, the folder of a run, a trace or a checkpoint."""
+    """Describes a partition, a run, a trace or a checkpoint, or says where they are in a folder."""
 
     path: tyro.conf.Positional[Path]
     """What to describe."""
@@ -38,7 +37,7 @@ def _info(args: Sequence[str] | None) -> None:
     if config.json:
         print(_as_json(description))
     else:
-        _show(description, Console())
+        _show(description, PlainConsole())
 
 
 def _as_json(description: Description) -> str:
@@ -49,11 +48,14 @@ def _as_json(description: Description) -> str:
         "columns": list(description.columns),
         "rows": [list(row) for row in description.rows],
     }
-    return json.dumps(content, indent=1)
+    return to_json_text(content, indent=1)
 
 
-def _show(description: Description, console: Console) -> None:
-    console.print(f"{description.kind} {description.path}", highlight=False, soft_wrap=True)
+def _show(description: Description, console: PlainConsole) -> None:
+    path = description.path
+    # "." and "trained/.." have no name of their own.
+    shown = path if path.name not in ("", "..") else path.resolve()
+    console.print(f"{description.kind} {shown}", highlight=False, soft_wrap=True)
     facts = Table(show_header=False, box=None, pad_edge=False)
     facts.add_column(style="dim", no_wrap=True)
     facts.add_column(overflow="fold")

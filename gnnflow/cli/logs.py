@@ -3,6 +3,8 @@
 import logging
 import sys
 
+from gnnflow.errors import printable
+
 
 class _StderrHandler(logging.StreamHandler):  # type: ignore[type-arg]
     """Writes to what is stderr at that moment, so that lines stand above a live line."""
@@ -13,6 +15,13 @@ class _StderrHandler(logging.StreamHandler):  # type: ignore[type-arg]
     @property
     def stream(self):  # type: ignore[no-untyped-def]
         return sys.stderr
+
+
+class _PlainFormatter(logging.Formatter):
+    """Writes out what a terminal would obey in names, answers and reasons from outside."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return printable(super().format(record))
 
 
 def set_up_logging(level: str, rank: int) -> None:
@@ -27,7 +36,7 @@ def set_up_logging(level: str, rank: int) -> None:
         logger.removeHandler(handler)
     handler = _StderrHandler()
     handler.setFormatter(
-        logging.Formatter(
+        _PlainFormatter(
             f"%(asctime)s %(levelname)s rank {rank} %(name)s: %(message)s", datefmt="%H:%M:%S"
         )
     )

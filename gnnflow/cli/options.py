@@ -11,13 +11,14 @@ import os
 import select
 import signal
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, NoReturn, TypeVar
 
 import tyro
 import yaml
 
+from gnnflow.cli.completion import SHELLS, completion_script
 from gnnflow.cli.help_page import entries, help_page
 from gnnflow.cli.plain_yaml import MAX_BYTES, read_yaml
 from gnnflow.cli.streams import let_streams_print_everything
@@ -29,8 +30,7 @@ from gnnflow.regular_file import read_regular_text
 ConfigT = TypeVar("ConfigT")
 
 _USAGE_ERROR = 2
-_COMPLETION = "--print-completion"
-_SHELLS = ("bash", "zsh", "fish")
+COMPLETION = "--print-completion"
 _RANK_VARIABLES = ("PMI_RANK", "PMIX_RANK", "OMPI_COMM_WORLD_RANK", "SLURM_PROCID")
 
 
@@ -75,8 +75,9 @@ def parse(config_class: type[ConfigT], *, prog: str, args: Sequence[str] | None 
         with _only_first_rank_speaks():
             print(help_page(combined, prog))
         raise SystemExit(0)
-    if _COMPLETION in words:
-        _print_completion(combined, prog, words)
+    if COMPLETION in words:
+        command, _, own = prog.partition(" ")
+        print_completion(command, {own: combined}, words)
     config_path = _find_config_path(words)
     default: Any = None
     if config_path is not None:
@@ -155,7 +156,7 @@ def _parse_words(config_class: type[Any], prog: str, words: list[str], default: 
     for word in words:
         option = word.partition("=")[0].replace("_", "-")
         if option.startswith("--") and option not in known:
-            hint = did_you_mean(option, known | {"--help", _COMPLETION}, cutoff=0.7)
+            hint = did_you_mean(option, known | {"--help", COMPLETION}, cutoff=0.7)
             _refuse(prog, f"there is no option {option}{hint}")
     printed = io.StringIO()
     try:
@@ -190,13 +191,23 @@ def _refuse(prog: str, message: str) -> NoReturn:
     raise SystemExit(_USAGE_ERROR)
 
 
-def _print_completion(config_class: type[Any], prog: str, words: Sequence[str]) -> NoReturn:
-    """Prints the script that completes the command in a shell."""
-    shell = "".join(words[words.index(_COMPLETION) + 1 :][:1])
-    if shell not in _SHELLS:
-        _refuse(prog, f"{_COMPLETION} must be one of {', '.join(_SHELLS)}; got '{shell}'")
-    with contextlib.suppress(SystemExit):
-        tyro.cli(config_class, prog=prog, args=["--tyro-print-completion", shell])
+def print_completion(
+    prog: str, commands: Mapping[str, type[Any]], words: Sequence[str]
+) -> NoReturn:
+    """Prints the script that completes a command in the shell that its words name.
+
+    Args:
+        prog: the command.
+        commands: as `completion_script` takes them.
+        words: the words after the command's name.
+
+    Raises:
+        SystemExit: 0, or on an unknown shell 2.
+    """
+    shell = "".join(words[words.index(COMPLETION) + 1 :][:1])
+    if shell not in SHELLS:
+        _refuse(prog, f"{COMPLETION} must be one of {', '.join(SHELLS)}; got '{shell}'")
+    print(completion_script(shell, prog, commands))
     raise SystemExit(0)
 
 

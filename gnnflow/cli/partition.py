@@ -10,16 +10,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import tyro
-from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    Progress,
-    SpinnerColumn,
-    TaskID,
-    TextColumn,
-    TimeElapsedColumn,
-)
-from rich.table import Table
 
 from gnnflow.cli import options
 from gnnflow.cli.graph_source import SourceConfig
@@ -37,6 +27,16 @@ from gnnflow.partition import (
 from gnnflow.partition.held_out_edges import HELD_OUT
 from gnnflow.partition.output_folder import check_output
 from gnnflow.partition.progress import Progress as ProgressCallback
+from gnnflow.terminal import (
+    BarColumn,
+    PlainColumn,
+    PlainConsole,
+    Progress,
+    SpinnerColumn,
+    Table,
+    TaskID,
+    TimeElapsedColumn,
+)
 
 PROG = "gnnflow-partition"
 
@@ -82,13 +82,13 @@ def _main() -> None:
         raise GnnflowError(f"{reason}; nothing was written") from error
     except MemoryError as error:
         raise GnnflowError(f"{str(error) or 'out of memory'}; nothing was written") from error
-    console = Console()
+    console = PlainConsole()
     _print_report(console, name, report)
     console.print(_about_labels(read_manifest(config.out)))
+    console.print(f"Wrote {config.out}. {_next_step(config.out)}", soft_wrap=True)
     if config.plot is not None:
         plot.plot_report(report, config.plot, title=f"{name}, {report.method}")
         console.print(f"Picture: {config.plot}", soft_wrap=True)
-    console.print(f"Wrote {config.out}. {_next_step(config.out)}", soft_wrap=True, markup=False)
 
 
 def _next_step(out: Path) -> str:
@@ -154,8 +154,8 @@ def _partition(
 @contextmanager
 def _progress_bars() -> Iterator[ProgressCallback]:
     """Shows one bar per stage on stderr, nothing where that is no terminal."""
-    console = Console(stderr=True)
-    columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
+    console = PlainConsole(stderr=True)
+    columns = (SpinnerColumn(), PlainColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
     with Progress(*columns, console=console, disable=not console.is_terminal) as bars:
         task: TaskID | None = None
         current = ""
@@ -174,7 +174,7 @@ def _progress_bars() -> Iterator[ProgressCallback]:
             bars.update(task, total=1, completed=1)
 
 
-def _print_report(console: Console, name: str, report: PartitionReport) -> None:
+def _print_report(console: PlainConsole, name: str, report: PartitionReport) -> None:
     table = Table(title=f"{name}: {report.num_parts} parts by {report.method}")
     for heading in ("part", "vertices", "in-edges", *report.num_seeds, "halo"):
         table.add_column(heading, justify="right", no_wrap=True)

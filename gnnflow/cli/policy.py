@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import TypeVar
 
 import tyro
-from rich.console import Console
-from rich.table import Table
 
 from gnnflow.cli import options
-from gnnflow.config import require
+from gnnflow.config import require, require_not_negative
 from gnnflow.errors import ConfigError, DataError, did_you_mean
+from gnnflow.terminal import PlainConsole, Table, say
+from gnnflow.whole_file import make_folder
 
 PROG = "gnnflow-policy"
 
@@ -134,6 +134,7 @@ class TuneConfig:
         """
         for name in ("max_situations", "epochs", "rank", "max_tested", "threads"):
             require(getattr(self, name) >= 1, f"{name} must be at least 1")
+        require_not_negative("margin", self.margin, "0.5 is the default")
         for name in ("layers", "learning_rate"):
             value = getattr(self, name)
             require(0 < value <= 1, f"{name} must be in (0, 1], got {value}")
@@ -171,6 +172,7 @@ class FitConfig:
         Raises:
             ConfigError: if a value is out of range.
         """
+        require_not_negative("margin", self.margin, "0.5 is the default")
         require(
             0 < self.test_share < 1, f"test_share must be between 0 and 1, got {self.test_share}"
         )
@@ -185,6 +187,9 @@ def _main(words: list[str]) -> None:
     if not words or words[0] in ("-h", "--help"):
         print(_usage())
         return
+    if words[0] == options.COMPLETION:
+        classes = {name: config_class for name, (config_class, _) in _COMMANDS.items()}
+        options.print_completion(PROG, classes, words)
     if words[0] not in _COMMANDS:
         raise ConfigError(
             f"unknown command '{words[0]}'{did_you_mean(words[0], _COMMANDS)} "
@@ -200,19 +205,20 @@ def _usage() -> str:
 
 def _list(words: list[str]) -> None:
     options.parse(ListConfig, prog=f"{PROG} list", args=words)
-    from gnnflow.policies import known_policies
+    from gnnflow.policies import describe_policy, known_policies
     from gnnflow.policies.classifier.saved import shipped_classifiers
 
-    for name in known_policies():
-        print(name)
-    print(f"classifiers that come with gnnflow: {', '.join(shipped_classifiers()) or 'none'}")
+    names = known_policies()
+    for name in names:
+        say(f"{name:{max(map(len, names))}}  {describe_policy(name)}")
+    say(f"classifiers that come with gnnflow: {', '.join(shipped_classifiers()) or 'none'}")
 
 
 def _get_model(words: list[str]) -> None:
     options.parse(GetModelConfig, prog=f"{PROG} get-model", args=words)
     from gnnflow.policies.llm.get_model import get_small_model
 
-    print(get_small_model())
+    say(get_small_model())
 
 
 def _collect(words: list[str]) -> None:
@@ -243,11 +249,8 @@ def _collect(words: list[str]) -> None:
                             label_every=config.label_every,
                         )
 
-    try:
-        count = write_situations(config.out, situations())
-    except OSError as error:
-        raise DataError(f"cannot write {config.out}: {error}") from None
-    print(f"{count} situations in {config.out}")
+    count = write_situations(config.out, situations())
+    say(f"{count} situations in {config.out}")
 
 
 def _fit(words: list[str]) -> None:
@@ -263,6 +266,7 @@ def _fit(words: list[str]) -> None:
 
     if config.out.exists():
         raise DataError(f"{config.out} exists; name another folder with --out or remove it")
+    make_folder(config.out.absolute().parent)  # before the work
     situations = [item for path in config.situations for item in read_situations(path)]
     table = tabulate(situations)
     lessons = tabulate([with_margin(item, config.margin) for item in situations])
@@ -285,13 +289,15 @@ def _fit(words: list[str]) -> None:
     )
     title = f"{config.kind}: {int(train.sum())} situations seen, {int(test.sum())} not"
     _show(title, measures)
-    print(config.out)
+    _warn_if_useless(config.kind, measures["unseen"])
+    say(config.out)
 
 
 def _tune(words: list[str]) -> None:
     config = options.parse(TuneConfig, prog=f"{PROG} tune-llm", args=words)
     if config.out.exists():
         raise DataError(f"{config.out} exists; name another folder with --out or remove it")
+    make_folder(config.out.absolute().parent)  # before the work
     from gnnflow.policies.llm.tuning import TuningOptions
     from gnnflow.policies.llm.tuning_run import tune
 
@@ -315,7 +321,10 @@ def _tune(words: list[str]) -> None:
         threads=config.threads,
     )
     _show(f"{config.model}, tuned", measures)
-    print(config.out)
+    for name, values in measures.items():
+        if name.startswith("tuned, "):
+            _warn_if_useless(name, values)
+    say(config.out)
 
 
 def _show(title: str, measures: dict[str, dict[str, float]]) -> None:
@@ -324,7 +333,20 @@ def _show(title: str, measures: dict[str, dict[str, float]]) -> None:
         table.add_column(heading)
     for name in next(iter(measures.values())):
         table.add_row(name, *(f"{values[name]:.3f}" for values in measures.values()))
-    Console().print(table)
+    PlainConsole().print(table)
+
+
+def _warn_if_useless(name: str, values: dict[str, float]) -> None:
+    """Says aloud that a model is no better than the same answer always, which asks nobody."""
+    right = values["accuracy"] if "accuracy" in values else values["pass_at_1"]
+    majority = values["majority_accuracy"]
+    if right <= majority:
+        say(
+            f"{PROG}: warning: {name} makes the better choice in {right:.3f} of situations not "
+            f"seen before, always giving the more frequent answer in {majority:.3f}; collect from "
+            "further graphs and budgets, or try another kind",
+            stderr=True,
+        )
 
 
 def _numbers(text: str, kind: Callable[[str], NumberT]) -> list[NumberT]:

@@ -1,6 +1,6 @@
 """`gnnflow-replay`: what other caches would have fetched in a run that was recorded."""
 
-import json
+import dataclasses
 import math
 import re
 from collections.abc import Callable, Sequence
@@ -9,19 +9,20 @@ from pathlib import Path
 from typing import Any, Literal
 
 import tyro
-from rich.console import Console
-from rich.table import Table
 
 from gnnflow.cli import options
 from gnnflow.config import IntList, PolicyConfig, require
 from gnnflow.errors import ConfigError, DataError, did_you_mean
 from gnnflow.features.scorers import SCORERS
+from gnnflow.json_text import to_json_text
 from gnnflow.partition.plot import check_output
 from gnnflow.prefetch.budget_table import BudgetRow, budget_table
 from gnnflow.prefetch.epoch_model import EpochModel
 from gnnflow.prefetch.replay import ReplayResult, ReplaySettings, replay_trace
 from gnnflow.prefetch.replay_plot import plot_budgets
 from gnnflow.prefetch.trace import Trace, read_traces
+from gnnflow.terminal import PlainConsole, Table
+from gnnflow.whole_file import write_whole
 
 PROG = "gnnflow-replay"
 
@@ -112,18 +113,30 @@ def _replay(args: Sequence[str] | None) -> None:
     # Fitted first: traces without times are refused before the work.
     model = None if conditions is None else EpochModel.fit(traces)
     rows = budget_table(traces, config.budgets, scorers, _runner(config))
-    console = Console()
+    if config.policy is not None:  # which decides when, whatever the period
+        rows = [dataclasses.replace(row, never_filled=False) for row in rows]
+    console = PlainConsole()
     console.print(_table(traces, rows))
+    for name in dict.fromkeys(row.scorer for row in rows if row.never_filled):
+        period = _period(config, name)
+        when = f"comes after {period:,} minibatches" if period else "never comes (period 0)"
+        console.print(
+            f"{name}: no figures, for nothing came into the cache: its first replacement {when}, "
+            f"and a rank has {traces[0].num_minibatches:,}; give another --period or record more",
+            soft_wrap=True,
+        )
     result: dict[str, Any] = {"rows": [row.to_json() for row in rows]}
     if model is not None and conditions is not None:
-        predictions = _predictions(model, conditions, traces, rows)
+        shown = [row for row in rows if not row.never_filled]
+        predictions = _predictions(model, conditions, traces, shown)
         console.print(_prediction_table(model, predictions))
         result["predictions"] = predictions
     if config.json is not None:
-        _write(config.json, result)
+        write_whole(config.json, to_json_text(result, indent=2) + "\n", "the numbers")
     if config.plot is not None:
         facts = traces[0].facts
-        plot_budgets(rows, config.plot, title=f"{facts.graph}, {facts.num_ranks} ranks")
+        shown = [row for row in rows if not row.never_filled]
+        plot_budgets(shown, config.plot, title=f"{facts.graph}, {facts.num_ranks} ranks")
 
 
 def parse_conditions(text: str) -> dict[str, Any]:
@@ -163,7 +176,7 @@ def _whole(name: str, value: str, least: int) -> int:
 def _quantity(name: str, value: str, units: dict[str, float]) -> float:
     match = re.fullmatch(r"([0-9.]+(?:e[+-]?[0-9]+)?)([A-Za-z]+)", value)
     try:
-        if match is None or match[2] not in units or not float(match[1]) > 0:
+        if match is None or match[2] not in units or not 0 < float(match[1]) < math.inf:
             raise ValueError
         return float(match[1]) * units[match[2]]
     except ValueError:
@@ -184,14 +197,16 @@ def _scorer_names(text: str) -> list[str]:
     return names
 
 
+def _period(config: ReplayConfig, scorer: str) -> int:
+    """Minibatches between two replacements of a scorer."""
+    return _DEFAULT_PERIOD.get(scorer, 1) if config.period is None else config.period
+
+
 def _runner(config: ReplayConfig) -> Callable[[Trace, str, int], ReplayResult]:
     """What replays one trace as the options say."""
 
     def run(trace: Trace, scorer: str, capacity: int) -> ReplayResult:
-        if config.period is None:
-            period = _DEFAULT_PERIOD.get(scorer, 1)
-        else:
-            period = config.period
+        period = _period(config, scorer)
         settings = ReplaySettings(
             scorer=scorer,
             capacity=0 if config.policy == "none" else capacity,
@@ -223,14 +238,17 @@ def _table(traces: Sequence[Trace], rows: Sequence[BudgetRow]) -> Table:
         table.add_column(column, justify="left" if column == "scorer" else "right")
     budget = None
     for row in rows:
-        table.add_row(
-            f"{row.budget_percent} %" if row.budget_percent != budget else "",
-            row.scorer,
+        figures = [
             f"{row.hit_rate:.3f}",
             f"{row.relative_volume:.3f}",
             f"{row.volume_rows:,}",
             f"{row.volume_bytes / 1e6:,.1f}",
             f"{row.over_belady:.3f}",
+        ]
+        table.add_row(
+            f"{row.budget_percent} %" if row.budget_percent != budget else "",
+            row.scorer,
+            *(["-"] * len(figures) if row.never_filled else figures),
         )
         budget = row.budget_percent
     return table
@@ -301,13 +319,6 @@ def _prediction_table(model: EpochModel, predictions: Sequence[dict[str, Any]]) 
             *(f"{each[name]:.2f} s" for name in ("epoch_s", "sample_s", "fetch_s", "train_s")),
         )
     return table
-
-
-def _write(path: Path, result: dict[str, Any]) -> None:
-    try:
-        path.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
-    except OSError as error:
-        raise ConfigError(f"the numbers cannot be written to {path}: {error}") from None
 
 
 if __name__ == "__main__":

@@ -5,11 +5,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import tyro
-from rich.console import Console
 
 from gnnflow.cli import options
 from gnnflow.config import require
 from gnnflow.report import write_comparison, write_report
+from gnnflow.terminal import say
 
 PROG = "gnnflow-report"
 _COMPARISON_FILE = Path("comparison.html")
@@ -46,7 +46,7 @@ def _report(args: Sequence[str] | None) -> None:
         path = write_report(config.runs[0], config.out)
     else:
         path = write_comparison(config.runs, config.out or _COMPARISON_FILE)
-    Console().print(f"{path}", highlight=False, soft_wrap=True)
+    say(path)
 
 
 if __name__ == "__main__":

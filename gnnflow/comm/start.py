@@ -6,6 +6,7 @@ from gnnflow.comm.context import DEFAULT_TIMEOUT_S, TRANSPORTS, Context, Transpo
 from gnnflow.comm.environment import detect_launch
 from gnnflow.comm.local import LocalContext
 from gnnflow.comm.rank_board import OWN_SLOT
+from gnnflow.config import require_seconds
 from gnnflow.errors import CommError, ConfigError
 
 _LOGGER = logging.getLogger(__name__)
@@ -35,8 +36,7 @@ def init(
     """
     if transport not in TRANSPORTS:
         raise ConfigError(f"transport must be one of {', '.join(TRANSPORTS)}, got {transport!r}")
-    if not comm_timeout_s > 0:
-        raise ConfigError(f"comm_timeout_s must be positive seconds, got {comm_timeout_s}")
+    require_seconds("comm_timeout_s", comm_timeout_s)
     if threads is not None and threads < 1:
         raise ConfigError(f"threads must be at least 1, got {threads}")
     launched = detect_launch()

@@ -16,7 +16,14 @@ from gnnflow.config.records import RecordsConfig
 from gnnflow.config.runtime import RuntimeConfig
 from gnnflow.config.sampling import SamplingConfig
 from gnnflow.config.train import TrainConfig
-from gnnflow.config.values import IntList, parse_int_list, require
+from gnnflow.config.values import (
+    IntList,
+    parse_int_list,
+    require,
+    require_not_negative,
+    require_positive,
+    require_seconds,
+)
 
 __all__ = [
     "DEFAULT_CACHE",
@@ -34,4 +41,7 @@ __all__ = [
     "TrainConfig",
     "parse_int_list",
     "require",
+    "require_not_negative",
+    "require_positive",
+    "require_seconds",
 ]

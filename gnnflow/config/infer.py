@@ -6,7 +6,7 @@ from typing import Literal
 
 import tyro
 
-from gnnflow.config.values import require
+from gnnflow.config.values import require, require_seconds
 from gnnflow.config.whole_numbers import check_whole_numbers
 
 
@@ -58,7 +58,7 @@ class InferConfig:
             self.ranks is None or self.ranks >= 1, f"ranks must be at least 1, got {self.ranks}"
         )
         require(self.chunk_bytes >= 1, f"chunk_bytes must be at least 1, got {self.chunk_bytes}")
-        require(self.comm_timeout > 0, f"comm_timeout must be positive, got {self.comm_timeout}")
+        require_seconds("comm_timeout", self.comm_timeout)
         require(
             self.threads is None or self.threads >= 1,
             f"threads must be at least 1, got {self.threads}",

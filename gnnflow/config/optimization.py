@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal
 
-from gnnflow.config.values import require
+from gnnflow.config.values import require, require_not_negative, require_positive
 from gnnflow.config.whole_numbers import check_whole_numbers
 
 
@@ -43,6 +43,10 @@ class OptimizationConfig:
     clip_norm: float | None = None
     """Largest norm of all gradients together; larger ones are scaled down to it."""
 
+    on_nan: Literal["stop", "warn"] = "stop"
+    """What to do when a loss is NaN or infinite, after which all weights are: end the job, with the
+    checkpoints before it as they are (stop), or say so and go on (warn)."""
+
     patience: int = 0
     """Stop after so many evaluations in which the validation score did not rise; 0 never stops."""
 
@@ -66,15 +70,13 @@ class OptimizationConfig:
         """
         check_whole_numbers(self)
         require(self.epochs >= 1, f"epochs must be at least 1, got {self.epochs}")
-        require(self.lr > 0, f"lr must be positive, got {self.lr}")
+        require_positive("lr", self.lr, "0.01 is the default")
         require(0 <= self.momentum < 1, f"momentum must be in [0, 1), got {self.momentum}")
         require(0 < self.lr_factor < 1, f"lr_factor must be in (0, 1), got {self.lr_factor}")
         require(self.lr_patience >= 1, f"lr_patience must be at least 1, got {self.lr_patience}")
-        require(
-            self.clip_norm is None or self.clip_norm > 0,
-            f"clip_norm must be positive, got {self.clip_norm}",
-        )
-        for name in ("weight_decay", "warmup_steps", "patience", "eval_every"):
+        require_positive("clip_norm", self.clip_norm, "leave it out to clip nothing")
+        require_not_negative("weight_decay", self.weight_decay, "0 is the default")
+        for name in ("warmup_steps", "patience", "eval_every"):
             value = getattr(self, name)
             require(value >= 0, f"{name} must not be negative, got {value}")
         require(

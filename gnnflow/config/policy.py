@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from gnnflow.config.values import require
+from gnnflow.config.values import require, require_seconds
 from gnnflow.config.whole_numbers import check_whole_numbers
 
 
@@ -85,7 +85,4 @@ class PolicyConfig:
             self.steer_lookahead >= 0,
             f"steer_lookahead must not be negative, got {self.steer_lookahead}",
         )
-        require(
-            self.policy_timeout > 0,
-            f"policy_timeout must be positive seconds, got {self.policy_timeout}",
-        )
+        require_seconds("policy_timeout", self.policy_timeout)

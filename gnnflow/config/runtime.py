@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from gnnflow.config.values import require
+from gnnflow.config.values import require, require_seconds
 from gnnflow.config.whole_numbers import check_whole_numbers
 
 
@@ -57,9 +57,7 @@ class RuntimeConfig:
         require(
             self.ranks is None or self.ranks >= 1, f"ranks must be at least 1, got {self.ranks}"
         )
-        require(
-            self.comm_timeout > 0, f"comm_timeout must be positive seconds, got {self.comm_timeout}"
-        )
+        require_seconds("comm_timeout", self.comm_timeout)
         require(
             self.threads is None or self.threads >= 1,
             f"threads must be at least 1, got {self.threads}",

@@ -1,5 +1,6 @@
 """Checks of option values, and values that a command line writes in one word."""
 
+import math
 from typing import Annotated
 
 import tyro
@@ -30,6 +31,34 @@ def parse_int_list(text: str) -> tuple[int, ...]:
         raise ValueError(
             f"expected whole numbers with commas between, as 10,25; got {text!r}"
         ) from None
+
+
+MAX_SECONDS = 1e8
+"""Longest time that an option takes, about three years; clocks of the system end somewhere."""
+
+
+def require_positive(name: str, value: float | None, remedy: str) -> None:
+    """Raises `ConfigError` unless a value is a finite number above 0, or None."""
+    require(
+        value is None or 0 < value < math.inf,
+        f"{name} must be a positive finite number, got {value}; {remedy}",
+    )
+
+
+def require_not_negative(name: str, value: float, remedy: str) -> None:
+    """Raises `ConfigError` unless a value is a finite number from 0 on."""
+    require(
+        0 <= value < math.inf,
+        f"{name} must be a finite number from 0 on, got {value}; {remedy}",
+    )
+
+
+def require_seconds(name: str, value: float) -> None:
+    """Raises `ConfigError` unless a value can be a time to wait."""
+    require(
+        0 < value <= MAX_SECONDS,
+        f"{name} must be positive seconds, at most {MAX_SECONDS:g}, got {value}",
+    )
 
 
 def require(condition: bool, message: str) -> None:

@@ -3,7 +3,6 @@
 Run as a module under a launcher, rank 0 prints one line of JSON.
 """
 
-import json
 import socket
 import statistics
 import time
@@ -14,6 +13,7 @@ import numpy as np
 from gnnflow.comm.environment import Launch, detect_launch
 from gnnflow.comm.mpi_library import MPI, library_name, start_mpi
 from gnnflow.errors import CommError
+from gnnflow.json_text import to_json_text
 
 _NAME_BYTES = 256
 _NUM_PINGS = 200
@@ -118,7 +118,7 @@ def main() -> None:
         raise CommError("gnnflow.doctor.links runs under a launcher: mpiexec -n 2 python -m ...")
     links = measure_links(launched)
     if launched.rank == 0:
-        print(json.dumps(asdict(links)), flush=True)
+        print(to_json_text(asdict(links)), flush=True)
 
 
 if __name__ == "__main__":

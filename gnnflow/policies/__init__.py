@@ -25,7 +25,12 @@ from gnnflow.policies.observation import (
     RunFacts,
     Window,
 )
-from gnnflow.policies.registry import check_policy_name, known_policies, make_policy
+from gnnflow.policies.registry import (
+    check_policy_name,
+    describe_policy,
+    known_policies,
+    make_policy,
+)
 from gnnflow.policies.steering import Steering, start_steering
 
 __all__ = [
@@ -55,6 +60,7 @@ __all__ = [
     "check_policy_name",
     "decision_log_name",
     "features",
+    "describe_policy",
     "known_policies",
     "make_policy",
     "start_steering",

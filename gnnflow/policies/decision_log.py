@@ -1,6 +1,5 @@
 """Every decision as a line of JSON, and what they come to at the end of a run."""
 
-import json
 import math
 from array import array
 from collections import Counter
@@ -10,9 +9,12 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+from gnnflow.errors import ResourceError
+from gnnflow.json_text import to_json_text
 from gnnflow.policies.controller import Answer
 from gnnflow.policies.decision import Outcome
 from gnnflow.policies.observation import to_json
+from gnnflow.whole_file import LineFile, make_folder
 
 _HIT_RATE_STEP = 0.005
 _VOLUME_STEP = 0.01
@@ -34,8 +36,13 @@ class DecisionLog:
 
     def __init__(self, path: Path) -> None:
         """Starts the file anew, or goes on with it if it exists (a resumed run)."""
-        path.parent.mkdir(parents=True, exist_ok=True)
-        self._file = path.open("a", encoding="utf-8")
+        make_folder(path.parent)
+        self._file = LineFile(path)
+
+    @property
+    def problem(self) -> ResourceError | None:
+        """Why lines are missing at its end, if any are."""
+        return self._file.problem
 
     def write(self, answer: Answer, outcome: Outcome | None) -> None:
         """Writes a line, once the effect is known or if there will be none."""
@@ -48,8 +55,7 @@ class DecisionLog:
             "outcome": None if outcome is None else to_json(outcome),
             "observation": to_json(answer.observation),
         }
-        self._file.write(json.dumps(line, allow_nan=False) + "\n")
-        self._file.flush()
+        self._file.write(to_json_text(line) + "\n")
 
     def close(self) -> None:
         """Closes the file."""

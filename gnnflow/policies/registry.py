@@ -22,10 +22,28 @@ _OWN = {
     "static": "gnnflow.policies.static:make_static",
 }
 
+_ABOUT = {
+    "auto": "a rule that predicts what a replacement saves and corrects itself by what it did save",
+    "bandit": "learns during the run what replacing is worth in which situation",
+    "classifier": "a small model trained on replayed situations says which choice is better",
+    "llm": "a language model on this machine, or a server's, is asked in words",
+    "none": "no cache: every remote row is fetched, as DistDGL does",
+    "static": "replaces every period minibatches, whatever happens; the default",
+}
+
 
 def known_policies() -> list[str]:
     """Names that `make_policy` knows, sorted: gnnflow's own and those of installed packages."""
     return sorted({*_OWN, *_third_party()})
+
+
+def describe_policy(name: str) -> str:
+    """One line about a policy that `known_policies` names; imports nothing of what is behind it."""
+    if name in _ABOUT:
+        return _ABOUT[name]
+    entry = _third_party()[name]
+    package = entry.dist.name if entry.dist is not None else entry.module
+    return f"of the package {package} ({entry.value})"
 
 
 def check_policy_name(name: str) -> None:

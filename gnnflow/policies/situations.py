@@ -12,6 +12,7 @@ from gnnflow.errors import DataError
 from gnnflow.json_text import parse_json
 from gnnflow.policies.observation import Observation, from_json, to_json
 from gnnflow.regular_file import read_regular_text
+from gnnflow.whole_file import whole_file
 
 _STAKE_SCALE = 4.0
 _LEAST_STAKE = 0.1
@@ -75,9 +76,12 @@ def write_situations(path: Path, situations: Iterable[Situation]) -> int:
 
     Returns:
         How many.
+
+    Raises:
+        ResourceError: if the file cannot be written; then nothing of it stays.
     """
     count = 0
-    with path.open("w", encoding="utf-8") as file:
+    with whole_file(path) as partial, partial.open("w", encoding="utf-8") as file:
         for situation in situations:
             file.write(json.dumps(to_json(situation), allow_nan=False) + "\n")
             count += 1

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gnnflow.config import PolicyConfig
+from gnnflow.errors import GnnflowError
 from gnnflow.policies.controller import Answer, PolicyController
 from gnnflow.policies.decision import (
     WIRE_DTYPES,
@@ -93,6 +94,8 @@ class Steering:
         self._horizon = horizon
         self._max_tracked = horizon if max_tracked is None else max_tracked
         self._log = log
+        self.log_problem: GnnflowError | None = None
+        """Why decisions are missing in the log, once it is closed."""
         self._latest: deque[MinibatchCounters] = deque(maxlen=2 * window)
         self._latest_ids: deque[NDArray[np.int64]] = deque(maxlen=window)
         self._history: deque[PastDecision] = deque(maxlen=history)
@@ -161,6 +164,7 @@ class Steering:
                 self._finish(pending, pending.meter.outcome() if known else None)
         self._controller.close()
         if self._log is not None:
+            self.log_problem = self._log.problem
             self._log.close()
 
     def _take_account(

@@ -36,6 +36,9 @@ class BudgetRow:
     """Most rows that any minibatch moves."""
     over_belady: float
     """Volume over that of the optimum."""
+    never_filled: bool = False
+    """Whether the period was not over before the trace was, so that no row came into the cache: the
+    figures are those of no cache and say nothing about the scorer."""
 
     @property
     def hit_rate(self) -> float:
@@ -113,4 +116,12 @@ def _row(scorer: str, budget: int, results: Sequence[ReplayResult], least: int) 
         volume_bytes=sum(result.volume_bytes for result in results),
         largest_minibatch_rows=max(int(result.moved_rows.max(initial=0)) for result in results),
         over_belady=volume / least if least else 1.0,
+        never_filled=scorer != OPTIMUM and all(map(_is_never_filled, results)),
     )
+
+
+def _is_never_filled(result: ReplayResult) -> bool:
+    period, capacity = result.settings.period, result.settings.capacity
+    is_reached = 0 < period <= len(result.num_requested)
+    came_in = result.num_hits.any() or result.num_fill.any() or result.num_fill_at_start
+    return bool(capacity > 0 and not is_reached and not came_in)

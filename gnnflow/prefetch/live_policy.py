@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from gnnflow.config import PolicyConfig
+from gnnflow.errors import GnnflowError
 from gnnflow.features.scorers import ReplacementScorer
 from gnnflow.features.wire import WIRE_DTYPES
 from gnnflow.graph import DistGraph
@@ -54,6 +55,11 @@ class LivePolicy:
     def statistics(self) -> DecisionStatistics:
         """What was decided so far; complete after `close`."""
         return self._steering.statistics
+
+    @property
+    def log_problem(self) -> GnnflowError | None:
+        """Why decisions are missing in the log, if any are; known after `close`."""
+        return self._steering.log_problem
 
     def state_dict(self) -> dict[str, Any]:
         """What a checkpoint of this rank has to hold: name and state of the policy, as JSON."""

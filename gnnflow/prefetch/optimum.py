@@ -1,7 +1,5 @@
 """The least traffic that the cache of a run could have had, as its folder keeps it."""
 
-import json
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,10 +9,11 @@ import numpy as np
 import numpy.typing as npt
 
 from gnnflow.errors import DataError, one_line
-from gnnflow.json_text import is_count, parse_json
+from gnnflow.json_text import is_count, parse_json, to_json_text
 from gnnflow.prefetch.belady import belady_hits
 from gnnflow.prefetch.trace import Trace
 from gnnflow.regular_file import read_regular
+from gnnflow.whole_file import write_whole
 
 OPTIMUM_FILE = "optimum.json"
 
@@ -49,15 +48,17 @@ class Optimum:
         return cls(capacity_rows=capacities, hits=np.sum(hits, axis=0))
 
     def write(self, folder: Path) -> None:
-        """Writes `optimum.json` into the folder of a run, under a temporary name first."""
+        """Writes `optimum.json` into the folder of a run, under a temporary name first.
+
+        Raises:
+            ResourceError: if it cannot be written.
+        """
         content = {
             "capacity_rows": list(self.capacity_rows),
             "hits": None if self.hits is None else self.hits.tolist(),
             "left_out": self.left_out,
         }
-        temporary = folder / f"{OPTIMUM_FILE}.part"
-        temporary.write_text(json.dumps(content) + "\n", encoding="utf-8")
-        os.replace(temporary, folder / OPTIMUM_FILE)
+        write_whole(folder / OPTIMUM_FILE, to_json_text(content) + "\n")
 
     @classmethod
     def read(cls, folder: Path) -> "Optimum | None":

@@ -1,9 +1,11 @@
 """The picture of a replay: hit rate and volume against budget, with Belady's curve on top."""
 
+import io
 from collections.abc import Sequence
 from pathlib import Path
 
 from gnnflow.prefetch.budget_table import OPTIMUM, BudgetRow
+from gnnflow.whole_file import write_whole
 
 
 def plot_budgets(rows: Sequence[BudgetRow], path: Path, *, title: str) -> None:
@@ -13,6 +15,9 @@ def plot_budgets(rows: Sequence[BudgetRow], path: Path, *, title: str) -> None:
         rows: What `budget_table` returned.
         path: Picture to write.
         title: Shown above.
+
+    Raises:
+        ResourceError: If it cannot be written.
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
@@ -39,5 +44,7 @@ def plot_budgets(rows: Sequence[BudgetRow], path: Path, *, title: str) -> None:
         axes.set_xlabel("budget, % of the halo vertices")
         axes.grid(alpha=0.3)
     volumes.legend()
-    figure.suptitle(title)
-    figure.savefig(path, dpi=150)
+    figure.suptitle(title, parse_math=False)
+    picture = io.BytesIO()
+    figure.savefig(picture, format=path.suffix[1:].lower(), dpi=150)
+    write_whole(path, picture.getvalue(), "the picture")

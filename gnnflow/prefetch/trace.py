@@ -10,7 +10,6 @@ A trace is a folder with one `trace-rankNNNNN.npz` per rank (plain arrays, nothi
 """
 
 import contextlib
-import json
 import os
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
@@ -22,7 +21,7 @@ import numpy.typing as npt
 from gnnflow.datasets.npy_file import read_archive
 from gnnflow.errors import DataError, one_line
 from gnnflow.features.vertex_values import VertexValues
-from gnnflow.json_text import parse_json
+from gnnflow.json_text import parse_json, to_json_text
 
 Ids = npt.NDArray[np.int64]
 
@@ -212,7 +211,7 @@ def write_trace(folder: Path, trace: Trace) -> Path:
     """
     arrays: dict[str, npt.NDArray[Any]] = {
         "facts": np.frombuffer(
-            json.dumps({"version": FORMAT_VERSION} | asdict(trace.facts)).encode(), dtype=np.uint8
+            to_json_text({"version": FORMAT_VERSION} | asdict(trace.facts)).encode(), dtype=np.uint8
         ),
         "remote_ids": _narrow(trace.remote_ids),
         "offsets": trace.offsets,

@@ -140,8 +140,9 @@ def _cells(
     )
 
 
-def _last_loss(record: RunRecord) -> float:
-    return float(record.summary["epochs"][-1]["loss"])
+def _last_loss(record: RunRecord) -> float | None:
+    loss = record.summary["epochs"][-1]["loss"]
+    return None if loss is None else float(loss)
 
 
 def _relative_volume(record: RunRecord) -> float | None:

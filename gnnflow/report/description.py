@@ -21,13 +21,22 @@ CHECKPOINT_FILE = "checkpoint.json"
 
 Facts = Mapping[str, Any]
 
+_MAX_INSIDE = 1000
+_SIGNS = (
+    (MANIFEST_FILE, "partition"),
+    (SUMMARY_FILE, "run"),
+    (CHECKPOINT_FILE, "checkpoint"),
+    (f"*/{CHECKPOINT_FILE}", "checkpoints"),
+    ("trace-rank*.npz", "traces"),
+)
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Description:
     """What is at a path."""
 
     kind: str
-    """`partition`, `run`, `trace` or `checkpoint`."""
+    """`partition`, `run`, `trace` or `checkpoint`; `folder` of what holds some of these."""
     path: Path
     """Where."""
     facts: Facts
@@ -56,11 +65,27 @@ def describe(path: Path) -> Description:
     for fits, make in makers:
         if fits:
             return make(path)
+    if inside := _inside(path):
+        return Description(kind="folder", path=path, facts=inside)
     reason = "holds none of them" if path.exists() else "does not exist"
     raise DataError(
         f"{path} {reason}; give a partition folder, the folder of a finished run, a trace or a "
         "checkpoint"
     )
+
+
+def _inside(path: Path) -> Facts:
+    """What the folders in a folder are, by name; those that are nothing of gnnflow's are left out.
+
+    Nothing is read: a look at the files says it.
+    """
+    found: dict[str, Any] = {}
+    for each in sorted(path.iterdir())[:_MAX_INSIDE] if path.is_dir() else ():
+        for sign, kind in _SIGNS:
+            if any(each.glob(sign)):
+                found[each.name] = kind
+                break
+    return found
 
 
 def _partition(path: Path) -> Description:

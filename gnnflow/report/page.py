@@ -1,6 +1,5 @@
 """Puts pages together and writes them as one file that needs nothing else."""
 
-import os
 from collections import Counter
 from collections.abc import Sequence
 from importlib import resources
@@ -8,10 +7,10 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from gnnflow.errors import DataError
 from gnnflow.optional import require_package
 from gnnflow.report import charts, comparison, figures
 from gnnflow.report.run_record import RunRecord, read_run
+from gnnflow.whole_file import write_whole
 
 REPORT_FILE = "report.html"
 
@@ -34,7 +33,8 @@ def write_report(folder: Path, path: Path | None = None) -> Path:
         The file.
 
     Raises:
-        DataError: if the folder is not that of a finished run, or the file cannot be written.
+        DataError: if the folder is not that of a finished run.
+        ResourceError: if the file cannot be written.
         MissingExtraError: if jinja2 is not installed.
     """
     render = _renderer()
@@ -75,7 +75,8 @@ def write_comparison(folders: Sequence[Path], path: Path) -> Path:
         The file.
 
     Raises:
-        DataError: if a folder is not that of a finished run, or the file cannot be written.
+        DataError: if a folder is not that of a finished run.
+        ResourceError: if the file cannot be written.
         MissingExtraError: if jinja2 is not installed.
     """
     render = _renderer()
@@ -109,6 +110,7 @@ def _renderer() -> Any:
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    environment.policies["json.dumps_kwargs"] = {"sort_keys": True, "allow_nan": False}
     environment.globals["version"] = version("gnnflow")
     environment.globals["asset"] = _asset
 
@@ -125,10 +127,5 @@ def _asset(name: str) -> str:
 
 
 def _write(path: Path, text: str) -> Path:
-    temporary = path.with_name(f"{path.name}.part")
-    try:
-        temporary.write_text(text, encoding="utf-8")
-        os.replace(temporary, path)
-    except OSError as error:
-        raise DataError(f"the page cannot be written to {path}: {error}") from None
+    write_whole(path, text, "the page")
     return path

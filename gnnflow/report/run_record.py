@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from gnnflow.errors import DataError
-from gnnflow.json_text import parse_json
+from gnnflow.json_text import parse_json, without_nan
 from gnnflow.prefetch.optimum import Optimum
 from gnnflow.prefetch.trace import read_traces
 from gnnflow.regular_file import read_regular_text
@@ -76,7 +76,7 @@ def read_run(folder: Path) -> RunRecord:
     epoch_of_step, fields = _read_metrics(folder / METRICS_FILE, summary["num_ranks"])
     trace = config.get("cache", {}).get("trace")
     return RunRecord(
-        name=folder.absolute().name,
+        name=folder.resolve().name,
         summary=summary,
         epoch_of_step=epoch_of_step,
         fields=fields,
@@ -126,6 +126,8 @@ def _read_metrics(
         )
         for name in sorted(names)
     }
+    if "loss" in fields:
+        fields["loss"][~np.isfinite(fields["loss"])] = np.nan  # a gap in the curve
     return np.array([epoch for epoch, _ in steps], dtype=np.int64), fields
 
 
@@ -135,7 +137,7 @@ def _is_step(line: Any, num_ranks: int) -> bool:
         isinstance(line, dict)
         and all(type(line.get(name)) is int for name in ("epoch", "step", "rank"))
         and 0 <= line["rank"] < num_ranks
-        and all(value is None or is_number(value) for value in line.values())
+        and all(value is None or is_number(value) for value in without_nan(line).values())
     )
 
 

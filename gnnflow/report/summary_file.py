@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from gnnflow.errors import DataError, one_line
-from gnnflow.json_text import INT64_LIMIT, is_count, parse_json
+from gnnflow.json_text import INT64_LIMIT, is_count, parse_json, without_nan
 from gnnflow.regular_file import read_regular
 
 SUMMARY_FILE = "summary.json"
@@ -23,7 +23,8 @@ def read_summary(folder: Path) -> dict[str, Any]:
     """
     path = folder / SUMMARY_FILE
     try:
-        summary = parse_json(read_regular(path))
+        # Earlier versions wrote NaN, which is no JSON.
+        summary = without_nan(parse_json(read_regular(path)))
         _check(summary)
     except FileNotFoundError:
         raise DataError(
@@ -63,9 +64,10 @@ def _check(summary: Any) -> None:
     for epoch in epochs:
         fits = isinstance(epoch, dict) and type(epoch.get("epoch")) is int
         _require(fits, "each of 'epochs' must have its number")
-        for name in ("epoch", "epoch_time_s", "loss"):
+        for name in ("epoch", "epoch_time_s"):
             _require(is_number(epoch.get(name)), f"'{name}' of each epoch must be a number")
-        for name in _SCORES:
+        _require("loss" in epoch, "'loss' of each epoch must be a number or null")
+        for name in ("loss", *_SCORES):
             _require_optional(epoch, name)
     policy = summary.get("policy")
     if policy is not None:

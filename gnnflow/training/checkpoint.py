@@ -1,7 +1,6 @@
 """Saving and loading what training needs to go on: one checkpoint, over all ranks."""
 
 import hashlib
-import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -14,7 +13,7 @@ from torch import nn
 import gnnflow
 from gnnflow.errors import CheckpointError, one_line
 from gnnflow.graph import DistGraph
-from gnnflow.json_text import parse_json
+from gnnflow.json_text import parse_json, to_json_text
 from gnnflow.loader import DistNeighborLoader
 from gnnflow.models import LayeredModel, make_model
 from gnnflow.training.buffers import sync_buffers
@@ -207,7 +206,7 @@ def _make_model(path: Path, facts: CheckpointFacts, num_tensors: int | None = No
 
 def _packed(state: dict[str, Any], name: str) -> tuple[bytes, bytes]:
     tensors: dict[str, Any] = {}
-    text = json.dumps(pack(state, name, tensors), indent=1) + "\n"
+    text = to_json_text(pack(state, name, tensors), indent=1) + "\n"
     return text.encode(), safetensors.save(tensors)
 
 

@@ -11,8 +11,8 @@
 It appears under its name when it is complete. Reading checks every hash.
 """
 
+import contextlib
 import hashlib
-import json
 import os
 import re
 import shutil
@@ -22,8 +22,8 @@ from pathlib import Path
 from typing import Any
 
 from gnnflow.datasets.inside import lies_inside
-from gnnflow.errors import CheckpointError, one_line
-from gnnflow.json_text import is_count, parse_json
+from gnnflow.errors import CheckpointError, cannot_write, one_line
+from gnnflow.json_text import is_count, parse_json, to_json_text
 from gnnflow.regular_file import UnfitFileError, open_regular, read_regular
 from gnnflow.safetensors_header import TensorHeader, read_safetensors_header
 
@@ -109,7 +109,7 @@ def write_files(folder: Path, facts: CheckpointFacts, files: Mapping[str, bytes]
         for name, content in files.items()
     }
     head = {"format": FORMAT_NAME, "version": FORMAT_VERSION}
-    text = json.dumps(head | asdict(facts) | {"files": about}, indent=1) + "\n"
+    text = to_json_text(head | asdict(facts) | {"files": about}, indent=1) + "\n"
     try:
         shutil.rmtree(staging, ignore_errors=True)
         staging.mkdir(parents=True)
@@ -124,17 +124,23 @@ def write_files(folder: Path, facts: CheckpointFacts, files: Mapping[str, bytes]
         shutil.rmtree(replaced, ignore_errors=True)
     except OSError as error:
         shutil.rmtree(staging, ignore_errors=True)
-        raise CheckpointError(
-            f"cannot write the checkpoint {folder}: {error.strerror}; free some space or choose "
-            "another folder"
-        ) from None
+        raise CheckpointError(str(cannot_write(folder, error, "the checkpoint"))) from None
 
 
 def write_pointer(path: Path, name: str) -> None:
-    """Writes a file that names a checkpoint, under a temporary name first."""
+    """Writes a file that names a checkpoint, under a temporary name first.
+
+    Raises:
+        CheckpointError: if it cannot be written.
+    """
     temporary = path.with_name(f".{path.name}.{_UNFINISHED}")
-    _write(temporary, f"{name}\n".encode())
-    os.replace(temporary, path)
+    try:
+        _write(temporary, f"{name}\n".encode())
+        os.replace(temporary, path)
+    except OSError as error:
+        with contextlib.suppress(OSError):
+            temporary.unlink()
+        raise CheckpointError(str(cannot_write(path, error))) from None
 
 
 def remove_folder(folder: Path) -> None:

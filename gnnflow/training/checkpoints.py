@@ -4,7 +4,7 @@ import logging
 from pathlib import Path
 
 from gnnflow.config.checkpoint import RESUME_AUTO
-from gnnflow.errors import CheckpointError, ConfigError
+from gnnflow.errors import CheckpointError, ConfigError, GnnflowError
 from gnnflow.regular_file import read_regular_text
 from gnnflow.training.checkpoint import Resumed, TrainingState, load_checkpoint, save_checkpoint
 from gnnflow.training.checkpoint_files import (
@@ -17,9 +17,11 @@ from gnnflow.training.checkpoint_files import (
     remove_leftovers,
     write_pointer,
 )
+from gnnflow.training.folder_lock import FolderLock
 
 LATEST = "latest"
 BEST = "best"
+_OPTION = "--checkpoint-dir"
 _log = logging.getLogger(__name__)
 
 
@@ -51,6 +53,7 @@ class Checkpoints:
         self._position = Position()
         self._best: tuple[float, str] | None = None
         """Score and name of the best checkpoint; on rank 0 only."""
+        self._lock: FolderLock | None = None
 
     @property
     def position(self) -> Position:
@@ -61,18 +64,19 @@ class Checkpoints:
         """Starts from the beginning; every rank calls this.
 
         Raises:
-            ConfigError: if the folder holds checkpoints of an earlier run.
+            ConfigError: if the folder holds checkpoints of an earlier run, or another job writes to
+                it.
         """
+        self._hold()
         problem = ""
-        if self._ctx.rank == 0:
-            remove_leftovers(self._folder)
-            if checkpoint_folders(self._folder):
-                problem = (
-                    f"{self._folder} holds checkpoints of an earlier run; --resume auto goes on "
-                    "with them, or choose another --checkpoint-dir"
-                )
+        if self._ctx.rank == 0 and checkpoint_folders(self._folder):
+            problem = (
+                f"{self._folder} holds checkpoints of an earlier run; --resume auto goes on "
+                "with them, or choose another --checkpoint-dir"
+            )
         problem = self._ctx.broadcast_json(problem)
         if problem:
+            self.close()
             raise ConfigError(problem)
 
     def resume(self, source: Path | str = RESUME_AUTO) -> Resumed | None:
@@ -85,15 +89,17 @@ class Checkpoints:
             Where to go on; None if there is no checkpoint, for `auto`.
 
         Raises:
+            ConfigError: if another job writes to the folder.
             CheckpointError: if it is damaged, of a newer version, or of another model or graph.
         """
         path = Path(source)
         if source != RESUME_AUTO and path.absolute().parent != self._folder.absolute():
             self.start()
-        elif source == RESUME_AUTO:
+        else:
+            self._hold()
+        if source == RESUME_AUTO:
             found = None
             if self._ctx.rank == 0:
-                remove_leftovers(self._folder)
                 found = self._newest()
             found = self._ctx.broadcast_json(None if found is None else str(found))
             if found is None:
@@ -116,6 +122,8 @@ class Checkpoints:
         Returns:
             The folder of the checkpoint.
         """
+        if self._lock is None and self._ctx.rank == 0:
+            self._lock = FolderLock(self._folder, _OPTION)
         num_steps = 0 if self._state.loader is None else len(self._state.loader)
         before = self._position
         done = (epoch - before.epoch) * num_steps + step - before.step
@@ -130,6 +138,24 @@ class Checkpoints:
             write_pointer(self._folder / LATEST, path.name)
             self._remove_old(path)
         return path
+
+    def close(self) -> None:
+        """Lets other jobs have the folder; saving takes it again."""
+        if self._lock is not None:
+            self._lock.release()
+            self._lock = None
+
+    def _hold(self) -> None:
+        """Takes the folder for this job and clears away what a killed one left."""
+        problem = ""
+        if self._ctx.rank == 0 and self._lock is None:
+            try:
+                self._lock = FolderLock(self._folder, _OPTION)
+                remove_leftovers(self._folder)
+            except GnnflowError as error:
+                problem = str(error)
+        if problem := self._ctx.broadcast_json(problem):
+            raise ConfigError(problem)
 
     def _remove_old(self, newest: Path) -> None:
         """Keeps the last ones up to the newest, the best, and any that got further before."""

@@ -1,6 +1,5 @@
 """Predictions and embeddings of vertices, exact over all neighbours, into files by original id."""
 
-import json
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -9,7 +8,6 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from rich.console import Console
 from torch import Tensor, nn
 
 import gnnflow
@@ -19,8 +17,10 @@ from gnnflow.datasets.array_file import open_array
 from gnnflow.errors import CheckpointError, ConfigError, DataError
 from gnnflow.features import DistFeatureStore
 from gnnflow.graph import DistGraph
+from gnnflow.json_text import to_json_text
 from gnnflow.loader import as_tensor
 from gnnflow.regular_file import read_regular_text
+from gnnflow.terminal import say
 from gnnflow.training.buffers import sync_buffers
 from gnnflow.training.checkpoint import load_model_from_checkpoint
 from gnnflow.training.checkpoint_checks import check_graph
@@ -39,6 +39,7 @@ from gnnflow.training.model_calls import AUTO
 from gnnflow.training.row_file import RowFile
 from gnnflow.training.run import choose_device
 from gnnflow.training.tasks import MultiLabelTask, SingleLabelTask, Task, task_of
+from gnnflow.whole_file import make_folder, write_whole
 
 SUMMARY_FILE = "inference.json"
 """Written last: a folder without it is not complete."""
@@ -64,7 +65,7 @@ def run_inference(config: InferConfig, ctx: Context) -> None:
         vertices = read_vertices(config.vertices, graph.num_vertices)
     infer(model, graph, config.out, vertices=vertices, chunk_bytes=config.chunk_bytes)
     if ctx.rank == 0:
-        Console().print(f"{config.out / SUMMARY_FILE}", highlight=False, soft_wrap=True)
+        say(config.out / SUMMARY_FILE)
 
 
 def infer(
@@ -137,10 +138,8 @@ def infer(
     if ctx.rank == 0:
         if vertices is not None:
             np.save(folder / "vertices.npy", np.asarray(vertices, dtype=np.int64))
-        text = json.dumps(summary, indent=1) + "\n"
-        unfinished = folder / f".{SUMMARY_FILE}.unfinished"
-        unfinished.write_text(text, encoding="utf-8")
-        unfinished.replace(folder / SUMMARY_FILE)
+        text = to_json_text(summary, indent=1) + "\n"
+        write_whole(folder / SUMMARY_FILE, text)
     ctx.barrier()
     return summary
 
@@ -223,7 +222,7 @@ def _make_folder(folder: Path, ctx: Context) -> None:
     if ctx.rank == 0:
         if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
             raise ConfigError(f"{folder} exists and is not empty; choose another --out")
-        folder.mkdir(parents=True, exist_ok=True)
+        make_folder(folder)
     ctx.barrier()
 
 

@@ -3,12 +3,11 @@
 from collections.abc import Mapping
 from typing import Any
 
-from rich.table import Table
-
 from gnnflow.comm import Context
 from gnnflow.config import TrainConfig
 from gnnflow.loader import DistNeighborLoader
 from gnnflow.policies import DecisionStatistics
+from gnnflow.terminal import Table
 
 _MAX_ERRORS = 5
 _SHARES = (

@@ -6,9 +6,13 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import Self
 
-from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
-
+from gnnflow.terminal import (
+    BarColumn,
+    PlainColumn,
+    PlainConsole,
+    Progress,
+    TimeRemainingColumn,
+)
 from gnnflow.training.step_metrics import EpochMetrics, StepMetrics
 from gnnflow.training.summary import Scores
 from gnnflow.units import human_bytes, short_number
@@ -27,7 +31,7 @@ class TrainingProgress:
 
     def __init__(
         self,
-        console: Console,
+        console: PlainConsole,
         *,
         num_epochs: int,
         num_steps: int,
@@ -47,10 +51,10 @@ class TrainingProgress:
         self._clock = clock
         self._latest: deque[tuple[float, StepMetrics]] = deque(maxlen=_WINDOW + 1)
         self._bar = Progress(
-            TextColumn("{task.description}"),
+            PlainColumn("{task.description}"),
             BarColumn(bar_width=16),
-            TextColumn("{task.fields[figures]}"),
-            TextColumn("ETA"),
+            PlainColumn("{task.fields[figures]}"),
+            PlainColumn("ETA"),
             TimeRemainingColumn(),
             console=console,
             transient=True,

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from gnnflow.comm import Context
+from gnnflow.datasets.reserved_file import reserve
 
 
 class RowFile:
@@ -40,7 +41,7 @@ class RowFile:
         if ctx.rank == 0:
             with path.open("xb") as file:
                 file.write(header.getvalue())
-                file.truncate(size_bytes)
+            reserve(path, size_bytes)  # a disk that is too small is found before the work
         ctx.barrier()
         self._file = path.open("r+b")
         self._file.seek(len(header.getvalue()) + start * row_bytes)

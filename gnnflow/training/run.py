@@ -2,16 +2,15 @@
 
 import dataclasses
 import logging
+import math
 import time
 from collections.abc import Sequence
 from contextlib import ExitStack
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from rich.console import Console
 from torch import nn
 
 from gnnflow.comm import Context
@@ -21,6 +20,7 @@ from gnnflow.graph import DistGraph
 from gnnflow.loader import DistNeighborLoader, SeedSchedule
 from gnnflow.models import LayeredModel, build_model
 from gnnflow.partition.memory import peak_memory_bytes
+from gnnflow.terminal import PlainConsole, say
 from gnnflow.training.cache_state import CacheState
 from gnnflow.training.checkpoint import TrainingState
 from gnnflow.training.class_weights import class_weights
@@ -29,17 +29,19 @@ from gnnflow.training.evaluation import SPLITS, evaluate_scores
 from gnnflow.training.gradients import wrap
 from gnnflow.training.in_degree import IN_DEGREE, ensure_in_degree
 from gnnflow.training.loss_shares import LossShares
+from gnnflow.training.loss_watch import LossWatch
 from gnnflow.training.memory import MemoryUse, keep_freed_memory
 from gnnflow.training.optimum import AskedRows, write_optimum
 from gnnflow.training.policies_of_run import policy_summary, policy_table
 from gnnflow.training.progress import TrainingProgress
 from gnnflow.training.run_checkpoints import RunCheckpoints, check_source
-from gnnflow.training.run_history import RunHistory, keep_epochs_before
+from gnnflow.training.run_history import RunHistory
+from gnnflow.training.run_records import RunRecords
 from gnnflow.training.run_trace import RunTrace
 from gnnflow.training.schedules import LearningRate, make_optimizer
 from gnnflow.training.state_tree import Stateful
 from gnnflow.training.step_metrics import EpochRecorder, StepMetrics
-from gnnflow.training.summary import RunSummary, Scores
+from gnnflow.training.summary import SUMMARY_FILE, RunSummary, Scores
 from gnnflow.training.tasks import RegressionTask, Scored, Task, task_of
 from gnnflow.training.trackers import Trackers
 from gnnflow.training.trainer import Trainer, attach_layers
@@ -47,7 +49,6 @@ from gnnflow.training.watcher import Watcher
 
 _LOGGER = logging.getLogger(__name__)
 
-METRICS_FILE = "metrics.jsonl"
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
 
@@ -57,6 +58,12 @@ def train(config: TrainConfig, ctx: Context) -> RunSummary:
     Raises:
         GnnflowError: if the options do not fit the partition or the machine.
     """
+    with ExitStack() as held:
+        return _train(config, ctx, held)
+
+
+def _train(config: TrainConfig, ctx: Context, held: ExitStack) -> RunSummary:
+    """Does it, with what is held until the run is over."""
     torch.set_num_threads(ctx.threads)
     keep_freed_memory()
     device = choose_device(config.runtime.device, ctx)
@@ -78,8 +85,10 @@ def train(config: TrainConfig, ctx: Context) -> RunSummary:
     # The weights are the same everywhere, dropout is not.
     torch.manual_seed(config.runtime.seed + 1 + ctx.rank)
     check_source(config.checkpoint, ctx)
-    folder = _make_run_folder(config, ctx)
-    loader = _make_loader(config, graph, layered, device, folder)
+    _check_stopping(config, graph)
+    records = RunRecords(config, ctx)
+    held.callback(records.close)
+    loader = _make_loader(config, graph, layered, device, records.folder)
     _log_start(graph, loader, device)
     trace = None
     if config.cache.trace is not None:
@@ -109,6 +118,7 @@ def train(config: TrainConfig, ctx: Context) -> RunSummary:
             clip_norm=config.optimization.clip_norm,
             shares=_make_shares(task, graph, loader),
         )
+        losses = LossWatch(ctx, model, config.optimization.on_nan)
         stopping = EarlyStopping(config.optimization.patience)
         history = RunHistory()
         per_rank: dict[str, Stateful] = {
@@ -133,18 +143,19 @@ def train(config: TrainConfig, ctx: Context) -> RunSummary:
                 options=_plain(dataclasses.asdict(config)),
             ),
             recorder,
+            losses,
         )
+        held.callback(checkpoints.close)
         position = checkpoints.begin()
         learning_rate.go_to(position.epoch * len(loader) + position.step)
+        records.open_metrics(recorder, position.epoch)
+        watchers = []
         if ctx.rank == 0:
-            metrics_file = folder / METRICS_FILE
-            keep_epochs_before(metrics_file, position.epoch)
-            recorder.write_to(stack.enter_context(metrics_file.open("a", encoding="utf-8")))
-        watchers = _open_watchers(config, folder, len(loader), stack) if ctx.rank == 0 else []
-        learner = _Learner(model, graph, task, trainer, learning_rate, stopping)
+            watchers = _open_watchers(config, records.folder, len(loader), stack)
+        learner = _Learner(model, graph, task, trainer, recorder, losses, learning_rate, stopping)
         _run_epochs(config, learner, watchers, checkpoints, history)
     if trace is not None:
-        _LOGGER.info("trace written to %s", trace.save())
+        records.keep(trace.save)
     summary = RunSummary(
         graph=graph.manifest.name,
         model=config.model.model,
@@ -161,17 +172,22 @@ def train(config: TrainConfig, ctx: Context) -> RunSummary:
         memory=MemoryUse.of_run(graph, loader, memory_start_bytes),
         policy=policy_summary(config, loader, ctx),
         config=_plain(dataclasses.asdict(config)),
-        folder=folder,
+        folder=records.folder,
     )
-    setup = loader.cache_setup
-    write_optimum(folder, asked, 0 if setup is None else setup.capacity, ctx)
+    capacity = 0 if loader.cache_setup is None else loader.cache_setup.capacity
+    records.keep(lambda: write_optimum(records.folder, asked, capacity, ctx))
+    if loader.policy is not None:
+        records.note(loader.policy.log_problem)
     if ctx.rank == 0:
-        summary.write(folder / "summary.json")
-        console = Console()
+        summary_file = records.folder / SUMMARY_FILE
+        records.keep(lambda: summary.write(summary_file))
+        console = PlainConsole()
         console.print(summary.table())
         if (decisions := policy_table(summary.policy)) is not None:
             console.print(decisions)
-        console.print(f"{folder / 'summary.json'}", highlight=False, soft_wrap=True)
+    records.settle()
+    if ctx.rank == 0:
+        say(summary_file)
     return summary
 
 
@@ -245,7 +261,7 @@ def _open_watchers(
     return [
         stack.enter_context(Trackers(config.records, folder, num_steps, options)),
         stack.enter_context(
-            TrainingProgress(Console(), num_epochs=num_epochs, num_steps=num_steps)
+            TrainingProgress(PlainConsole(), num_epochs=num_epochs, num_steps=num_steps)
         ),
     ]
 
@@ -258,6 +274,8 @@ class _Learner:
     graph: DistGraph
     task: Task
     trainer: Trainer
+    recorder: EpochRecorder
+    losses: LossWatch
     learning_rate: LearningRate
     stopping: EarlyStopping
     all_scores: dict[str, Scored] = dataclasses.field(default_factory=dict)
@@ -286,17 +304,22 @@ def _run_epochs(
         def on_step(metrics: StepMetrics, epoch: int = epoch) -> None:
             for watcher in watchers:
                 watcher.show_step(metrics)
+            learner.losses.after_step(epoch, metrics)
             checkpoints.after_step(epoch, metrics.step + 1)
 
         for watcher in watchers:
             watcher.start_epoch(epoch)
         metrics = learner.trainer.train_epoch(epoch, on_step, first_step=begin.first_step(epoch))
+        learner.losses.after_epoch(epoch, learner.recorder.first_nan)
         due = epoch == num_epochs - 1 or (every and (epoch + 1) % every == 0)
         scores = learner.evaluate() if due else {}
         history.add(metrics, scores)
-        learner.learning_rate.after_evaluation(scores.get("val"))
-        learner.stopping.after_evaluation(scores.get("val"))
-        checkpoints.after_epoch(epoch, scores.get("val"))
+        score = scores.get("val")
+        if score is not None and not math.isfinite(score):
+            score = None
+        learner.learning_rate.after_evaluation(score)
+        learner.stopping.after_evaluation(score)
+        checkpoints.after_epoch(epoch, score)
         for watcher in watchers:
             watcher.show_epoch(metrics, scores)
     if not learner.all_scores:
@@ -313,6 +336,22 @@ def _make_task(config: OptimizationConfig, graph: DistGraph) -> Task:
     return task_of(graph.manifest, config.task, weights)
 
 
+def _check_stopping(config: TrainConfig, graph: DistGraph) -> None:
+    """Refuses options that do nothing without validation scores."""
+    if sum(graph.num_seeds("val")):
+        return
+    if config.optimization.patience:
+        given = f"patience is {config.optimization.patience}"
+    elif config.optimization.schedule == "plateau":
+        given = "schedule is plateau"
+    else:
+        return
+    raise ConfigError(
+        f"{given}, but {config.parts} has no validation seeds and so no score to go by; leave it "
+        "out, or partition the graph with a validation split"
+    )
+
+
 def _make_shares(task: Task, graph: DistGraph, loader: DistNeighborLoader) -> LossShares | None:
     """What losses count with if seeds do not all count the same."""
     schedule = loader.schedule
@@ -320,26 +359,6 @@ def _make_shares(task: Task, graph: DistGraph, loader: DistNeighborLoader) -> Lo
     labels = graph.partition.arrays["y"][schedule.seeds - graph.partition.first_id]
     weights = task.seed_weights(np.asarray(labels))
     return None if weights is None else LossShares(graph.ctx, schedule, weights)
-
-
-def _make_run_folder(config: TrainConfig, ctx: Context) -> Path:
-    """Makes the folder of the run on rank 0; the others only learn its name.
-
-    A run that goes on may use its folder again.
-    """
-    if ctx.rank != 0:
-        return Path(ctx.broadcast_json(None))
-    folder = config.runtime.out
-    if folder is None:
-        folder = Path("runs") / datetime.now().strftime("%Y-%m-%d-%H%M%S")
-    goes_on = config.checkpoint.resume is not None and (folder / METRICS_FILE).is_file()
-    if folder.exists() and not goes_on and (not folder.is_dir() or any(folder.iterdir())):
-        raise ConfigError(
-            f"the run folder {folder} exists and is not empty; remove it or choose another --out"
-        )
-    folder.mkdir(parents=True, exist_ok=True)
-    ctx.broadcast_json(str(folder))
-    return folder
 
 
 def _plain(value: Any) -> Any:

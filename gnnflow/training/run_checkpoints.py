@@ -2,14 +2,14 @@
 
 from pathlib import Path
 
-from rich.console import Console
-
 from gnnflow.comm import Context
 from gnnflow.config.checkpoint import RESUME_AUTO, CheckpointConfig
 from gnnflow.errors import CheckpointError
+from gnnflow.terminal import say
 from gnnflow.training.checkpoint import Resumed, TrainingState, load_checkpoint
 from gnnflow.training.checkpoint_files import Position, read_facts
 from gnnflow.training.checkpoints import Checkpoints
+from gnnflow.training.loss_watch import LossWatch
 from gnnflow.training.step_metrics import EpochRecorder
 
 
@@ -17,12 +17,24 @@ class RunCheckpoints:
     """Goes on from a checkpoint at the start and saves in time; every rank makes all calls."""
 
     def __init__(
-        self, config: CheckpointConfig, state: TrainingState, recorder: EpochRecorder
+        self,
+        config: CheckpointConfig,
+        state: TrainingState,
+        recorder: EpochRecorder,
+        losses: LossWatch,
     ) -> None:
-        """Takes the options, what to save, and who holds the steps of the unfinished epoch."""
+        """Takes the options and what to save.
+
+        Args:
+            config: the options.
+            state: what to save.
+            recorder: holds the steps of the unfinished epoch.
+            losses: says whether the weights are worth saving.
+        """
         self._config = config
         self._state = state
         self._recorder = recorder
+        self._losses = losses
         self._checkpoints: Checkpoints | None = None
         if config.checkpoint_dir is not None:
             self._checkpoints = Checkpoints(
@@ -44,7 +56,7 @@ class RunCheckpoints:
             if not self.position.step:
                 self._recorder.restart()
             if self._state.graph.ctx.rank == 0:
-                Console().print(_words(resumed), highlight=False, soft_wrap=True)
+                say(_words(resumed))
         return self.position
 
     def after_step(self, epoch: int, num_steps_done: int) -> None:
@@ -55,12 +67,18 @@ class RunCheckpoints:
         num_steps = len(self._state.loader)
         done = epoch * num_steps + num_steps_done
         if done % self._config.save_every == 0 and num_steps_done < num_steps:
-            self._checkpoints.save(epoch, num_steps_done)
+            if self._losses.has_weights(f"after step {num_steps_done} of epoch {epoch + 1}"):
+                self._checkpoints.save(epoch, num_steps_done)
 
     def after_epoch(self, epoch: int, score: float | None) -> None:
         """Saves a finished epoch with its validation score, larger is better."""
-        if self._checkpoints is not None:
+        if self._checkpoints is not None and self._losses.has_weights(f"after epoch {epoch + 1}"):
             self._checkpoints.save(epoch + 1, score=score)
+
+    def close(self) -> None:
+        """Lets other jobs have the folder."""
+        if self._checkpoints is not None:
+            self._checkpoints.close()
 
     def _resume(self) -> Resumed | None:
         source, checkpoints = self._config.resume, self._checkpoints

@@ -1,7 +1,6 @@
 """What a run has recorded so far, kept in checkpoints so that one that goes on has it all."""
 
 import dataclasses
-import os
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +8,7 @@ from gnnflow.json_text import parse_json
 from gnnflow.regular_file import read_regular_text
 from gnnflow.training.step_metrics import EpochMetrics
 from gnnflow.training.summary import Scores
+from gnnflow.whole_file import write_whole
 
 
 class RunHistory:
@@ -40,7 +40,11 @@ class RunHistory:
 
 
 def keep_epochs_before(path: Path, epoch: int) -> None:
-    """Removes from `metrics.jsonl` the lines of epochs that will be written again."""
+    """Removes from `metrics.jsonl` the lines of epochs that will be written again.
+
+    Raises:
+        ResourceError: if it cannot be read or written.
+    """
     if not path.exists():
         return
     kept = []
@@ -50,6 +54,4 @@ def keep_epochs_before(path: Path, epoch: int) -> None:
                 kept.append(line)
         except (ValueError, KeyError, TypeError):
             break  # the line that a kill cut off
-    temporary = path.with_name(f"{path.name}.part")
-    temporary.write_text("".join(kept), encoding="utf-8")
-    os.replace(temporary, path)
+    write_whole(path, "".join(kept))

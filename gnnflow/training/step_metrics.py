@@ -1,13 +1,13 @@
 """What each step of an epoch took and moved, on every rank."""
 
-import json
 from dataclasses import astuple, dataclass, fields
-from typing import Any, TextIO
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from gnnflow.comm import Context
+from gnnflow.json_text import to_json_text
 from gnnflow.partition.memory import peak_memory_bytes
 
 
@@ -91,21 +91,31 @@ class EpochMetrics:
     """Messages that asked other ranks for neighbours."""
     sample_bytes: int = 0
     """Bytes of their answers; they do not count in `volume_bytes`, which is rows."""
+    nan_losses: int = 0
+    """Losses, one for each step of each rank, that were NaN or infinite."""
+
+
+class LineSink(Protocol):
+    """Takes lines of text, as an open file does."""
+
+    def write(self, lines: str, /) -> object:
+        """Adds lines."""
 
 
 class EpochRecorder:
     """Collects the steps of an epoch and puts the ranks' records together at its end."""
 
-    def __init__(self, ctx: Context, sink: TextIO | None = None) -> None:
-        """Takes the job and, on rank 0, the open file `metrics.jsonl`."""
+    def __init__(self, ctx: Context, sink: LineSink | None = None) -> None:
+        """Takes the job and, on rank 0, what takes the lines of `metrics.jsonl`."""
         self._ctx = ctx
         self._sink = sink
         self._steps: list[StepMetrics] = []
         self._job_losses: list[float] = []
+        self._first_nan: tuple[int, int] | None = None
         self._elapsed_before_s = 0.0
 
-    def write_to(self, sink: TextIO) -> None:
-        """Sets the open file `metrics.jsonl`."""
+    def write_to(self, sink: LineSink) -> None:
+        """Sets what takes the lines of `metrics.jsonl`."""
         self._sink = sink
 
     def restart(self) -> None:
@@ -136,6 +146,11 @@ class EpochRecorder:
         """Mean loss over all seeds of the job in each step of the last finished epoch."""
         return self._job_losses
 
+    @property
+    def first_nan(self) -> tuple[int, int] | None:
+        """Step and rank of the first loss of the last finished epoch that was no number."""
+        return self._first_nan
+
     def add(self, metrics: StepMetrics) -> None:
         """Adds a step of this rank."""
         self._steps.append(metrics)
@@ -155,6 +170,9 @@ class EpochRecorder:
         if self._sink is not None:
             self._write(epoch, table, self._sink)
         self._job_losses = (_column(table, "weight") * _column(table, "loss")).sum(0).tolist()
+        # By step, then by rank.
+        nan_losses = np.argwhere(~np.isfinite(_column(table, "loss").T)).tolist()
+        self._first_nan = (nan_losses[0][0], nan_losses[0][1]) if nan_losses else None
         num_seeds = _column(table, "num_seeds").sum(0)
         remote = int(_column(table, "rows_remote").sum())
         asked = int(_column(table, "rows_asked").sum())
@@ -177,6 +195,7 @@ class EpochRecorder:
             sample_requests=int(_column(table, "sample_requests").sum()),
             sample_bytes=int(_column(table, "sample_bytes").sum()),
             peak_memory_bytes=int(peak),
+            nan_losses=len(nan_losses),
             **times,
         )
 
@@ -185,7 +204,8 @@ class EpochRecorder:
         own = np.array([astuple(step) for step in self._steps], dtype=np.float64)
         return own.reshape(len(self._steps), len(_NAMES))
 
-    def _write(self, epoch: int, table: NDArray[np.float64], sink: TextIO) -> None:
+    def _write(self, epoch: int, table: NDArray[np.float64], sink: LineSink) -> None:
+        lines = []
         for step in range(table.shape[1]):
             for rank in range(table.shape[0]):
                 line: dict[str, float | None] = {"epoch": epoch, "rank": rank}
@@ -195,8 +215,8 @@ class EpochRecorder:
                 line["hit_rate"] = (
                     round(cached / asked, 6) if asked and cached is not None else None
                 )
-                sink.write(json.dumps(line) + "\n")
-        sink.flush()
+                lines.append(to_json_text(line) + "\n")
+        sink.write("".join(lines))
 
 
 def _column(table: NDArray[np.float64], name: str) -> NDArray[np.float64]:

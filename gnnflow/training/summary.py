@@ -1,20 +1,20 @@
 """What a run came to: `summary.json` for machines and a table for people."""
 
 import dataclasses
-import json
-import os
 import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from rich.table import Table
-
+from gnnflow.json_text import to_json_text
+from gnnflow.terminal import Table
 from gnnflow.training.memory import MemoryUse
 from gnnflow.training.step_metrics import EpochMetrics
 from gnnflow.units import human_bytes
+from gnnflow.whole_file import write_whole
 
+SUMMARY_FILE = "summary.json"
 Scores = Mapping[str, float | None]
 
 
@@ -92,6 +92,11 @@ class RunSummary:
         return sum(rate * rows for rate, rows in zip(hits, needed, strict=True)) / sum(needed)
 
     @property
+    def nan_losses(self) -> int:
+        """Losses, one for each step of each rank, that were NaN or infinite."""
+        return sum(epoch.nan_losses for epoch in self.epochs)
+
+    @property
     def peak_memory_bytes(self) -> int:
         """Largest resident memory of a rank."""
         return max(epoch.peak_memory_bytes for epoch in self.epochs)
@@ -117,6 +122,7 @@ class RunSummary:
             "halo_hops": self.halo_hops,
             "topology_bytes": self.topology_bytes,
             "peak_memory_bytes": self.peak_memory_bytes,
+            "nan_losses": self.nan_losses,
             "memory_start_bytes": self.memory.start,
             "memory_partition_bytes": self.memory.partition,
             "memory_cache_bytes": self.memory.cache,
@@ -130,10 +136,12 @@ class RunSummary:
         }
 
     def write(self, path: Path) -> None:
-        """Writes `summary.json` under a temporary name and renames it."""
-        temporary = path.with_name(f"{path.name}.part")
-        temporary.write_text(json.dumps(self.as_json(), indent=1) + "\n", encoding="utf-8")
-        os.replace(temporary, path)
+        """Writes `summary.json` under a temporary name and renames it.
+
+        Raises:
+            ResourceError: if it cannot be written.
+        """
+        write_whole(path, to_json_text(self.as_json(), indent=1) + "\n")
 
     def table(self) -> Table:
         """The same in short, to be printed."""
@@ -148,6 +156,8 @@ class RunSummary:
             value = self.scores.get(split)
             table.add_row(f"{words} {self.score_name}", "-" if value is None else f"{value:.4f}")
         num_epochs = len(self.epochs)
+        if self.nan_losses:
+            table.add_row("Losses that were NaN or infinite", f"{self.nan_losses:,}")
         table.add_row("Seconds per epoch", f"{self.epoch_time_s:.2f}")
         table.add_row("Hit rate", "-" if self.hit_rate is None else f"{self.hit_rate:.3f}")
         table.add_row("Rows fetched per epoch", f"{self.volume_rows // num_epochs:,}")

@@ -1,15 +1,20 @@
 """Others that follow a run: TensorBoard and Weights & Biases."""
 
 import dataclasses
-from collections.abc import Mapping
+import logging
+from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Protocol, Self
 
 from gnnflow.config import RecordsConfig
+from gnnflow.errors import one_line
 from gnnflow.optional import require_package
 from gnnflow.training.step_metrics import EpochMetrics, StepMetrics
 from gnnflow.training.summary import Scores
+
+_LOGGER = logging.getLogger(__name__)
 
 _STEP_FIELDS = (
     "loss",
@@ -122,7 +127,7 @@ class Trackers:
     ) -> None:
         """Lets all of them write what is left."""
         for tracker in self._trackers:
-            tracker.close()
+            self._told(tracker, tracker.close)
 
     def start_epoch(self, epoch: int) -> None:
         """Notes which epoch the next steps belong to."""
@@ -147,5 +152,17 @@ class Trackers:
         self._log(values, (metrics.epoch + 1) * self._num_steps - 1)
 
     def _log(self, values: Mapping[str, float], step: int) -> None:
-        for tracker in self._trackers:
-            tracker.log(values, step)
+        for tracker in list(self._trackers):
+            if not self._told(tracker, partial(tracker.log, values, step)):
+                self._trackers.remove(tracker)
+
+    def _told(self, tracker: Tracker, tell: Callable[[], None]) -> bool:
+        """Whether a tracker could be told; one that could not ends no run."""
+        try:
+            tell()
+        except Exception as error:  # of packages that write files and talk to servers
+            _LOGGER.warning(
+                "%s fails and is told nothing more: %s", type(tracker).__name__, one_line(error)
+            )
+            return False
+        return True

@@ -1,7 +1,9 @@
 """Options: one set of dataclasses behind the command line, YAML files and --print-config."""
 
+import math
 import re
 from pathlib import Path
+from typing import get_args
 
 import pytest
 import yaml
@@ -9,7 +11,20 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gnnflow.cli import options
-from gnnflow.config import CacheConfig, PartitionConfig, TrainConfig, parse_int_list
+from gnnflow.cli.help_page import entries
+from gnnflow.cli.policy import FitConfig, TuneConfig
+from gnnflow.cli.replay import ReplayConfig
+from gnnflow.config import (
+    CacheConfig,
+    InferConfig,
+    ModelConfig,
+    OptimizationConfig,
+    PartitionConfig,
+    PolicyConfig,
+    RuntimeConfig,
+    TrainConfig,
+    parse_int_list,
+)
 from gnnflow.errors import ConfigError
 
 
@@ -162,3 +177,29 @@ def test_int_list_round_trip(numbers: list[int]) -> None:
 def test_hosts_must_divide_parts() -> None:
     with pytest.raises(ConfigError, match="hosts must divide num_parts"):
         PartitionConfig(num_parts=4, hosts=3)
+
+
+def numbers_of(config_class: type) -> list[str]:
+    hints = [(entry.path[-1], entry.hint) for entry in entries(config_class)]
+    return [name for name, hint in hints if hint is float or float in get_args(hint)]
+
+
+@pytest.mark.parametrize(
+    "config_class",
+    [
+        *(CacheConfig, ModelConfig, OptimizationConfig, PartitionConfig, PolicyConfig),
+        *(RuntimeConfig, InferConfig, ReplayConfig, FitConfig, TuneConfig),
+    ],
+)
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf, -1.0, 1e300])
+def test_numbers_out_of_range_are_refused_with_limit_and_value(
+    config_class: type, value: float
+) -> None:
+    names = numbers_of(config_class)
+    assert names
+    places = {entry.path[-1]: Path() for entry in entries(config_class) if entry.positional}
+    for name in names:
+        if value == 1e300 and name in ("lr", "weight_decay", "clip_norm", "margin"):
+            continue  # absurd, but a number
+        with pytest.raises(ConfigError, match=rf"^{name} must .*, got {re.escape(str(value))}"):
+            config_class(**places, **{name: value})

@@ -267,7 +267,7 @@ def test_print_config(run, parts, tmp_path):
         (["{parts}/one", "--resume", "auto"], 2, "there is no folder to look in"),
         (["{parts}/one", "--resume", "full"], 1, "full is no checkpoint"),
         (["{parts}/one", "--patience", "2", "--eval-every", "0"], 2, "need evaluations during"),
-        (["{parts}/one", "--clip-norm", "0"], 2, "clip_norm must be positive, got 0"),
+        (["{parts}/one", "--clip-norm", "0"], 2, "clip_norm must be a positive finite"),
         (["{parts}/one", "--device", "cuda"], 1, "device is cuda, but torch finds no GPU here"),
         (["{parts}/one", "--out", "full"], 1, "run folder full exists and is not empty"),
         (["{parts}/one", "--dropout", "1"], 2, "dropout must be in [0, 1), got 1"),

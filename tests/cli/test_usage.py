@@ -1,14 +1,18 @@
 """Usage errors on one line, the help page, and completion in a shell."""
 
+import re
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import get_args, get_type_hints
 
 import pytest
 
-from gnnflow.cli import options, partition
+from gnnflow.cli import options, partition, policy
+from gnnflow.cli.help_page import entries
 from gnnflow.cli.partition import PartitionCommandConfig
-from gnnflow.config import TrainConfig
+from gnnflow.config import CacheConfig, TrainConfig
 from gnnflow.errors import ConfigError
 from gnnflow.policies import make_policy
 
@@ -121,25 +125,75 @@ def test_help_has_every_option_its_text_and_default(
     assert "None" not in page
 
 
-def test_completion_in_bash(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
-    with pytest.raises(SystemExit) as ended:
-        options.parse(TrainConfig, prog="gnnflow-train", args=["--print-completion", "bash"])
-    assert ended.value.code == 0
-    script = tmp_path / "completion.bash"
-    script.write_text(capsys.readouterr().out)
+def completed(script: Path, *words: str) -> list[str]:
+    """What bash offers for the last word."""
+    line = " ".join(f"'{word}'" for word in words)
     ask = f"""
+        compopt() {{ :; }}  # knows only of completions under way
         source {script}
-        COMP_WORDS=(gnnflow-train parts --batch-s) COMP_CWORD=2
-        _tyro_gnnflow_train
-        echo "${{COMPREPLY[@]}}"
-        complete -p gnnflow-train
+        COMP_WORDS=({line}) COMP_CWORD={len(words) - 1}
+        "$(complete -p {words[0]} | sed 's/.*-F \\([^ ]*\\).*/\\1/')"
+        printf '%s\n' "${{COMPREPLY[@]}}"
     """
-    done = subprocess.run(["bash", "-c", ask], capture_output=True, text=True)
-    assert "--batch-size" in done.stdout
-    assert "complete" in done.stdout and "gnnflow-train" in done.stdout
-    with pytest.raises(SystemExit):
-        options.parse(TrainConfig, prog="gnnflow-train", args=["--print-completion", "zsh"])
-    assert "#compdef gnnflow-train" in capsys.readouterr().out
+    done = subprocess.run(["bash", "-c", ask], capture_output=True, text=True, check=True)
+    assert done.stderr == ""
+    return done.stdout.split("\n")[:-1]
+
+
+def script_of(main: Callable[[], object], path: Path, capsys: pytest.CaptureFixture[str]) -> Path:
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code == 0
+    path.write_text(capsys.readouterr().out)
+    return path
+
+
+def test_completion_in_bash(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    words = ["--print-completion", "bash"]
+    script = script_of(
+        lambda: options.parse(TrainConfig, prog="gnnflow-train", args=words), tmp_path / "s", capsys
+    )
+    train = ("gnnflow-train", "parts")
+    assert completed(script, *train, "--sco") == ["--scorer"]
+    assert completed(script, *train, "--batch-s") == ["--batch-size"]
+    assert completed(script, *train, "--scorer", "l") == ["lookahead", "lru"]
+    assert completed(script, *train, "--scorer", "=", "de") == ["decay"]
+    assert completed(script, *train, "--scorer", "=") == [*get_args(scorers())]
+    assert completed(script, *train, "--no-ver") == ["--no-verify"]
+    assert completed(script, *train, "--lr", "") == [""]
+    offered = completed(script, *train, "--")
+    assert all(re.fullmatch(r"--[a-z-]+", word) for word in offered)
+    assert {f"--{entry.name}" for entry in entries(TrainConfig)} - set(offered) == {"--parts"}
+
+
+def scorers() -> object:
+    return get_type_hints(CacheConfig)["scorer"]
+
+
+def test_completion_of_commands_with_commands(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    script = script_of(lambda: policy.main(["--print-completion", "bash"]), tmp_path / "s", capsys)
+    assert completed(script, "gnnflow-policy", "f") == ["fit"]
+    assert completed(script, "gnnflow-policy", "fit", "--ki") == ["--kind"]
+    assert completed(script, "gnnflow-policy", "collect", "--ki") == [""]
+
+
+def test_completion_in_other_shells(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    def script(shell: str) -> str:
+        words = ["--print-completion", shell]
+        return script_of(
+            lambda: options.parse(TrainConfig, prog="gnnflow-train", args=words),
+            tmp_path / shell,
+            capsys,
+        ).read_text()
+
+    zsh = script("zsh")
+    assert zsh.startswith("#compdef gnnflow-train\n")
+    assert "'--device=[Where the network runs]:value:(cpu cuda auto)' \\\n" in zsh
+    fish = script("fish").splitlines()
+    assert "complete -c gnnflow-train -l device -x -a 'cpu cuda auto' -d " in "\n".join(fish)
+    assert all(re.match(r"complete -c gnnflow-train -l [a-z-]+ ", line) for line in fish)
 
 
 def test_a_page_that_nobody_reads_on() -> None:

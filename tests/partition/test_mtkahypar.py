@@ -72,6 +72,16 @@ def test_threads_do_not_change_the_cut(tmp_path):
     assert cuts[0].tolist() == cuts[1].tolist() == cuts[2].tolist()
 
 
+def test_the_peak_is_that_of_the_partitioner_alone(tmp_path):
+    held = np.ones(1 << 25)  # 256 MiB that the partitioner's process does not hold
+    graph = ring_of_chords(100)
+    weights = np.ones((100, 1), dtype=np.int32)
+    _, peak_memory_bytes = mtkahypar.cut_with_mtkahypar(
+        graph, weights, 2, seed=3, imbalance=1.05, scratch=tmp_path, num_threads=1
+    )
+    assert 0 < peak_memory_bytes < held.nbytes
+
+
 def test_a_missing_package_is_named(tmp_path, monkeypatch):
     monkeypatch.setattr(mtkahypar, "find_spec", lambda name: None)
     with pytest.raises(GnnflowError, match=r"pip install 'gnnflow\[mtkahypar\]'"):

@@ -126,6 +126,7 @@ def test_the_last_ones_and_the_best_are_kept(graph, tmp_path):
     assert sorted(path.name for path in tmp_path.glob("epoch-*")) == kept
     assert (tmp_path / "best").read_text() == f"{kept[0]}\n"
     assert read_facts(tmp_path / kept[0]).score == 0.8
+    checkpoints.close()
     assert not list(tmp_path.glob(".*"))
     # A run that goes on knows what was best.
     again = Checkpoints(tmp_path, run.state, keep_last=1)

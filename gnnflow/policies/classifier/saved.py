@@ -1,6 +1,5 @@
 """A classifier's folder: the model in a format that runs no code, and what it was trained on."""
 
-import json
 import shutil
 import tempfile
 from dataclasses import dataclass, field
@@ -9,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from gnnflow.errors import DataError
-from gnnflow.json_text import parse_json
+from gnnflow.json_text import parse_json, to_json_text
 from gnnflow.policies.classifier.kinds import Classifier, make_classifier
 from gnnflow.policies.decision import PolicyError
 from gnnflow.policies.features import FEATURE_NAMES, FEATURE_VERSION
@@ -75,7 +74,7 @@ def save_classifier(
             groups=groups,
             measures=measures,
         )
-        text = json.dumps(to_json(description), indent=1) + "\n"
+        text = to_json_text(to_json(description), indent=1) + "\n"
         (scratch / _DESCRIPTION).write_text(text, encoding="utf-8")
         scratch.chmod(0o755)
         scratch.rename(folder)

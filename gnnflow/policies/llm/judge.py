@@ -1,7 +1,6 @@
 """Asks a language model about situations: prepared once, then one short pass per question."""
 
 import hashlib
-import json
 import logging
 import math
 import os
@@ -12,7 +11,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from gnnflow.errors import DataError
-from gnnflow.json_text import parse_json
+from gnnflow.json_text import parse_json, to_json_text
 from gnnflow.policies.decision import PolicyError
 from gnnflow.policies.llm.answers import REPLACE_CHOICES, REPLACE_LEAD, WORDS, answer_parts
 from gnnflow.policies.llm.calibration import Calibration, calibrate
@@ -47,7 +46,7 @@ class Task:
     @property
     def key(self) -> str:
         """A name for the task: equal tasks have equal names."""
-        text = json.dumps(asdict(self), sort_keys=True)
+        text = to_json_text(asdict(self), sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
@@ -194,7 +193,7 @@ def _write_calibration(file: Path, calibration: Calibration) -> None:
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
         scratch = file.with_suffix(f".{os.getpid()}.tmp")
-        scratch.write_text(json.dumps(asdict(calibration)), encoding="utf-8")
+        scratch.write_text(to_json_text(asdict(calibration)), encoding="utf-8")
         scratch.replace(file)
     except OSError as error:  # a read-only home costs time at the next start, nothing else
         _LOGGER.info("cannot keep the calibration: %s", error)

@@ -1,6 +1,5 @@
 """Where language models lie on disk, and their conversion from GGUF, done once."""
 
-import json
 import os
 import re
 import shutil
@@ -9,6 +8,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
+from gnnflow.json_text import to_json_text
 from gnnflow.optional import require_package
 from gnnflow.policies.decision import PolicyError
 
@@ -135,7 +135,7 @@ def convert_gguf(gguf: Path, target: Path, source: str) -> Path:
         )
         model.save_pretrained(scratch)
         tokenizer.save_pretrained(scratch)
-        (scratch / _MARKER).write_text(json.dumps({"source": source}), encoding="utf-8")
+        (scratch / _MARKER).write_text(to_json_text({"source": source}), encoding="utf-8")
         _replace_folder(scratch, target)
     except Exception as error:
         reason = " ".join(str(error).split())[:300]

@@ -1,6 +1,5 @@
 """Teaches a small language model to decide: LoRA on situations whose better choice is known."""
 
-import json
 import shutil
 import tempfile
 import warnings
@@ -15,6 +14,7 @@ import torch
 from numpy.typing import NDArray
 
 from gnnflow.errors import DataError
+from gnnflow.json_text import to_json_text
 from gnnflow.optional import require_package
 from gnnflow.policies.llm.answers import WORDS
 from gnnflow.policies.llm.language_model import LanguageModel
@@ -169,7 +169,7 @@ class Tuner:
             (scratch / "README.md").unlink(missing_ok=True)  # peft's empty model card
             shutil.copyfile(self._template, scratch / PROMPT_FILE)
             write_situations(scratch / REFERENCE_FILE, reference)
-            text = json.dumps(card, indent=1) + "\n"
+            text = to_json_text(card, indent=1) + "\n"
             (scratch / _CARD).write_text(text, encoding="utf-8")
             scratch.chmod(0o755)
             scratch.rename(folder)

@@ -6,7 +6,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from rich.progress import Progress
 
 from gnnflow.errors import DataError
 from gnnflow.optional import check_package
@@ -15,6 +14,7 @@ from gnnflow.policies.llm.calibration import calibrate
 from gnnflow.policies.llm.language_model import LanguageModel
 from gnnflow.policies.llm.tuning import Tuner, TuningOptions, tuned_template
 from gnnflow.policies.situations import Situation, read_situations, stake, with_margin
+from gnnflow.terminal import PlainConsole, progress
 
 _NUM_REFERENCE = 96
 
@@ -78,12 +78,12 @@ def tune(
     measures: Measures = {}
     for name, items in tests.items():
         measures[f"untuned, {name}"] = _measure(tuner, items, reference)
-    with Progress() as progress:
-        bar = progress.add_task(f"{len(chosen)} situations", total=None)
+    with progress(PlainConsole()) as bars:
+        bar = bars.add_task(f"{len(chosen)} situations", total=None)
 
         def step(number: int, num_steps: int, loss: float) -> None:
             text = f"{len(chosen)} situations, loss {loss:.3f}"
-            progress.update(bar, completed=number, total=num_steps, description=text)
+            bars.update(bar, completed=number, total=num_steps, description=text)
 
         tuner.fit(chosen, step)
     for name, items in tests.items():
