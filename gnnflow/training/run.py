@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from datetime import datetime
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -15,7 +14,7 @@ from rich.console import Console
 from torch import nn
 
 from gnnflow.comm import Context
-from gnnflow.config import CacheConfig, OptimizationConfig, TrainConfig
+from gnnflow.config import CacheConfig, OptimizationConfig, TrainConfig, recorded_options
 from gnnflow.errors import ConfigError, DataError
 from gnnflow.graph import DistGraph
 from gnnflow.loader import DEFAULT_DEPTH, DistNeighborLoader, SeedSchedule
@@ -130,7 +129,7 @@ def train(config: TrainConfig, ctx: Context) -> RunSummary:
                     "history": history,
                 },
                 per_rank=per_rank,
-                options=_plain(dataclasses.asdict(config)),
+                options=recorded_options(config),
             ),
             recorder,
         )
@@ -160,7 +159,7 @@ def train(config: TrainConfig, ctx: Context) -> RunSummary:
         halo_hops=graph.manifest.halo_hops,
         memory=MemoryUse.of_run(graph, loader, memory_start_bytes),
         policy=policy_summary(config, loader, ctx),
-        config=_plain(dataclasses.asdict(config)),
+        config=recorded_options(config),
         folder=folder,
     )
     setup = loader.cache_setup
@@ -247,7 +246,7 @@ def _open_watchers(
     config: TrainConfig, folder: Path, num_steps: int, stack: ExitStack
 ) -> list[Watcher]:
     """Opens what follows the run on rank 0."""
-    options = _plain(dataclasses.asdict(config))
+    options = recorded_options(config)
     num_epochs = config.optimization.epochs
     return [
         stack.enter_context(Trackers(config.records, folder, num_steps, options)),
@@ -347,12 +346,3 @@ def _make_run_folder(config: TrainConfig, ctx: Context) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     ctx.broadcast_json(str(folder))
     return folder
-
-
-def _plain(value: Any) -> Any:
-    """The same with paths as strings and tuples as lists, as JSON has it."""
-    if isinstance(value, dict):
-        return {name: _plain(item) for name, item in value.items()}
-    if isinstance(value, tuple):
-        return [_plain(item) for item in value]
-    return str(value) if isinstance(value, Path) else value

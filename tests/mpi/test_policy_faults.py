@@ -189,7 +189,7 @@ def test_what_a_policy_needs_is_missing(ctx, parts, transport, undisturbed, tmp_
 
 @pytest.mark.parametrize("transport", ["alltoall"])
 def test_servers_that_misbehave(ctx, parts, transport, undisturbed):
-    from test_endpoint import ANSWER, Script, completion
+    from chat_server import ANSWER, Script, completion
 
     losses, num_fill = undisturbed
     script = Script()
@@ -197,8 +197,8 @@ def test_servers_that_misbehave(ctx, parts, transport, undisturbed):
         config = PolicyConfig(policy="llm", llm_url=script.url, policy_mode="sync")
         for replies, error in (
             ([completion("maybe")], "the answer is not JSON"),
-            ([completion(json.dumps({"replace": "yes"}))], "InvalidDecisionError"),
-            ([completion("I say: " + json.dumps(ANSWER))], "the answer is not JSON"),
+            ([completion(json.dumps({"replace": "perhaps"}))], "InvalidDecisionError"),
+            ([completion("<think>" + json.dumps(ANSWER))], "the answer is not JSON"),
             ([(200, b"<html>")], "sent no chat completion"),
             ([(403, b"no")], "HTTP 403"),
         ):

@@ -9,13 +9,14 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
+from gnnflow.config.policy import DEFAULT_MODEL
 from gnnflow.optional import require_package
 from gnnflow.policies.decision import PolicyError
 
 SMALL_MODEL = "smollm2-135m-instruct"
 """The model that `gnnflow-policy get-model` brings."""
 
-TUNED_MODEL = "smollm2-135m-tuned"
+TUNED_MODEL = DEFAULT_MODEL
 """An adapter for it that comes with gnnflow, made by `gnnflow-policy tune-llm`."""
 
 PROMPT_FILE = "prompt.jinja"
