@@ -12,6 +12,7 @@ from gnnflow.config.model import ModelConfig
 from gnnflow.config.optimization import OptimizationConfig
 from gnnflow.config.partition import PartitionConfig
 from gnnflow.config.policy import PolicyConfig
+from gnnflow.config.recorded import recorded_options
 from gnnflow.config.records import RecordsConfig
 from gnnflow.config.runtime import RuntimeConfig
 from gnnflow.config.sampling import SamplingConfig
@@ -40,6 +41,7 @@ __all__ = [
     "SamplingConfig",
     "TrainConfig",
     "parse_int_list",
+    "recorded_options",
     "require",
     "require_not_negative",
     "require_positive",

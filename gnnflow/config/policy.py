@@ -1,11 +1,18 @@
 """Options: who decides when cached rows are replaced."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
+from gnnflow.config.addresses import check_address
 from gnnflow.config.values import require, require_seconds
 from gnnflow.config.whole_numbers import check_whole_numbers
+
+DEFAULT_MODEL = "smollm2-135m-tuned"
+"""The language model of a run that names none."""
+
+MAX_ANSWER_TOKENS = 32768
+"""Tokens that one answer of a language model's server may have at most."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -46,12 +53,17 @@ class PolicyConfig:
     online: bool = False
     """Policy classifier: keep learning from measured effects."""
 
-    llm_model: str = "smollm2-135m-tuned"
-    """Policy llm: a model by name, folder or GGUF file."""
+    llm_model: str = DEFAULT_MODEL
+    """Policy llm: a model by name, folder or GGUF file; with llm_url its name there, by default
+    the only one that the server has."""
 
-    llm_url: str | None = None
+    llm_url: str | None = field(default=None, repr=False)
     """Policy llm: ask this OpenAI-compatible server (http://HOST:PORT/v1) instead; its key comes
     from GNNFLOW_LLM_KEY."""
+
+    llm_answer_tokens: int = 1024
+    """Policy llm with llm_url: tokens of an answer at first, thoughts included; a server whose
+    model needs more is asked again with up to 32768."""
 
     llm_template: Path | None = None
     """Policy llm: file to use instead of gnnflow's prompt template."""
@@ -85,4 +97,10 @@ class PolicyConfig:
             self.steer_lookahead >= 0,
             f"steer_lookahead must not be negative, got {self.steer_lookahead}",
         )
+        require(
+            1 <= self.llm_answer_tokens <= MAX_ANSWER_TOKENS,
+            f"llm_answer_tokens must be in [1, {MAX_ANSWER_TOKENS}], got {self.llm_answer_tokens}",
+        )
+        if self.llm_url is not None:
+            check_address("llm_url", self.llm_url)
         require_seconds("policy_timeout", self.policy_timeout)

@@ -27,6 +27,7 @@ _LOGGER = logging.getLogger(__name__)
 _START_LIMIT_S = 240.0
 _STATE_LIMIT_S = 5.0
 _JOIN_LIMIT_S = 5.0
+_MAX_KINDS = 12
 # A policy that calls sys.exit() must not end the training thread of a synchronous run.
 _POLICY_FAULTS = (Exception, SystemExit)
 
@@ -105,6 +106,8 @@ class PolicyController:
         self._in_place = threading.Lock()  # a checkpoint may ask for the state from another thread
         self._closed = False
         self._started_late = False
+        self._started_at = clock()
+        self._num_missed_loading = 0
         if mode == "async" or timeout_s is not None:
             self._worker = threading.Thread(target=self._work, name="gnnflow-policy", daemon=True)
             self._worker.start()
@@ -146,6 +149,39 @@ class PolicyController:
             if self._mode == "sync":
                 question.done.wait(self._timeout_s)
         return True
+
+    @property
+    def num_missed_loading(self) -> int:
+        """Decision points that came while the policy was being built."""
+        return self._num_missed_loading
+
+    @property
+    def is_waited_for(self) -> bool:
+        """Whether the caller waits for answers."""
+        return self._mode == "sync"
+
+    def note_missed(self) -> None:
+        """Takes account of a decision point at which the policy was not ready, and says so once.
+
+        What a synchronous policy missed was told when it was given up.
+        """
+        question = self._question
+        self._num_missed_loading += question is None
+        if self._mode == "sync":
+            return
+        if question is not None:
+            self._warn_once(
+                "busy",
+                f"{self._clock() - question.asked_at:.1f} s after the question of minibatch "
+                f"{question.observation.minibatch} it is still busy and misses a decision point: "
+                "a larger --decide-every asks less often, --policy-mode sync waits for answers",
+            )
+            return
+        self._warn_once(
+            "loading",
+            f"it is still loading after {self._clock() - self._started_at:.1f} s and misses a "
+            "decision point: --policy-mode sync waits for it",
+        )
 
     def take(self, minibatch: int) -> Answer | None:
         """Takes the answer to the last question, if there is one by now.
@@ -248,6 +284,12 @@ class PolicyController:
         except _POLICY_FAULTS as error:
             self._build_error = kind_and_line(error)
             self._warn(self._build_error)
+        missed = self._num_missed_loading
+        if missed and self._policy is not None:
+            _LOGGER.warning(
+                "policy: ready after %.1f s of loading, %d decision points were missed",
+                *(self._clock() - self._started_at, missed),
+            )
         self._built.set()
 
     def _answer(self, question: _Question) -> None:
@@ -314,6 +356,10 @@ class PolicyController:
 
     def _warn(self, message: str) -> None:
         """Logs each kind of trouble once; the counters say how often it came."""
-        if message not in self._known_errors:
-            self._known_errors.add(message)
+        self._warn_once(message, message)
+
+    def _warn_once(self, kind: str, message: str) -> None:
+        # Servers put times and numbers into what they say, so that it never comes twice.
+        if kind not in self._known_errors and len(self._known_errors) < _MAX_KINDS:
+            self._known_errors.add(kind)
             _LOGGER.warning("policy: %s; training goes on as before", message)

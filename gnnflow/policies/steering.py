@@ -1,6 +1,7 @@
 """One rank's steering: counters in after every minibatch, decisions out; live and in replay."""
 
 import dataclasses
+import logging
 import math
 import threading
 from collections import deque
@@ -37,6 +38,7 @@ from gnnflow.policies.observation import (
 )
 from gnnflow.policies.registry import check_policy_name, make_policy
 
+_LOGGER = logging.getLogger(__name__)
 _HELD_FOR = 8
 # An answer of a small model takes a twentieth of a second of a core. Asked more often by the ranks
 # of a machine, a server is either late with every answer or slows training down.
@@ -163,9 +165,39 @@ class Steering:
                 known = pending.meter.num_minibatches > 0
                 self._finish(pending, pending.meter.outcome() if known else None)
         self._controller.close()
+        self._tell_if_undecided()
         if self._log is not None:
             self.log_problem = self._log.problem
             self._log.close()
+
+    def _tell_if_undecided(self) -> None:
+        """Says in a line that a run has ended in which the policy did not once decide, and why."""
+        answers, points, busy = (
+            self.statistics.statuses,
+            self.statistics.points,
+            self.statistics.busy,
+        )
+        if answers["valid"]:
+            return
+        loading = self._controller.num_missed_loading
+        if not points and self._latest and not self._controller.is_waited_for:
+            _LOGGER.warning(
+                "policy: it was never asked: the run ended before its first decision point, after "
+                "minibatch %d; a smaller --decide-every asks earlier",
+                self._decide_every - 1,
+            )
+        elif busy or answers["stale"]:
+            causes = {
+                "while loading": loading,
+                "while busy": busy - loading,
+                "by answers that came too late": answers["stale"] + answers["timeout"],
+                "by faults": answers["failed"],
+            }
+            told = ", ".join(f"{count} {cause}" for cause, count in causes.items() if count)
+            _LOGGER.warning(
+                "policy: it took no decision in this run: of %d decision points it missed %s; %s",
+                *(points, told, _remedy(self._controller, answers["stale"] > 0)),
+            )
 
     def _take_account(
         self, counters: MinibatchCounters, cache: SteeredCache, remote_ids: NDArray[np.int64]
@@ -180,6 +212,8 @@ class Steering:
             asked = self._controller.is_ready
             if asked:
                 self._controller.ask(self._observe(counters.minibatch, cache))
+            else:
+                self._controller.note_missed()
             self.statistics.add_point(asked=asked)
             # A synchronous policy has answered by now, an asynchronous one rarely has.
             newer = self._collect(counters.minibatch, cache)
@@ -244,6 +278,16 @@ class Steering:
         self.statistics.add(answer, outcome)
         if self._log is not None:
             self._log.write(answer, outcome)
+
+
+def _remedy(controller: PolicyController, is_stale: bool) -> str:
+    if controller.is_waited_for:
+        return "a larger --policy-timeout waits longer"
+    older = ", a larger --max-staleness takes older answers" if is_stale else ""
+    return (
+        "--policy-mode sync waits for it, a larger --decide-every leaves it more time"
+        f"{older}; the schedule of --period did what was done"
+    )
 
 
 def _share(plan: ReplacementPlan, decision: Decision) -> ReplacementPlan:

@@ -7,14 +7,13 @@ import time
 from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 from torch import nn
 
 from gnnflow.comm import Context
-from gnnflow.config import OptimizationConfig, TrainConfig
+from gnnflow.config import OptimizationConfig, TrainConfig, recorded_options
 from gnnflow.errors import ConfigError, DataError
 from gnnflow.graph import DistGraph
 from gnnflow.loader import DistNeighborLoader, SeedSchedule
@@ -140,7 +139,7 @@ def _train(config: TrainConfig, ctx: Context, held: ExitStack) -> RunSummary:
                     "history": history,
                 },
                 per_rank=per_rank,
-                options=_plain(dataclasses.asdict(config)),
+                options=recorded_options(config),
             ),
             recorder,
             losses,
@@ -171,7 +170,7 @@ def _train(config: TrainConfig, ctx: Context, held: ExitStack) -> RunSummary:
         halo_hops=graph.manifest.halo_hops,
         memory=MemoryUse.of_run(graph, loader, memory_start_bytes),
         policy=policy_summary(config, loader, ctx),
-        config=_plain(dataclasses.asdict(config)),
+        config=recorded_options(config),
         folder=records.folder,
     )
     capacity = 0 if loader.cache_setup is None else loader.cache_setup.capacity
@@ -256,7 +255,7 @@ def _open_watchers(
     config: TrainConfig, folder: Path, num_steps: int, stack: ExitStack
 ) -> list[Watcher]:
     """Opens what follows the run on rank 0."""
-    options = _plain(dataclasses.asdict(config))
+    options = recorded_options(config)
     num_epochs = config.optimization.epochs
     return [
         stack.enter_context(Trackers(config.records, folder, num_steps, options)),
@@ -359,12 +358,3 @@ def _make_shares(task: Task, graph: DistGraph, loader: DistNeighborLoader) -> Lo
     labels = graph.partition.arrays["y"][schedule.seeds - graph.partition.first_id]
     weights = task.seed_weights(np.asarray(labels))
     return None if weights is None else LossShares(graph.ctx, schedule, weights)
-
-
-def _plain(value: Any) -> Any:
-    """The same with paths as strings and tuples as lists, as JSON has it."""
-    if isinstance(value, dict):
-        return {name: _plain(item) for name, item in value.items()}
-    if isinstance(value, tuple):
-        return [_plain(item) for item in value]
-    return str(value) if isinstance(value, Path) else value

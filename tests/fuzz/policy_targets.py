@@ -92,11 +92,18 @@ class AnswersTarget(Target):
     name = "llm-answers"
     modules = ("gnnflow.policies.llm.answers", "gnnflow.policies.decision")
     words = (*(f'\\"{name}\\"' for name in ANSWER_SCHEMA["properties"]), "```json", "```", "true",
-             "NaN", "1e999", "-0.2", "{", "}")  # fmt: skip
+             '\\"yes\\"', "<think>", "</think>", "NaN", "1e999", "-0.2", "{", "}")  # fmt: skip
 
     def seeds(self) -> list[bytes]:
         text = json.dumps(ANSWER).encode()
-        return [b"\0" + text, b"\0```json\n" + text + b"\n```", *super().seeds()]
+        alone, no = b'{"replace": "Yes"}', b'{"replace": false}'
+        return [
+            b"\0" + text,
+            b"\0```json\n" + text + b"\n```",
+            b"\0<think>" + no + b"</think> Sure: " + alone + b" or " + text,
+            b'\0{"decision": ' + alone + b"} " + no + b" <think>" + no,
+            *super().seeds(),
+        ]
 
     def run(self, data: bytes) -> None:
         text = changed_json(Choices(data), json.dumps(ANSWER)).decode("utf-8", "surrogatepass" if
@@ -126,7 +133,11 @@ class HttpTarget(Target):
     """All bytes that a server may send for a question, status line and headers included."""
 
     name = "http-answers"
-    modules = ("gnnflow.policies.llm.endpoint",)
+    modules = (
+        "gnnflow.policies.llm.endpoint",
+        "gnnflow.policies.llm.chat_forms",
+        "gnnflow.policies.llm.exchange",
+    )
     words = ("HTTP/1.1 200 OK\\x0d\\x0a", "Content-Length: ", "Transfer-Encoding: chunked",
              "Location: http://b/", "302", "429", "Content-Encoding: gzip", '\\"choices\\"',
              '\\"message\\"', '\\"content\\"')  # fmt: skip
@@ -144,7 +155,12 @@ class HttpTarget(Target):
         chunked = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
         chunked += f"{len(body):x}\r\n".encode() + body + b"\r\n0\r\n\r\n"
         away = b"HTTP/1.1 302 Found\r\nLocation: http://elsewhere:1/\r\n\r\n"
-        return [b"\0" + one for one in (whole, chunked, away)] + super().seeds()
+        refused = b'HTTP/1.1 400 X\r\n\r\n{"error": {"message": "max_tokens is too large"}}'
+        patience = b"HTTP/1.1 503 X\r\nRetry-After: 1\r\n\r\n"
+        parts = b'HTTP/1.1 200 X\r\n\r\n{"choices": [{"finish_reason": "length", "message": '
+        parts += b'{"content": [{"type": "text", "text": "{"}], "reasoning": "{}"}}]}'
+        seeds = (whole, chunked, away, refused, patience, parts)
+        return [b"\0" + one for one in seeds] + super().seeds()
 
     def run(self, data: bytes) -> None:
         choices = Choices(data)

@@ -189,16 +189,17 @@ def test_what_a_policy_needs_is_missing(ctx, parts, transport, undisturbed, tmp_
 
 @pytest.mark.parametrize("transport", ["alltoall"])
 def test_servers_that_misbehave(ctx, parts, transport, undisturbed):
-    from test_endpoint import ANSWER, Script, completion
+    from chat_server import ANSWER, Script, completion
 
     losses, num_fill = undisturbed
     script = Script()
     try:
-        config = PolicyConfig(policy="llm", llm_url=script.url, policy_mode="sync")
+        named = {"policy": "llm", "llm_url": script.url, "llm_model": "some-model"}
+        config = PolicyConfig(**named, policy_mode="sync")
         for replies, error in (
             ([completion("maybe")], "the answer is not JSON"),
-            ([completion(json.dumps({"replace": "yes"}))], "InvalidDecisionError"),
-            ([completion("I say: " + json.dumps(ANSWER))], "the answer is not JSON"),
+            ([completion(json.dumps({"replace": "perhaps"}))], "InvalidDecisionError"),
+            ([completion("<think>" + json.dumps(ANSWER))], "the answer is not JSON"),
             ([(200, b"<html>")], "sent no chat completion"),
             ([(403, b"no")], "HTTP 403"),
         ):
@@ -209,7 +210,7 @@ def test_servers_that_misbehave(ctx, parts, transport, undisturbed):
             assert all(error in said for said in outcome[2]["errors"]), outcome[2]["errors"]
         # Broken servers are asked again after a while; only a few questions fit into this run.
         script.replies = [(500, b"broken")]
-        outcome = train(ctx, parts, PolicyConfig(policy="llm", llm_url=script.url))
+        outcome = train(ctx, parts, PolicyConfig(**named))
         assert outcome[0] == losses
         assert outcome[2]["valid_share"] in (None, 0.0)
         script.replies = [completion(json.dumps(ANSWER))]

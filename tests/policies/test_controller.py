@@ -239,3 +239,54 @@ def test_trouble_with_feedback_and_state_is_only_logged(caplog):
         "policy: state: ValueError: no state",
         "policy: close: ValueError: stuck",
     ]
+
+
+def test_what_loading_misses_is_told_once(caplog):
+    clock, go_on = Clock(), threading.Event()
+
+    def load():
+        go_on.wait(10)
+        return Fake(yes)
+
+    controller = PolicyController(load, clock=clock)
+    clock.now = 2.5
+    for _ in range(3):
+        assert not controller.is_ready
+        controller.note_missed()
+    (message,) = caplog.messages
+    assert "it is still loading after 2.5 s and misses a decision point" in message
+    assert "--policy-mode sync waits for it; training goes on as before" in message
+    clock.now = 4.0
+    go_on.set()
+    controller._built.wait(10)
+    assert caplog.messages[1:] == [
+        "policy: ready after 4.0 s of loading, 3 decision points were missed"
+    ]
+    assert controller.num_missed_loading == 3
+    controller.close()
+
+
+def test_what_a_busy_policy_misses_is_told_once(caplog):
+    clock, go_on = Clock(), threading.Event()
+    controller = PolicyController(lambda: Fake(lambda _: go_on.wait(10)), clock=clock)
+    controller._built.wait(10)
+    controller.ask(make_observation(minibatch=15))
+    clock.now = 0.75
+    for _ in range(2):
+        assert not controller.is_ready
+        controller.note_missed()
+    (message,) = caplog.messages
+    assert "0.8 s after the question of minibatch 15 it is still busy" in message
+    assert "a larger --decide-every asks less often" in message
+    assert controller.num_missed_loading == 0
+    go_on.set()
+    controller.close()
+
+
+def test_trouble_that_is_new_every_time_is_told_some_times(caplog):
+    numbers = iter(range(100))
+    controller = inline(Fake(lambda _: raise_error(RuntimeError(f"error {next(numbers)}"))))
+    for _ in range(50):
+        controller.ask(make_observation())
+        controller.take(79)
+    assert len(caplog.messages) == 12

@@ -1,5 +1,6 @@
 import dataclasses
 import json
+import threading
 
 import numpy as np
 import pytest
@@ -230,3 +231,59 @@ def test_language_models_beside_training_are_asked_less_often(monkeypatch, optio
         steering.after_minibatch(counters(minibatch), ToyCache(), NOTHING)
     steering.close()
     assert steering.statistics.points == 32 // every
+
+
+class Held(Scripted):
+    """Answers once it may."""
+
+    def __init__(self):
+        super().__init__()
+        self.go_on = threading.Event()
+
+    def decide(self, observation):
+        self.go_on.wait(10)
+        return super().decide(observation)
+
+
+def run_beside(policy, *, loads=True, answers=False, minibatches=4, **options):
+    """Lets a policy, or its loading, take its time beside some minibatches."""
+
+    def build():
+        return policy if loads or policy.go_on.wait(10) else None
+
+    controller = PolicyController(build, max_staleness=options.pop("max_staleness", 16))
+    steering = Steering(controller, FACTS, **options)
+    if loads:
+        controller._built.wait(10)
+    for minibatch in range(minibatches):
+        steering.after_minibatch(counters(minibatch), ToyCache(), NOTHING)
+        if answers:
+            policy.go_on.set()
+            controller._question.done.wait(10)
+    policy.go_on.set()
+    steering.close()
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        ({"loads": False}, "of 4 decision points it missed 4 while loading; --policy-mode sync"),
+        ({}, "of 4 decision points it missed 3 while busy; --policy-mode sync waits for it, a la"),
+        ({"answers": True, "max_staleness": 0},
+         "missed 3 by answers that came too late; --policy-mode sync waits for it, a larger "
+         "--decide-every leaves it more time, a larger --max-staleness takes older answers"),
+        ({"decide_every": 16}, "it was never asked: the run ended before its first decision "
+         "point, after minibatch 15; a smaller --decide-every asks earlier"),
+    ],
+)  # fmt: skip
+def test_a_run_without_a_decision_says_so(caplog, options, told):
+    run_beside(Held(), **options)
+    assert told in caplog.messages[-1]
+    assert sum("it took no decision" in message for message in caplog.messages) == (
+        "decide_every" not in options
+    )
+
+
+def test_a_run_with_decisions_says_nothing(caplog):
+    run_beside(Held(), answers=True)
+    assert not caplog.messages

@@ -1,7 +1,8 @@
-"""What a language model may answer, and the strict way from its text to a decision."""
+"""What a language model may answer, and the way from its text to a decision."""
 
 import json
 import math
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -23,10 +24,15 @@ ANSWER_SCHEMA: dict[str, Any] = {
     "required": ["replace", "expected_hit_rate_change", "expected_volume_change", "explanation"],
     "additionalProperties": False,
 }
-"""JSON schema of an explained answer."""
+"""JSON schema of an explained answer, as servers are asked for it."""
 
 _NUMBERS = [f" {sign}0.{part:02d}" for part in range(100) for sign in ("", "-")]
-_FENCE = "```"
+_TRUTHS = {"yes": True, "true": True, "no": False, "false": False}
+_THOUGHTS = r"(?:think|thinking|thought|thoughts|reasoning|reflection)"
+_THOUGHTS_START = re.compile(rf"<{_THOUGHTS}>|\[THINK\]", re.IGNORECASE)
+_THOUGHTS_END = re.compile(rf"</{_THOUGHTS}>|\[/THINK\]", re.IGNORECASE)
+_MAX_READ = 1 << 16
+_MAX_OBJECTS = 2048
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,54 +96,101 @@ def render_answer(situation: Situation, *, explain: bool) -> str:
 
 
 def parse_answer(text: str) -> Decision:
-    """Reads an explained answer: the whole text must be one JSON object of `ANSWER_SCHEMA`.
+    """Reads an explained answer out of what a language model wrote.
 
-    A code fence around it is taken off. Nothing is searched for: text before or after, a missing
-    or further key, a key given twice, `"true"` for `true` are all errors.
+    The answer is the last JSON object with a `replace` that is true or false, also as a word
+    (`"yes"`, `"false"`). What stands around it is passed over: thoughts in `<think>` or the like,
+    prose, code fences, other objects. Everything but `replace` may be missing; what else does not
+    fit `ANSWER_SCHEMA` is left out, for a decision is worth more than its explanation.
 
     Raises:
-        InvalidDecisionError: if the text is anything else.
+        InvalidDecisionError: if there is no such object.
     """
-    try:
-        values = json.loads(
-            _without_fence(text), object_pairs_hook=_unique, parse_constant=_no_constant
+    whole = _objects(text)
+    # An explanation may quote the mark that ends thoughts: what is one object is not cut.
+    found = whole if _is_one_object(text) else _objects(_without_thoughts(text))
+    answers = [values for values in found if "replace" in values]
+    fitting = [values for values in answers if _truth(values["replace"]) is not None]
+    if not fitting:
+        what = (
+            "has no 'replace' that is true or false"
+            if answers
+            else "lacks 'replace'"
+            if found
+            else "is not JSON"
         )
-    except (ValueError, RecursionError) as error:
-        raise InvalidDecisionError(f"the answer is not JSON ({error}): {_short(text)}") from None
-    if not isinstance(values, dict):
-        raise InvalidDecisionError(f"the answer must be a JSON object, got {_short(text)}")
-    properties = ANSWER_SCHEMA["properties"]
-    missing = [name for name in ANSWER_SCHEMA["required"] if name not in values]
-    unknown = [name for name in values if name not in properties]
-    if missing or unknown:
-        what = f"lacks '{missing[0]}'" if missing else f"has an unknown key '{unknown[0]}'"
         raise InvalidDecisionError(f"the answer {what}: {_short(text)}")
-    for name, value in values.items():
-        if not _fits(value, properties[name]):
-            raise InvalidDecisionError(f"'{name}' of the answer has a wrong value: {_short(text)}")
+    values = fitting[-1]
+    explanation = values.get("explanation")
     return Decision(
-        replace=values["replace"],
-        expected_hit_rate_change=float(values["expected_hit_rate_change"]),
-        expected_volume_change=float(values["expected_volume_change"]),
-        explanation=values["explanation"],
+        replace=_truth(values["replace"]) is True,
+        expected_hit_rate_change=_number(values, "expected_hit_rate_change"),
+        expected_volume_change=_number(values, "expected_volume_change"),
+        explanation=_writable(explanation) if isinstance(explanation, str) else "",
     )
 
 
-def _fits(value: Any, schema: dict[str, Any]) -> bool:
-    if schema["type"] == "boolean":
-        return isinstance(value, bool)
-    if schema["type"] == "string":
-        return isinstance(value, str) and len(value) <= schema["maxLength"]
+def has_answer(text: str) -> bool:
+    """Whether `parse_answer` finds an answer in a text."""
+    try:
+        parse_answer(text)
+    except InvalidDecisionError:
+        return False
+    return True
+
+
+def _is_one_object(text: str) -> bool:
+    try:
+        return isinstance(json.loads(text), dict)
+    except (ValueError, RecursionError):
+        return False
+
+
+def _without_thoughts(text: str) -> str:
+    """What is said after thinking; nothing of thoughts that never ended."""
+    # Prompts of some models open the thoughts, so that only their end is written.
+    said = _THOUGHTS_END.split(text)[-1]
+    return _THOUGHTS_START.split(said)[0]
+
+
+def _objects(text: str) -> list[dict[str, Any]]:
+    """The JSON objects in a text in order, and those inside of objects without a `replace`."""
+    text = text[-_MAX_READ:]
+    found = []
+    start = text.find("{")
+    for _ in range(_MAX_OBJECTS):
+        if start < 0:
+            break
+        end = start + 1
+        try:
+            values, after = _DECODER.raw_decode(text, start)
+            found.append(values)
+            end = after if "replace" in values else end
+        except (ValueError, RecursionError):
+            pass
+        start = text.find("{", end)
+    return found
+
+
+def _truth(value: Any) -> bool | None:
+    if isinstance(value, str):
+        return _TRUTHS.get(value.strip().lower())
+    return value if isinstance(value, bool) else None
+
+
+def _number(values: dict[str, Any], name: str) -> float | None:
+    schema: dict[str, Any] = ANSWER_SCHEMA["properties"][name]
+    value: Any = values.get(name)
     is_number = isinstance(value, int | float) and not isinstance(value, bool)
     # An integer of a thousand digits is valid JSON and no float.
-    return is_number and schema["minimum"] <= value <= schema["maximum"] and math.isfinite(value)
+    fits = is_number and schema["minimum"] <= value <= schema["maximum"] and math.isfinite(value)
+    return float(value) if fits else None
 
 
-def _without_fence(text: str) -> str:
-    lines = text.strip().splitlines()
-    if len(lines) >= 2 and lines[0] in (_FENCE, f"{_FENCE}json") and lines[-1] == _FENCE:
-        return "\n".join(lines[1:-1])
-    return text
+def _writable(text: str) -> str:
+    """A text without halves of characters, which no file could hold, and not too long."""
+    limit = ANSWER_SCHEMA["properties"]["explanation"]["maxLength"]
+    return text[:limit].encode("utf-8", "replace").decode()
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -147,9 +200,8 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return values
 
 
-def _no_constant(name: str) -> float:
-    raise ValueError(f"{name} is not a JSON number")
-
-
 def _short(text: str) -> str:
     return repr(text if len(text) <= 80 else text[:80] + "...")
+
+
+_DECODER = json.JSONDecoder(object_pairs_hook=_unique)

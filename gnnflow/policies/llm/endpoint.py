@@ -1,121 +1,212 @@
 """Talks to any server with an OpenAI-compatible chat endpoint: vLLM, Ollama, llama.cpp, TGI."""
 
+import base64
+import email.utils
 import http.client
 import json
+import logging
 import os
 import time
-import urllib.error
 import urllib.parse
-import urllib.request
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
 
-from gnnflow.errors import ConfigError, one_line
+from gnnflow.config.addresses import check_address
+from gnnflow.errors import one_line
 from gnnflow.policies.decision import Decision, PolicyError
-from gnnflow.policies.llm.answers import ANSWER_SCHEMA, parse_answer
+from gnnflow.policies.llm.answers import parse_answer
+from gnnflow.policies.llm.chat_forms import (
+    RequestForm,
+    read_completion,
+    read_models,
+    read_problem,
+)
+from gnnflow.policies.llm.exchange import Reply, exchange
+from gnnflow.policies.llm.model_files import TUNED_MODEL
 from gnnflow.policies.llm.prompt import Prompt
 from gnnflow.policies.observation import Observation
 from gnnflow.policies.situations import Situation
 
 KEY_VARIABLE = "GNNFLOW_LLM_KEY"
 
-_MAX_TOKENS = 200
-_MAX_ANSWER_BYTES = 1 << 20
-_PIECE_BYTES = 1 << 16
+_LOGGER = logging.getLogger(__name__)
 _WAITS_S = (0.2, 1.0)
 _WORTH_RETRYING = (408, 429, 500, 502, 503, 504)
+_MAX_WAIT_S = 3600.0
+_MAX_STEPS = 16
+_CHAT = "/chat/completions"
+_DEFAULT_PATH = "/v1"
+_SECRET_LENGTH = 6
+_MAX_SHOWN = 8
 
 
 class Endpoint:
     """The chat endpoint of a server.
 
-    The key comes from the environment and goes into the header of the request, nowhere else.
+    A key from the environment, or else a user and password in the address, goes into the header of
+    the request; neither is shown anywhere, nor is the query of the address.
     """
 
     def __init__(
         self,
         url: str,
-        model: str,
+        model: str | None,
         *,
         timeout_s: float,
+        answer_tokens: int = 1024,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         """Names a server; connects at the first question.
 
         Args:
             url: base address, as `http://HOST:PORT/v1`.
-            model: name of the model there.
+            model: name of the model there; None asks the server for its only one.
             timeout_s: seconds for a question, retries included.
+            answer_tokens: tokens of an answer; more where the server says that it was cut.
             sleep: waits between retries.
 
         Raises:
             ConfigError: if the address is not one of http or https.
         """
-        parts = urllib.parse.urlsplit(url)
-        # The address can hold a password: errors show the host alone.
-        self.host = parts.hostname or ""
-        if parts.scheme not in ("http", "https") or not self.host:
-            raise ConfigError("llm_url must be an address as http://HOST:PORT/v1")
-        self._url = url.rstrip("/") + "/chat/completions"
+        self._parts = check_address("llm_url", url)
+        self.host = self._parts.hostname or ""
         self._model = model
         self._timeout_s = timeout_s
+        self._form = RequestForm(answer_tokens)
         self._sleep = sleep
-        self._asks_for_schema = True
+        self._not_before = 0.0
 
     def chat(self, messages: Sequence[dict[str, str]]) -> str:
         """Sends messages and gives the text of the answer.
 
-        A busy or broken server is asked again, twice at most and within the time-out.
+        A busy or broken server is asked again, twice at most and within the time-out; one that
+        refuses a part of the request is asked without it from then on.
 
         Raises:
             PolicyError: if there is no answer in time, or not one in the form of the interface.
         """
         deadline = time.monotonic() + self._timeout_s
+        model = self._model = self._model or self._only_model(deadline)
+        for _ in range(_MAX_STEPS):
+            body = json.dumps(self._form.body(model, messages)).encode()
+            reply = self._ask(_CHAT, body, deadline)
+            problem = read_problem(reply.status, reply.body)
+            if problem is not None:
+                self._give_way(*problem)
+                continue
+            said = read_completion(reply.body)
+            if said is None:
+                raise self._error("sent no chat completion")
+            if said.is_cut:
+                self._allow_more_tokens()
+                continue
+            if not said.text.strip():
+                why = f": {self._shown(said.refusal)}" if said.refusal else ""
+                raise self._error(f"sent an empty answer{why}")
+            return said.text
+        raise self._error("refuses the question in every form")
+
+    def _give_way(self, status: int, reason: str) -> None:
+        """Asks for less from now on, or raises what the server said."""
+        said = f"HTTP {status}{f': {self._shown(reason)}' if reason else ''}"
+        missing = self._form.give_way(status, reason)
+        if missing is None:
+            raise self._error(said)
+        _LOGGER.warning(
+            "the language model server %s refuses %s (%s); it is asked without",
+            *(self.host, missing, said),
+        )
+
+    def _allow_more_tokens(self) -> None:
+        before = self._form.answer_tokens
+        if not self._form.allow_more_tokens():
+            raise self._error(f"cut the answer at {before} tokens; take a model that thinks less")
+        _LOGGER.info(
+            "the language model server %s cut an answer at %d tokens; now %d are allowed",
+            *(self.host, before, self._form.answer_tokens),
+        )
+
+    def _only_model(self, deadline: float) -> str:
+        """The server's only model, or the one that has gnnflow's name."""
+        reply = self._ask("/models", None, deadline)
+        problem = read_problem(reply.status, reply.body)
+        names = read_models(reply.body) if problem is None else []
+        if TUNED_MODEL in names:
+            return TUNED_MODEL
+        if len(names) == 1:
+            _LOGGER.info("language model %s of %s", self._shown(names[0]), self.host)
+            return names[0]
+        if not names:
+            said = f" (HTTP {problem[0]})" if problem is not None else ""
+            raise self._error(f"does not list its models{said}; name one with --llm-model")
+        shown = ", ".join(self._shown(name) for name in names[:_MAX_SHOWN])
+        more = ", ..." if len(names) > _MAX_SHOWN else ""
+        raise self._error(f"has {len(names)} models: {shown}{more}; name one with --llm-model")
+
+    def _ask(self, path: str, body: bytes | None, deadline: float) -> Reply:
+        """Sends a request, again if the server is busy or broken."""
+        if time.monotonic() < self._not_before:
+            raise self._error("still is to be left alone, as it asked by Retry-After")
+        url, headers = self._url(path), self._headers()
         for wait_s in (*_WAITS_S, None):
             try:
-                return self._chat_once(messages, deadline)
-            except urllib.error.HTTPError as error:
-                error.close()
-                if error.code == 400 and self._asks_for_schema:
-                    self._asks_for_schema = False  # an older server: the prompt has to do
-                    continue
-                reason = f"HTTP {error.code}"
-                retry = error.code in _WORTH_RETRYING
-            except (OSError, http.client.HTTPException) as error:
-                reason = _reason(error)
-                retry = not isinstance(error, TimeoutError)
-            if wait_s is None or not retry or time.monotonic() + wait_s >= deadline:
+                reply = exchange(url, headers, body, deadline=deadline)
+            except TimeoutError:
+                raise self._error("no answer in time") from None
+            except (OSError, http.client.HTTPException, ValueError) as error:
+                reason, asked_s = self._shown(one_line(error)), None
+            else:
+                problem = read_problem(reply.status, reply.body)
+                if problem is None or problem[0] not in _WORTH_RETRYING:
+                    return reply
+                asked_s = _retry_after(reply.headers)
+                if wait_s is None or self._form.is_about_request(*problem):
+                    return reply
+                reason = f"HTTP {problem[0]}{f': {self._shown(problem[1])}' if problem[1] else ''}"
+            pause_s = asked_s if asked_s is not None else wait_s
+            if pause_s is None or wait_s is None:
                 break
-            self._sleep(wait_s)
-        raise PolicyError(f"the language model server {self.host}: {reason}")
+            if time.monotonic() + pause_s >= deadline:
+                if asked_s is not None:
+                    self._not_before = time.monotonic() + asked_s
+                break
+            self._sleep(pause_s)
+        raise self._error(reason)
 
-    def _chat_once(self, messages: Sequence[dict[str, str]], deadline: float) -> str:
-        body: dict[str, Any] = {
-            "model": self._model,
-            "messages": list(messages),
-            "temperature": 0,
-            "max_tokens": _MAX_TOKENS,
-        }
-        if self._asks_for_schema:
-            schema = {"name": "decision", "schema": ANSWER_SCHEMA, "strict": True}
-            body["response_format"] = {"type": "json_schema", "json_schema": schema}
-        headers = {"Content-Type": "application/json"}
-        key = os.environ.get(KEY_VARIABLE)
+    def _url(self, path: str) -> str:
+        base = self._parts.path.rstrip("/").removesuffix(_CHAT) or _DEFAULT_PATH
+        netloc = self._parts.netloc.rpartition("@")[2]
+        return urllib.parse.urlunsplit(
+            (self._parts.scheme, netloc, base + path, self._parts.query, "")
+        )
+
+    def _headers(self) -> dict[str, str]:
+        headers = {"Content-Type": "application/json", "Accept": "application/json"}
+        key, login = _key(), self._login()
+        if not key.isprintable() or not key.isascii():
+            raise self._error(f"cannot be asked: {KEY_VARIABLE} holds what no header can")
         if key:
             headers["Authorization"] = f"Bearer {key}"
-        request = urllib.request.Request(self._url, json.dumps(body).encode(), headers)
-        remaining_s = max(deadline - time.monotonic(), 0.001)
-        with _opener().open(request, timeout=remaining_s) as response:
-            return self._content(_read(response, deadline))
+        elif login:
+            headers["Authorization"] = f"Basic {base64.b64encode(login.encode()).decode()}"
+        return headers
 
-    def _content(self, data: bytes) -> str:
-        try:
-            content = json.loads(data)["choices"][0]["message"]["content"]
-        except (ValueError, LookupError, TypeError, RecursionError):
-            content = None
-        if not isinstance(content, str):
-            raise PolicyError(f"the language model server {self.host} sent no chat completion")
-        return content
+    def _login(self) -> str:
+        user, password = self._parts.username or "", self._parts.password or ""
+        login = f"{urllib.parse.unquote(user)}:{urllib.parse.unquote(password)}"
+        return "" if login == ":" else login
+
+    def _shown(self, text: str) -> str:
+        """A server's words without what must not be shown, should it repeat that."""
+        query = urllib.parse.parse_qsl(self._parts.query)
+        password = self._parts.password or ""
+        secrets = [_key(), password, urllib.parse.unquote(password), *(value for _, value in query)]
+        for secret in secrets:
+            if len(secret) >= _SECRET_LENGTH or (secret and secret == password):
+                text = text.replace(secret, "***")
+        return one_line(text)[:300]
+
+    def _error(self, what: str) -> PolicyError:
+        return PolicyError(f"the language model server {self.host}: {what}")
 
 
 class EndpointPolicy:
@@ -130,36 +221,22 @@ class EndpointPolicy:
         self._messages = prompt.messages(examples)
 
     def decide(self, observation: Observation) -> Decision:
-        """Asks the server and reads its answer strictly."""
+        """Asks the server and reads the decision in its answer."""
         question = {"role": "user", "content": self._prompt.question(observation)}
         return parse_answer(self._endpoint.chat([*self._messages, question]))
 
 
-class _NoRedirects(urllib.request.HTTPRedirectHandler):
-    """Follows no redirects: the key would go along, to whatever place a server names."""
-
-    def redirect_request(self, *_: Any, **__: Any) -> None:
-        """Leaves the answer as the error that it is."""
+def _key() -> str:
+    return os.environ.get(KEY_VARIABLE, "").strip()
 
 
-def _opener() -> urllib.request.OpenerDirector:
-    return urllib.request.build_opener(_NoRedirects)
-
-
-def _read(response: http.client.HTTPResponse, deadline: float) -> bytes:
-    """Reads an answer piece by piece, so that a server that trickles cannot hold on for ever."""
-    data = bytearray()
-    while piece := response.read1(_PIECE_BYTES):
-        data += piece
-        if len(data) >= _MAX_ANSWER_BYTES:
-            break
-        if time.monotonic() > deadline:
-            raise TimeoutError
-    return bytes(data[:_MAX_ANSWER_BYTES])
-
-
-def _reason(error: Exception) -> str:
-    cause = error.reason if isinstance(error, urllib.error.URLError) else error
-    if isinstance(cause, TimeoutError):
-        return "no answer in time"
-    return one_line(cause)
+def _retry_after(headers: Mapping[str, str]) -> float | None:
+    """Seconds that a server asks to wait, at most an hour; None if it does not."""
+    value = headers.get("retry-after", "").strip()
+    if value.isdecimal() and value.isascii():
+        return min(float(value[:9]), _MAX_WAIT_S)
+    try:
+        date = email.utils.parsedate_to_datetime(value)
+    except (ValueError, TypeError):
+        return None
+    return min(max(date.timestamp() - time.time(), 0.0), _MAX_WAIT_S)

@@ -10,11 +10,21 @@ from typing import Any, Self
 
 import torch
 
+from gnnflow.errors import one_line
 from gnnflow.optional import require_package
 from gnnflow.policies.decision import PolicyError
-from gnnflow.policies.llm.model_files import locate_model
+from gnnflow.policies.llm.adapter import Adapter, read_adapter
+from gnnflow.policies.llm.model_files import sealed
+from gnnflow.policies.llm.model_folder import (
+    ADAPTER_FILE,
+    fetch_model,
+    load_config,
+    load_tokenizer,
+)
+from gnnflow.policies.llm.time_limit import time_limit
 
 _PLACEHOLDER = "@@QUESTION@@"
+_TEMPLATE_LIMIT_S = 10.0
 _NAMES = {"system": "", "user": "Situation: ", "assistant": "Answer: "}
 
 
@@ -58,7 +68,8 @@ class LanguageModel:
     def load(cls, name: str, *, device: str = "cpu", dtype: str = "float32") -> Self:
         """Loads a model by folder, GGUF file, adapter folder or name.
 
-        `HF_HUB_OFFLINE=1` keeps transformers from asking a hub.
+        The hub is asked for a name that it alone knows, unless `HF_HUB_OFFLINE=1` is set; nothing
+        that a file of a model names is fetched, imported or run.
 
         Raises:
             PolicyError: if the model cannot be found, is damaged or has no causal head.
@@ -67,28 +78,21 @@ class LanguageModel:
         purpose = "the language model policy"
         transformers = require_package("transformers", extra="llm", purpose=purpose)
         transformers.utils.logging.disable_progress_bar()
-        where = locate_model(name)
+        folder = fetch_model(name)
         if device == "auto":
             device = "cuda" if torch.cuda.is_available() else "cpu"
         try:
-            if (Path(where) / "adapter_config.json").is_file():
-                peft = require_package("peft", extra="llm", purpose="a tuned adapter")
-                base = locate_model(peft.PeftConfig.from_pretrained(where).base_model_name_or_path)
-            else:
-                peft, base = None, where
-            model = transformers.AutoModelForCausalLM.from_pretrained(
-                base, dtype=getattr(torch, dtype)
-            )
-            if peft is not None:
-                with warnings.catch_warnings():
-                    warnings.simplefilter("ignore", FutureWarning)  # what transformers renames
-                    model = peft.PeftModel.from_pretrained(model, where).merge_and_unload()
-            tokenizer = transformers.AutoTokenizer.from_pretrained(base)
-            return cls(model.to(device), tokenizer)
+            with sealed():
+                adapter = read_adapter(folder) if (folder / ADAPTER_FILE).is_file() else None
+                base = folder if adapter is None else adapter.base
+                model = _load_weights(base, getattr(torch, dtype))
+                if adapter is not None:
+                    model = _with_adapter(model, adapter)
+                return cls(model.to(device), load_tokenizer(base))
         except (ImportError, PolicyError):
             raise
         except Exception as error:
-            reason = " ".join(str(error).split())[:300]
+            reason = one_line(error)[:300]
             raise PolicyError(f"cannot load the language model {name}: {reason}") from error
 
     @torch.inference_mode()
@@ -202,13 +206,20 @@ class LanguageModel:
         """The prompt's text before the question, and from it to the answer.
 
         Raises:
-            PolicyError: if the model's chat template changes or repeats the question.
+            PolicyError: if the model's chat template fails, takes too long, or changes or repeats
+                the question.
         """
         asked = [*messages, {"role": "user", "content": _PLACEHOLDER}]
         if self.tokenizer.chat_template:
-            text = self.tokenizer.apply_chat_template(
-                asked, tokenize=False, add_generation_prompt=True
-            )
+            try:
+                with time_limit(_TEMPLATE_LIMIT_S, "it"):
+                    text = self.tokenizer.apply_chat_template(
+                        asked, tokenize=False, add_generation_prompt=True
+                    )
+            except Exception as error:
+                raise PolicyError(
+                    f"the model's chat template cannot be filled: {one_line(error)[:300]}"
+                ) from None
         else:
             lines = [f"{_NAMES[message['role']]}{message['content']}" for message in asked]
             text = "\n\n".join(lines) + "\n\nAnswer:"
@@ -216,3 +227,30 @@ class LanguageModel:
         if not placeholder or _PLACEHOLDER in tail:
             raise PolicyError("the model's chat template changes or repeats the question")
         return before, tail
+
+
+def _load_weights(folder: Path, dtype: torch.dtype) -> Any:
+    transformers = require_package("transformers", extra="llm", purpose="a language model")
+    model, about = transformers.AutoModelForCausalLM.from_pretrained(
+        folder,
+        config=load_config(folder),
+        dtype=dtype,
+        trust_remote_code=False,
+        local_files_only=True,
+        use_safetensors=True,
+        output_loading_info=True,
+    )
+    missing = sorted(about["missing_keys"])
+    if missing:  # transformers would draw them at random
+        raise PolicyError(f"{folder} lacks {len(missing)} of its weights, as {missing[0]:.80}")
+    return model
+
+
+def _with_adapter(model: Any, adapter: Adapter) -> Any:
+    peft = require_package("peft", extra="llm", purpose="a tuned adapter")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)  # what transformers renames
+        adapted = peft.PeftModel.from_pretrained(
+            model, str(adapter.folder), config=peft.LoraConfig(**adapter.settings)
+        )
+        return adapted.merge_and_unload()

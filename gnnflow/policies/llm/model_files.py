@@ -4,10 +4,13 @@ import os
 import re
 import shutil
 import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from importlib import resources
 from pathlib import Path
 from typing import Any
 
+from gnnflow.config.policy import DEFAULT_MODEL
 from gnnflow.json_text import to_json_text
 from gnnflow.optional import require_package
 from gnnflow.policies.decision import PolicyError
@@ -15,7 +18,7 @@ from gnnflow.policies.decision import PolicyError
 SMALL_MODEL = "smollm2-135m-instruct"
 """The model that `gnnflow-policy get-model` brings."""
 
-TUNED_MODEL = "smollm2-135m-tuned"
+TUNED_MODEL = DEFAULT_MODEL
 """An adapter for it that comes with gnnflow, made by `gnnflow-policy tune-llm`."""
 
 PROMPT_FILE = "prompt.jinja"
@@ -103,6 +106,33 @@ def own_reference(name: str) -> Path | None:
     return reference if reference.is_file() else None
 
 
+def seal() -> Callable[[], None]:
+    """From now on nothing is fetched from a hub, nor asked for on the terminal.
+
+    Returns:
+        A function that takes this back.
+    """
+    constants = require_package("huggingface_hub.constants", **_EXTRA)
+    dynamic = require_package("transformers.dynamic_module_utils", **_EXTRA)
+    before = constants.HF_HUB_OFFLINE, dynamic.TIME_OUT_REMOTE_CODE
+    constants.HF_HUB_OFFLINE, dynamic.TIME_OUT_REMOTE_CODE = True, 0
+
+    def take_back() -> None:
+        constants.HF_HUB_OFFLINE, dynamic.TIME_OUT_REMOTE_CODE = before
+
+    return take_back
+
+
+@contextmanager
+def sealed() -> Iterator[None]:
+    """While a model is loaded nothing is fetched, nor asked for: see `seal`."""
+    take_back = seal()
+    try:
+        yield
+    finally:
+        take_back()
+
+
 def convert_gguf(gguf: Path, target: Path, source: str) -> Path:
     """Converts a GGUF file to a folder of bfloat16 safetensors, which loads a hundred times faster.
 
@@ -124,15 +154,24 @@ def convert_gguf(gguf: Path, target: Path, source: str) -> Path:
     require_package("accelerate", **_EXTRA)
     target.parent.mkdir(parents=True, exist_ok=True)
     scratch = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))
+    alone = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))
     try:
-        arguments: dict[str, Any] = {"gguf_file": gguf.name, "local_files_only": True}
-        tokenizer = transformers.AutoTokenizer.from_pretrained(gguf.parent, **arguments)
-        model = transformers.AutoModelForCausalLM.from_pretrained(
-            gguf.parent,
-            dtype=torch.bfloat16,
-            quantization_config=transformers.GgufConfig(dequantize=True),
-            **arguments,
-        )
+        # transformers would also read whatever files of a model lie beside this one.
+        (alone / "model.gguf").symlink_to(gguf.resolve())
+        arguments: dict[str, Any] = {
+            "gguf_file": "model.gguf",
+            "local_files_only": True,
+            "trust_remote_code": False,
+        }
+        with sealed():
+            tokenizer = transformers.AutoTokenizer.from_pretrained(alone, **arguments)
+            model = transformers.AutoModelForCausalLM.from_pretrained(
+                alone,
+                dtype=torch.bfloat16,
+                attn_implementation="eager",  # of no matter for saving, but not the file's choice
+                quantization_config=transformers.GgufConfig(dequantize=True),
+                **arguments,
+            )
         model.save_pretrained(scratch)
         tokenizer.save_pretrained(scratch)
         (scratch / _MARKER).write_text(to_json_text({"source": source}), encoding="utf-8")
@@ -142,6 +181,7 @@ def convert_gguf(gguf: Path, target: Path, source: str) -> Path:
         raise PolicyError(f"cannot convert {gguf}: {reason}") from error
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
+        shutil.rmtree(alone, ignore_errors=True)
     return target
 
 

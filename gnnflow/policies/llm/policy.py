@@ -145,7 +145,13 @@ class LlmPolicy:
 def make_llm(config: PolicyConfig, rank_info: RankInfo) -> LlmPolicy | EndpointPolicy:
     """Builds the policy `llm`: with the machine's model server, or with `llm_url` elsewhere."""
     if config.llm_url is not None:
-        endpoint = Endpoint(config.llm_url, config.llm_model, timeout_s=config.policy_timeout)
+        endpoint = Endpoint(
+            config.llm_url,
+            # The name of gnnflow's own model means nothing to a server elsewhere.
+            None if config.llm_model == TUNED_MODEL else config.llm_model,
+            timeout_s=config.policy_timeout,
+            answer_tokens=config.llm_answer_tokens,
+        )
         prompt = Prompt.load(config.llm_template, explain=True)
         return EndpointPolicy(endpoint, prompt, shipped_situations("examples"))
     if config.llm_explain and config.llm_model == TUNED_MODEL:

@@ -11,12 +11,14 @@ from jinja2.sandbox import SandboxedEnvironment
 from gnnflow.errors import ConfigError
 from gnnflow.policies.features import expected_return, feature_values
 from gnnflow.policies.llm.answers import render_answer
+from gnnflow.policies.llm.time_limit import time_limit
 from gnnflow.policies.observation import Observation
 from gnnflow.policies.situations import Situation
 from gnnflow.regular_file import read_regular_text
 
 _BLOCKS = ("instructions", "question")
 _MAX_SHOWN = 999.0
+_LIMIT_S = 10.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,11 +79,12 @@ class Prompt:
 
     def _render(self, block: str, values: dict[str, Any]) -> str:
         try:
-            context = self.template.new_context({"explain": self.explain} | values)
-            return "".join(self.template.blocks[block](context)).strip()
+            with time_limit(_LIMIT_S, "it"):
+                context = self.template.new_context({"explain": self.explain} | values)
+                return "".join(self.template.blocks[block](context)).strip()
         # What an expression in a template may end in, besides jinja2's own errors.
         except (jinja2.TemplateError, ArithmeticError, AttributeError, LookupError, TypeError,
-                ValueError, RecursionError, MemoryError) as error:  # fmt: skip
+                ValueError, RecursionError, MemoryError, TimeoutError) as error:  # fmt: skip
             raise ConfigError(
                 f"block '{block}' of the prompt template cannot be filled: {error}"
             ) from None

@@ -14,6 +14,7 @@ import signal
 import socket
 import sys
 import threading
+import time
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -23,11 +24,13 @@ import torch
 from gnnflow.errors import GnnflowError, kind_and_line, one_line
 from gnnflow.policies.llm.judge import Judge, Task, model_identity
 from gnnflow.policies.llm.language_model import LanguageModel
-from gnnflow.policies.llm.model_files import locate_model
+from gnnflow.policies.llm.model_files import seal
+from gnnflow.policies.llm.model_folder import fetch_model
 from gnnflow.policies.observation import from_json
 
 MAX_LINE_BYTES = 1 << 22
 _LEAVE_LIMIT_S = 2.0
+_END_LIMIT_S = 10.0
 _LOGGER = logging.getLogger(__name__)
 
 
@@ -209,6 +212,9 @@ def _stop_with_parent(server: ModelServer) -> None:
     sys.stdin.read()
     server.wait_until_left(_LEAVE_LIMIT_S)
     server.stop()
+    # A model that is busy with one question for ever must not outlive the job.
+    time.sleep(_END_LIMIT_S)
+    os._exit(1)
 
 
 def _yield_to_training(niceness: int) -> None:
@@ -249,7 +255,8 @@ def main() -> None:
 
 
 def _start(config: ServerConfig) -> ModelServer:
-    where = locate_model(config.model)
+    where = str(fetch_model(config.model))
+    seal()
     torch.set_num_threads(config.threads)
     model = LanguageModel.load(where, device=config.device, dtype=config.dtype)
     _LOGGER.info("language model %s on %s", where, model.device)

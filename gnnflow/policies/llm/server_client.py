@@ -43,6 +43,7 @@ class ServerProcess:
             name: value for name, value in os.environ.items() if not name.startswith(_MPI_PREFIXES)
         }
         environment["OMP_NUM_THREADS"] = str(config.threads)
+        environment["USE_HUB_KERNELS"] = "0"  # transformers would fetch and run them
         with contextlib.ExitStack() as stack:
             sink: Any = subprocess.DEVNULL
             if log is not None:
