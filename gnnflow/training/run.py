@@ -21,6 +21,7 @@ from gnnflow.graph import DistGraph
 from gnnflow.loader import DEFAULT_DEPTH, DistNeighborLoader, SeedSchedule
 from gnnflow.models import LayeredModel, build_model
 from gnnflow.partition.memory import peak_memory_bytes
+from gnnflow.training.cache_advice import cache_warning
 from gnnflow.training.cache_state import CacheState
 from gnnflow.training.checkpoint import TrainingState
 from gnnflow.training.class_weights import class_weights
@@ -165,12 +166,15 @@ def train(config: TrainConfig, ctx: Context) -> RunSummary:
     )
     setup = loader.cache_setup
     write_optimum(folder, asked, 0 if setup is None else setup.capacity, ctx)
+    warning = cache_warning(summary, config.cache, asked, setup, len(loader), ctx)
     if ctx.rank == 0:
         summary.write(folder / "summary.json")
         console = Console()
         console.print(summary.table())
         if (decisions := policy_table(summary.policy)) is not None:
             console.print(decisions)
+        if warning is not None:
+            console.print(f"warning: {warning}", highlight=False, markup=False, soft_wrap=True)
         console.print(f"{folder / 'summary.json'}", highlight=False, soft_wrap=True)
     return summary
 
