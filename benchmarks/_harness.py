@@ -1,13 +1,16 @@
 """What the benchmarks share: options, taking turns, and rows in a table and a file."""
 
 import argparse
+import math
 import statistics
+import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from time import perf_counter
 
+from gnnflow.errors import GnnflowError
 from gnnflow.json_text import to_json_text
 from gnnflow.terminal import PlainConsole, Table
 from gnnflow.whole_file import write_whole
@@ -44,20 +47,27 @@ class Row:
     def ratio(self) -> float:
         """How many times better ours is."""
         more_is_better = self.unit.endswith("/s")
-        return self.ours / self.theirs if more_is_better else self.theirs / self.ours
+        return over(self.ours, self.theirs) if more_is_better else over(self.theirs, self.ours)
 
-    def to_json(self) -> dict[str, float | str]:
-        """Returns the row as it is written to the file."""
+    def to_json(self) -> dict[str, float | str | None]:
+        """Returns the row as it is written to the file; null where there is no ratio."""
         return {
             "name": self.name,
             "ours": self.ours,
             "theirs": self.theirs,
             "unit": self.unit,
             "against": self.against,
-            "ratio": self.ratio,
+            "ratio": self.ratio if math.isfinite(self.ratio) else None,
             **self.facts,
             **self.notes,
         }
+
+
+def over(value: float, other: float) -> float:
+    """Returns a ratio; of nothing to nothing 1, of something to nothing infinity."""
+    if other:
+        return value / other
+    return math.inf if value else 1.0
 
 
 class Report:
@@ -119,6 +129,8 @@ class Report:
 def benchmark(module: str, description: str, title: str) -> Iterator[tuple[Options, Report]]:
     """Reads the command line and gives the options and a report, finished at the end.
 
+    What could be compared is shown also if something fails; the line of the error comes last.
+
     Args:
         module: Name after `python -m`.
         description: Shown by `--help`.
@@ -135,7 +147,11 @@ def benchmark(module: str, description: str, title: str) -> Iterator[tuple[Optio
     given = parser.parse_args()
     options = Options(quick=given.quick, json=given.json, threads=given.threads)
     report = Report(f"{title}, {options.threads} threads", options)
-    yield options, report
+    try:
+        yield options, report
+    except GnnflowError as error:
+        report.finish()
+        sys.exit(f"{module}: {error}")
     report.finish()
 
 

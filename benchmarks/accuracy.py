@@ -13,8 +13,6 @@ no difference, not how far training gets.
 """
 
 import json
-import subprocess
-import sys
 import tempfile
 import warnings
 from collections.abc import Mapping
@@ -27,6 +25,7 @@ import torch
 from torch.nn import functional
 from torch_geometric.nn import GraphSAGE
 
+from benchmarks._commands import gnnflow_command, option_words, run_command
 from benchmarks._harness import Options, Report, Row, benchmark
 from gnnflow.config import PartitionConfig
 from gnnflow.datasets import load
@@ -91,9 +90,8 @@ def train_by_minibatches(
             "out": out / "run",
             **(further_options or {}),
         }
-        words = [str(word) for name, value in options.items() for word in (f"--{name}", value)]
-        command = [sys.executable, "-m", "gnnflow.cli.train", str(folder / f"parts-{num_ranks}")]
-        subprocess.run([*command, *words], check=True, stdout=subprocess.DEVNULL)
+        parts = folder / f"parts-{num_ranks}"
+        run_command([*gnnflow_command("train"), parts, *option_words(options)], "training")
         summary = json.loads((out / "run" / "summary.json").read_text())
         best = max(summary["epochs"], key=lambda epoch: epoch["val_accuracy"])
         found.append(best["test_accuracy"])

@@ -23,7 +23,6 @@ remote hops, and from memory by one thread. Both sides run by one thread, in tur
 
 import tempfile
 from collections.abc import Callable, Sequence
-from itertools import product
 from pathlib import Path
 from time import thread_time
 
@@ -33,8 +32,9 @@ from numpy.typing import NDArray
 from benchmarks import _distributed_sampling_side
 from benchmarks._cache_hosts import volumes
 from benchmarks._cache_traces import Sampled, Workload, repeated, sample_workload
-from benchmarks._harness import Report, Row, benchmark, take_turns
+from benchmarks._harness import Report, Row, benchmark, over, take_turns
 from benchmarks._sorted_buffer import SortedBuffer
+from benchmarks.schedules import Schedule, best_schedule, schedules, search
 from gnnflow.partition import open_partition
 from gnnflow.prefetch import Replay, ReplaySettings, Trace, belady_hits, replay_trace
 
@@ -73,9 +73,9 @@ SETTINGS = {
     "lru": {"scorer": "lru"},
     "degree": {"scorer": "lru", "fill": "degree", "period": 0},
 }
-FILLS, PERIODS, ALPHAS = ("empty", "degree"), (1, 3, 10, 25, 50), (0.005, 0.05, 0.2)
+FILLS, PERIODS = ("empty", "degree"), (1, 3, 10, 25, 50)
 FINALISTS = 3
-QUICK_PERIODS, QUICK_ALPHAS = (3, 10, 25), (0.005, 0.05)
+QUICK_PERIODS = (3, 10, 25)
 
 
 def volume(traces: Sequence[Trace], budget: float, **settings: object) -> int:
@@ -98,27 +98,18 @@ def belady_volume(traces: Sequence[Trace], budget: float) -> int:
     )
 
 
-def best_decay(
-    traces: Sequence[Trace], budget: float, periods: Sequence[int], alphas: Sequence[float]
-) -> tuple[int, str]:
+def best_decay(traces: Sequence[Trace], budget: float, periods: Sequence[int]) -> tuple[int, str]:
     """Returns the least rows of the published scheme, and what gave them.
 
     All settings are tried on the first rank, the best `FINALISTS` of them on all ranks.
     """
-
-    def rows(of: Sequence[Trace], setting: tuple[str, int, float]) -> int:
-        fill, period, alpha = setting
-        return volume(of, budget, scorer="decay", fill=fill, period=period, alpha=alpha)
-
-    tried = sorted(product(FILLS, periods, alphas), key=lambda each: rows(traces[:1], each))
-    least, best = min((rows(traces, setting), setting) for setting in tried[:FINALISTS])
-    fill, period, alpha = best
-    return least, f"fill {fill}, period {period}, alpha {alpha}"
+    found = best_schedule(traces, budget, schedules(FILLS, periods), FINALISTS)
+    return found.rows, str(found.best)
 
 
-def published_volume(traces: Sequence[Trace], budget: float, period: int, alpha: float) -> int:
+def published_volume(traces: Sequence[Trace], budget: float, schedule: Schedule) -> int:
     """Returns the rows that cross with the published code, whose buffer starts by degree."""
-    rows = 0
+    rows, alpha, period = 0, schedule.alpha, schedule.period
     for trace in traces:
         capacity = int(budget * trace.num_halo)
         best = np.argsort(-trace.halo_degree, kind="stable")[:capacity]
@@ -130,14 +121,16 @@ def published_volume(traces: Sequence[Trace], budget: float, period: int, alpha:
 
 
 def best_published(
-    traces: Sequence[Trace], budget: float, periods: Sequence[int], alphas: Sequence[float]
+    traces: Sequence[Trace], budget: float, periods: Sequence[int]
 ) -> tuple[int, str]:
     """Returns the least rows of the published code, and what gave them; as `best_decay`."""
-    settings = [*product(periods, alphas), (0, alphas[0])]
-    tried = sorted(settings, key=lambda each: published_volume(traces[:1], budget, *each))
-    finalists = [(published_volume(traces, budget, *each), each) for each in tried[:FINALISTS]]
-    least, (period, alpha) = min(finalists)
-    return least, f"period {period}, alpha {alpha}" if period else "no replacement"
+    found = search(
+        traces,
+        schedules(("degree",), periods),
+        lambda of, schedule: published_volume(of, budget, schedule),
+        FINALISTS,
+    )
+    return found.rows, str(found.best)
 
 
 def compare_volumes(
@@ -147,25 +140,24 @@ def compare_volumes(
     *,
     budgets: Sequence[float],
     periods: Sequence[int],
-    alphas: Sequence[float],
 ) -> None:
     """Adds the rows of one graph."""
     requested = sum(trace.num_requested for trace in traces)
     for budget in budgets:
         least = belady_volume(traces, budget)
         rivals = {
-            "decay": best_decay(traces, budget, periods, alphas),
-            "decay-published": best_published(traces, budget, periods, alphas),
+            "decay": best_decay(traces, budget, periods),
+            "decay-published": best_published(traces, budget, periods),
         }
         for scorer, settings in SETTINGS.items():
             ours = volume(traces, budget, **settings)
-            facts: dict[str, float | str] = {"of_no_cache": ours / requested}
+            facts: dict[str, float | str] = {"of_no_cache": over(ours, requested)}
             row = f"cache/{name}/{round(100 * budget)}/{scorer}"
             report.add(
                 Row(name=row, ours=ours, theirs=least, unit="rows", against="belady", facts=facts)
             )
             for against, (rows, how) in rivals.items():
-                facts = {"theirs_of_no_cache": rows / requested, "theirs_at": how}
+                facts = {"theirs_of_no_cache": over(rows, requested), "theirs_at": how}
                 report.add(
                     Row(name=row, ours=ours, theirs=rows, unit="rows", against=against, facts=facts)
                 )
@@ -273,7 +265,6 @@ def main() -> None:
                     report,
                     budgets=(0.25,) if quick else BUDGETS,
                     periods=QUICK_PERIODS if quick else PERIODS,
-                    alphas=QUICK_ALPHAS if quick else ALPHAS,
                 )
                 compare_scopes(
                     workload.name, sampled, report, budgets=(0.25,) if quick else BUDGETS

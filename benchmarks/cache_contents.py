@@ -15,9 +15,7 @@ from pathlib import Path
 from benchmarks._cache_traces import Workload, sample_workload
 from benchmarks._harness import benchmark
 from benchmarks.cache import (
-    ALPHAS,
     BUDGETS,
-    QUICK_ALPHAS,
     compare_books,
     compare_scopes,
     compare_volumes,
@@ -48,7 +46,6 @@ def main() -> None:
             report,
             budgets=(0.25,) if options.quick else BUDGETS,
             periods=PERIODS,
-            alphas=QUICK_ALPHAS if options.quick else ALPHAS,
         )
         budgets = (0.25,) if options.quick else BUDGETS
         compare_scopes(workload.name, sampled, report, budgets=budgets)

@@ -77,8 +77,8 @@ class Run:
     """Rate of the links, or `loopback`."""
     epoch_time_s: tuple[float, ...]
     """Of each epoch, on the slowest rank."""
-    test_accuracy: float
-    """Over all neighbours, after the last epoch."""
+    test_accuracy: float | None
+    """Over all neighbours, after the last epoch; None without test seeds."""
     traffic: dict[str, Traffic]
     """Bytes over the link of each host in the whole run; empty over loopback."""
     details: dict[str, Any]

@@ -21,7 +21,6 @@ ready, no store of random rows can keep up with the exchange.
 """
 
 import json
-import subprocess
 import sys
 import tempfile
 from collections.abc import Mapping
@@ -29,6 +28,7 @@ from pathlib import Path
 
 import numpy as np
 
+from benchmarks._commands import run_command
 from benchmarks._harness import Options, Report, Row, benchmark
 from gnnflow.comm.launch import find_mpiexec, launch_environment
 
@@ -60,14 +60,10 @@ def measure(options: Options) -> tuple[Mapping[str, Mapping[str, float]], str]:
         mpiexec = find_mpiexec()
         words = [folder, rounds, fetched_bytes, max(1, options.threads // 2)]
         side = [sys.executable, "-m", "benchmarks._feature_store_side", *map(str, words)]
-        ended = subprocess.run(
-            [mpiexec, "-n", "2", *side],
-            env=launch_environment(mpiexec),
-            stdout=subprocess.PIPE,
-            text=True,
-            check=True,
+        said = run_command(
+            [mpiexec, "-n", "2", *side], "the two ranks", env=launch_environment(mpiexec)
         )
-    result = json.loads(ended.stdout.splitlines()[-1])
+    result = json.loads(said.splitlines()[-1])
     return {size: with_bounds(rates) for size, rates in result["rates"].items()}, result["mpi"]
 
 

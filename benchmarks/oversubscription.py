@@ -15,15 +15,14 @@ shorter ones most of the time is what a rank waits for its first minibatch.
 """
 
 import json
-import subprocess
-import sys
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 from typing import Any
 
-from benchmarks._harness import Options, Report, Row, benchmark
+from benchmarks._commands import gnnflow_command, option_words, run_command
+from benchmarks._harness import Options, Report, Row, benchmark, over
 from gnnflow.comm.context import available_cores
 from gnnflow.config import PartitionConfig
 from gnnflow.datasets import generate
@@ -73,9 +72,7 @@ def run(parts: Path, num_ranks: int, transport: str, epochs: int) -> dict[str, A
             "hidden": 128,
             "out": Path(out) / "run",
         }
-        words = [str(word) for name, value in options.items() for word in (f"--{name}", value)]
-        command = [sys.executable, "-m", "gnnflow.cli.train", str(parts), *words]
-        subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+        run_command([*gnnflow_command("train"), parts, *option_words(options)], "training")
         folder = Path(out) / "run"
         summary: dict[str, Any] = json.loads((folder / "summary.json").read_text())
         steps = [json.loads(line) for line in (folder / "metrics.jsonl").open(encoding="utf-8")]
@@ -85,7 +82,7 @@ def run(parts: Path, num_ranks: int, transport: str, epochs: int) -> dict[str, A
 
 def epoch_time_s(summary: dict[str, Any]) -> float:
     """Returns the median time of an epoch, without the first, which pays for first touches."""
-    return median(epoch["epoch_time_s"] for epoch in summary["epochs"][1:])
+    return median(epoch["epoch_time_s"] for epoch in summary["epochs"][1:] or summary["epochs"])
 
 
 def compare(options: Options, report: Report) -> None:
@@ -110,8 +107,8 @@ def compare(options: Options, report: Report) -> None:
                 report.add(
                     Row(
                         name=f"oversubscription/{num_ranks} {transport}/vertex",
-                        ours=1e6 * epoch_time_s(summary) / summary["num_vertices"],
-                        theirs=1e6 * epoch_time_s(fewest) / fewest["num_vertices"],
+                        ours=1e6 * over(epoch_time_s(summary), summary["num_vertices"]),
+                        theirs=1e6 * over(epoch_time_s(fewest), fewest["num_vertices"]),
                         unit="us",
                         against=against,
                     )

@@ -1,17 +1,24 @@
 """How often classifiers and language models of several sizes take the better choice.
 
     python -m benchmarks.pass_at_1 SITUATIONS.jsonl ... [--models MODEL ...] [--json FILE]
+                                   [--lessons SITUATIONS.jsonl ...]
 
 Situations are what `gnnflow-policy collect` found by replaying traces both ways; take graphs that
 nothing was trained on. All are asked about the same ones, drawn at random from each file. Beside
 the classifiers and the language models that come with gnnflow, `--models` names any others, as
 `gnnflow-train --llm-model` does: folders, `.gguf` files, names on the hub. They see the prompt with
 rules and worked examples, calibrated on the reference situations that come with gnnflow.
+
+Below the policies stand the answers that need none: always no, always yes, and a threshold on one
+number, the one that is right most often on the situations of `--lessons` (by default the one found
+on what the classifiers have learnt from that come with gnnflow). The last column says on how many
+graphs a policy is right more often than each of these three.
 """
 
 import argparse
+import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from statistics import median
 
@@ -19,17 +26,21 @@ import numpy as np
 import torch
 
 from benchmarks.policies import language_policy
-from gnnflow.errors import GnnflowError
+from gnnflow.errors import DataError, GnnflowError
 from gnnflow.json_text import to_json_text
 from gnnflow.policies import ReplacementPolicy
 from gnnflow.policies.auto import AutoPolicy
 from gnnflow.policies.classifier.policy import ClassifierPolicy
 from gnnflow.policies.classifier.saved import load_classifier, shipped_classifiers
-from gnnflow.policies.classifier.training import measure
+from gnnflow.policies.classifier.training import measure, tabulate
 from gnnflow.policies.llm.model_files import SMALL_MODEL, TUNED_MODEL
+from gnnflow.policies.rivals import LEARNT, RIVALS, Threshold, fit_threshold, rival_scores
 from gnnflow.policies.situations import Situation, read_situations, stake
 from gnnflow.terminal import PlainConsole, Table, plain
 from gnnflow.whole_file import write_whole
+
+Record = Mapping[str, Mapping[str, Mapping[str, float]]]
+"""Figures by policy and graph."""
 
 
 def draw(path: Path, num: int, seed: int) -> list[Situation]:
@@ -37,12 +48,16 @@ def draw(path: Path, num: int, seed: int) -> list[Situation]:
     situations = [
         item for item in read_situations(path) if not item.observation.facts.free_admission
     ]
+    if not situations:
+        raise DataError(f"{path} holds no situation in which there is something to decide")
     chosen = np.random.default_rng(seed).permutation(len(situations))[:num]
     return [situations[place] for place in sorted(chosen)]
 
 
-def judge(policy: ReplacementPolicy, situations: Sequence[Situation]) -> dict[str, float]:
-    """Asks a policy about each situation by itself, as in a run."""
+def judge(
+    policy: ReplacementPolicy, situations: Sequence[Situation], threshold: Threshold = LEARNT
+) -> dict[str, float]:
+    """Asks a policy about each situation by itself, as in a run; its rivals are in the figures."""
     choices, seconds = [], []
     for item in situations:
         began = time.perf_counter()
@@ -57,7 +72,7 @@ def judge(policy: ReplacementPolicy, situations: Sequence[Situation]) -> dict[st
         "situations": float(len(situations)),
         "pass_at_1": found["accuracy"],
         "auc": found["auc"],
-        "always_the_same": found["majority_accuracy"],
+        **rival_scores(threshold, tabulate(situations).features, labels),
         "latency_median_s": median(seconds),
     }
 
@@ -79,10 +94,47 @@ def policies(models: Sequence[str], console: PlainConsole) -> dict[str, Replacem
     return found
 
 
+def table_of(record: Record, threshold: Threshold) -> Table:
+    """The figures in a table, rivals below the policies."""
+    table = Table(title="choices that were the better one (Pass@1)", title_justify="left")
+    table.add_column("decides")
+    graphs = list(next(iter(record.values()), {}))
+    for name in graphs:
+        table.add_column(name, justify="right")
+    for heading in ("AUC", "latency", "beats all three"):
+        table.add_column(heading, justify="right")
+    for name, mine in record.items():
+        beats = sum(
+            all(found["pass_at_1"] > found[rival] for rival in RIVALS) for found in mine.values()
+        )
+        table.add_row(
+            name,
+            *(f"{found['pass_at_1']:.2f}" for found in mine.values()),
+            ", ".join(f"{found['auc']:.2f}" for found in mine.values()),
+            f"{median(found['latency_median_s'] for found in mine.values()):.3f} s",
+            f"{beats} of {len(mine)}",
+        )
+    table.add_section()
+    # All policies were asked about the same situations, so their rivals are the same, too.
+    asked = next(iter(record.values()), {})
+    for rival, words in RIVALS.items():
+        is_threshold = rival == "pass_at_1_threshold"
+        table.add_row(
+            f"{words}: {threshold}" if is_threshold else words,
+            *(f"{found[rival]:.2f}" for found in asked.values()),
+        )
+    return table
+
+
 def main() -> None:
     """Entry point."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.pass_at_1", description=__doc__)
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.pass_at_1",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     parser.add_argument("files", type=Path, nargs="+", help="situations, one file for each graph")
+    parser.add_argument("--lessons", type=Path, nargs="*", help="what the threshold learns from")
     parser.add_argument("--models", nargs="*", default=[], help="further language models")
     parser.add_argument("--situations", type=int, default=100, help="of each file")
     parser.add_argument("--threads", type=int, default=2, help="to compute with")
@@ -91,29 +143,23 @@ def main() -> None:
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
     console = PlainConsole()
-    drawn = {
-        path.stem: draw(path, arguments.situations, arguments.seed) for path in arguments.files
-    }
-    table = Table(title="choices that were the better one (Pass@1)", title_justify="left")
-    table.add_column("decides")
-    for name in drawn:
-        table.add_column(name, justify="right")
-    for heading in ("AUC", "latency"):
-        table.add_column(heading, justify="right")
+    try:
+        drawn = {
+            path.stem: draw(path, arguments.situations, arguments.seed) for path in arguments.files
+        }
+    except GnnflowError as error:
+        sys.exit(f"benchmarks.pass_at_1: {error}")
+    threshold = LEARNT
+    if arguments.lessons:
+        lessons = tabulate([each for path in arguments.lessons for each in read_situations(path)])
+        threshold = fit_threshold(lessons.features, lessons.labels)
     record: dict[str, dict[str, dict[str, float]]] = {}
     for name, policy in policies(arguments.models, console).items():
         with console.status(plain(f"asking {name}")):
-            mine = {graph: judge(policy, situations) for graph, situations in drawn.items()}
-        record[name] = mine
-        table.add_row(
-            name,
-            *(f"{found['pass_at_1']:.2f}" for found in mine.values()),
-            ", ".join(f"{found['auc']:.2f}" for found in mine.values()),
-            f"{median(found['latency_median_s'] for found in mine.values()):.3f} s",
-        )
-    same = [f"{found['always_the_same']:.2f}" for found in mine.values()]
-    table.add_row("always the same answer", *same, "", "")
-    console.print(table)
+            record[name] = {
+                graph: judge(policy, situations, threshold) for graph, situations in drawn.items()
+            }
+    console.print(table_of(record, threshold))
     if arguments.json is not None:
         write_whole(arguments.json, to_json_text(record, indent=1) + "\n")
 

@@ -4,11 +4,17 @@
 
 Rows `policies/GRAPH/BUDGET/SCORER/POLICY` compare rows that cross to the first of four ranks, fills
 included, with the best fixed schedule of the scorer `decay`, which is chosen anew for each graph
-and budget by trying them all. The policies have one setting for all graphs. Caches start empty;
-with `decay-filled` in place of a scorer they start with the halo vertices of highest degree, those
-of the schedules too, one of which is to leave that fill as it is. The file also has the volume
-against no cache and against Belady's optimum, the hit rate, decisions, replacements, Pass@1 over
-16 minibatches, and the median latency. Budgets are percent of the halo vertices.
+and budget by trying them all: every period, alpha and number of minibatches after which a row is
+stale that `benchmarks/schedules.py` lists. The policies have one setting for all graphs. Caches
+start empty; with `decay-filled` in place of a scorer they start with the halo vertices of highest
+degree, those of the schedules too, one of which is to leave that fill as it is. The file also has
+the volume against no cache and against Belady's optimum, the hit rate, decisions, replacements and
+the median latency. Budgets are percent of the halo vertices.
+
+Pass@1 is taken over 16 minibatches, and stands beside what always saying no, always saying yes and
+a threshold on one number would have had over the same decisions. Each policy brings about its own
+situations, so these figures compare a policy with its three rivals and not with other policies;
+`python -m benchmarks.pass_at_1` asks all about the same situations.
 
 The classifiers that come with gnnflow have learnt from generated graphs; of those here they have
 seen the ones whose names begin with `train`. Language models take part where
@@ -19,17 +25,18 @@ same graphs as the classifiers.
 
 import math
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from itertools import product
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from statistics import median
+from statistics import mean, median
+from typing import Any
 
 import torch
 
 from benchmarks._cache_traces import sample_workload
-from benchmarks._harness import Options, Report, Row, benchmark
+from benchmarks._harness import Options, Report, Row, benchmark, over
 from benchmarks._policy_graphs import QUICK, SEEN, UNSEEN
+from benchmarks.schedules import STALE_AFTER, best_schedule, capacity_of, schedules
 from gnnflow.errors import GnnflowError
 from gnnflow.policies import ReplacementPolicy
 from gnnflow.policies.auto import AutoPolicy
@@ -40,15 +47,14 @@ from gnnflow.policies.llm.judge import Judge
 from gnnflow.policies.llm.language_model import LanguageModel
 from gnnflow.policies.llm.model_files import SMALL_MODEL, TUNED_MODEL
 from gnnflow.policies.llm.policy import LlmPolicy, prompt_parts
+from gnnflow.policies.rivals import RIVALS
 from gnnflow.prefetch import ReplaySettings, Trace, belady_hits, replay_trace
 from gnnflow.prefetch.policy_replay import replay_with_policy
-from gnnflow.prefetch.replay import ReplayResult, every
+from gnnflow.prefetch.replay import ReplayResult
 from gnnflow.terminal import PlainConsole, Table, progress
 
 BUDGETS = (0.05, 0.10, 0.25, 0.50)
-STALE_AFTER = 10
-PERIODS = (1, 2, 5, 10, 20, 40, 80)
-STATIC_STALE_AFTER = (5, 10, 20)
+POLICY_STALE_AFTER = 10
 FILLS = ("degree", "vip")
 # What rows are called, scorer and fill.
 STARTS = {
@@ -61,7 +67,7 @@ UNTUNED_BUDGET = 0.25
 MakePolicy = Callable[[], ReplacementPolicy]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Played:
     """What a policy did with one graph, budget, scorer and fill."""
 
@@ -72,12 +78,25 @@ class Played:
     policy: str
     volume: int
     hit_rate: float
-    against_static: float
-    """Volume of the best schedule over this one."""
+    static: int
+    """Volume of the best schedule."""
+    static_at: str
+    """Which one that is."""
+    no_cache: int
+    """Volume without a cache."""
+    belady: int
+    """The least possible."""
     pass_at_1: float | None = None
+    rivals: dict[str, float] = field(default_factory=dict)
+    """What each of `RIVALS` would have had over the same decisions."""
     latency_s: float | None = None
     decisions: int = 0
     replacements: int = 0
+
+    @property
+    def against_static(self) -> float:
+        """Volume of the best schedule over this one."""
+        return over(self.static, self.volume)
 
 
 def language_policy(name: str) -> MakePolicy:
@@ -87,16 +106,22 @@ def language_policy(name: str) -> MakePolicy:
     return lambda: LlmPolicy(judge, parts)
 
 
-def policies(report: Report, *, quick: bool) -> dict[str, MakePolicy]:
-    """Returns every policy that decides, by name."""
+def without_models(absent: Callable[[str, str], None]) -> dict[str, MakePolicy]:
+    """Returns every policy that decides without a language model, by name."""
     found: dict[str, MakePolicy] = {"auto": AutoPolicy, "bandit": BanditPolicy}
     for kind in shipped_classifiers():
         try:
             _, classifier = load_classifier(kind)
         except GnnflowError as error:
-            report.absent(kind, str(error))
+            absent(kind, str(error))
             continue
         found[kind] = lambda classifier=classifier: ClassifierPolicy(classifier)  # type: ignore[misc]
+    return found
+
+
+def policies(report: Report, *, quick: bool) -> dict[str, MakePolicy]:
+    """Returns every policy that decides, by name."""
+    found = without_models(report.absent)
     models = {"llm": SMALL_MODEL, "llm-tuned": TUNED_MODEL}
     for label, name in models.items():
         if quick and label == "llm":
@@ -108,19 +133,11 @@ def policies(report: Report, *, quick: bool) -> dict[str, MakePolicy]:
     return found
 
 
-def best_static(trace: Trace, capacity: int, fill: str, *, quick: bool) -> tuple[ReplayResult, str]:
+def best_static(trace: Trace, budget: float, fill: str) -> tuple[ReplayResult, str]:
     """Returns the least volume of all schedules of the scorer `decay`, and which gave it."""
-    periods = (1, 5, 20) if quick else PERIODS
-    if fill != "empty":
-        periods = (0, *periods)
-    stale = (STALE_AFTER,) if quick else STATIC_STALE_AFTER
-    tried = []
-    for period, stale_after in product(periods, stale):
-        settings = ReplaySettings(scorer="decay", capacity=capacity, period=stale_after, fill=fill)
-        result = replay_trace(trace, settings, every(period))
-        tried.append((result.volume_rows, f"period {period}, stale after {stale_after}", result))
-    _, how, result = min(tried, key=lambda each: each[:2])
-    return result, how
+    candidates = schedules((fill,), stale_after=(None, *STALE_AFTER))
+    best = best_schedule([trace], budget, candidates).best
+    return best.replay(trace, capacity_of(trace, budget)), str(best)
 
 
 def fill_once(trace: Trace, capacity: int) -> ReplayResult:
@@ -136,33 +153,34 @@ def hit_rate(result: ReplayResult) -> float:
     return int(result.num_hits.sum()) / max(int(result.num_requested.sum()), 1)
 
 
-def compare(
-    graph: str,
-    trace: Trace,
-    budget: float,
-    makers: Mapping[str, MakePolicy],
-    report: Report,
-    *,
-    quick: bool,
-) -> list[Played]:
-    """Adds the rows of one graph and budget."""
-    capacity = max(int(budget * trace.num_halo), 1)
-    statics = {
-        fill: best_static(trace, capacity, fill, quick=quick) for fill in ("empty", "degree")
-    }
+def play(graph: str, trace: Trace, budget: float, makers: Mapping[str, MakePolicy]) -> list[Played]:
+    """Plays every policy with one graph and budget."""
+    capacity = capacity_of(trace, budget)
+    statics = {fill: best_static(trace, budget, fill) for fill in ("empty", "degree")}
     once = fill_once(trace, capacity)
-    least = trace.num_requested - int(belady_hits(trace.minibatches(), capacity).sum())
+    no_cache = trace.num_requested
+    least = no_cache - int(belady_hits(trace.minibatches(), capacity).sum())
 
-    def played(start: str, policy: str, volume: int, rate: float, **more: object) -> Played:
-        static, _ = statics[STARTS[start][1]]
-        return Played(  # type: ignore[arg-type]
-            graph, budget, start, policy, volume, rate, static.volume_rows / volume, **more
+    def played(start: str, policy: str, volume: int, rate: float, **more: Any) -> Played:
+        static, how = statics[STARTS[start][1]]
+        return Played(
+            graph=graph,
+            budget=budget,
+            scorer=start,
+            policy=policy,
+            volume=volume,
+            hit_rate=rate,
+            static=static.volume_rows,
+            static_at=how,
+            no_cache=no_cache,
+            belady=least,
+            **more,
         )
 
     found = [
-        played("decay", "none", trace.num_requested, 0.0),
+        played("decay", "none", no_cache, 0.0),
         played("decay", "fill-once", once.volume_rows, hit_rate(once)),
-        played("decay", "belady", least, 1 - least / trace.num_requested),
+        played("decay", "belady", least, 1 - least / max(no_cache, 1)),
     ]
     for start, (scorer, fill) in STARTS.items():
         if scorer == "decay":
@@ -172,98 +190,111 @@ def compare(
             if name == "llm" and budget != UNTUNED_BUDGET:
                 continue
             settings = ReplaySettings(
-                scorer=scorer, capacity=capacity, period=STALE_AFTER, fill=fill
+                scorer=scorer, capacity=capacity, period=POLICY_STALE_AFTER, fill=fill
             )
-            play = replay_with_policy(trace, settings, make())
-            summary = play.statistics.summary()
+            one = replay_with_policy(trace, settings, make())
+            summary = one.statistics.summary()
             found.append(
                 played(
                     start,
                     name,
-                    play.result.volume_rows,
-                    hit_rate(play.result),
+                    one.result.volume_rows,
+                    hit_rate(one.result),
                     pass_at_1=summary["pass_at_1"],
+                    rivals={
+                        rival: summary[rival] for rival in RIVALS if summary[rival] is not None
+                    },
                     latency_s=summary["latency_median_s"],
                     decisions=summary["decisions"],
                     replacements=summary["replacements"],
                 )
             )
-    for each in found:
-        static, how = statics[STARTS[each.scorer][1]]
-        notes: dict[str, float | str] = {
-            "static_at": how,
-            "of_no_cache": each.volume / trace.num_requested,
-            "of_belady": each.volume / least,
-            "hit_rate": each.hit_rate,
-            "decisions": float(each.decisions),
-            "replacements": float(each.replacements),
-        }
-        if each.pass_at_1 is not None:
-            notes["pass_at_1"] = each.pass_at_1
-        if each.latency_s is not None:
-            notes["latency_median_s"] = each.latency_s
-        report.add(
-            Row(
-                name=f"policies/{graph}/{round(100 * budget)}/{each.scorer}/{each.policy}",
-                ours=each.volume,
-                theirs=static.volume_rows,
-                unit="rows",
-                against="best static",
-                notes=notes,
-            )
-        )
     return found
 
 
-def summarise(title: str, start: str, all_played: Sequence[Played]) -> None:
-    """Prints what each policy comes to."""
+def row_of(played: Played) -> Row:
+    """The row of one policy, graph, budget and start."""
+    notes: dict[str, float | str] = {
+        "static_at": played.static_at,
+        "of_no_cache": over(played.volume, played.no_cache),
+        "of_belady": over(played.volume, played.belady),
+        "hit_rate": played.hit_rate,
+        "decisions": float(played.decisions),
+        "replacements": float(played.replacements),
+    }
+    if played.pass_at_1 is not None:
+        notes |= {"pass_at_1": played.pass_at_1, **played.rivals}
+    if played.latency_s is not None:
+        notes["latency_median_s"] = played.latency_s
+    budget = round(100 * played.budget)
+    return Row(
+        name=f"policies/{played.graph}/{budget}/{played.scorer}/{played.policy}",
+        ours=played.volume,
+        theirs=played.static,
+        unit="rows",
+        against="best static",
+        notes=notes,
+    )
+
+
+def summary_table(title: str, start: str, all_played: Sequence[Played]) -> Table:
+    """What each policy comes to; Pass@1 and its rivals are means over graphs and budgets."""
     mine = [each for each in all_played if each.scorer == start]
     table = Table(title=title, title_justify="left")
     budgets = sorted({each.budget for each in mine})
     for heading in ("policy", *(f"{100 * budget:g} %" for budget in budgets)):
         table.add_column(heading, justify="right")
-    for heading in ("better than static", "Pass@1", "latency"):
+    for heading in ("better than static", "Pass@1", *RIVALS.values(), "latency"):
         table.add_column(heading, justify="right")
     for policy in dict.fromkeys(each.policy for each in mine):
         own = [each for each in mine if each.policy == policy]
         by_budget = [
             [each.against_static for each in own if each.budget == budget] for budget in budgets
         ]
-        judged = [each.pass_at_1 for each in own if each.pass_at_1 is not None]
+        judged = [
+            {"pass_at_1": each.pass_at_1, **each.rivals}
+            for each in own
+            if each.pass_at_1 is not None
+        ]
         latencies = [each.latency_s for each in own if each.latency_s is not None]
         better = sum(each.against_static > 1 for each in own)
         table.add_row(
             policy,
             *(f"{_geometric(ratios):.3f}" if ratios else "" for ratios in by_budget),
             f"{better} of {len(own)}",
-            f"{sum(judged) / len(judged):.2f}" if judged else "",
+            *(
+                f"{mean(scores[name] for scores in judged):.2f}" if judged else ""
+                for name in ("pass_at_1", *RIVALS)
+            ),
             f"{1000 * median(latencies):.2f} ms" if latencies else "",
         )
-    PlainConsole().print(table)
+    return table
 
 
-def say_losses(all_played: Sequence[Played], report: Report) -> None:
+def losses(all_played: Sequence[Played]) -> Iterator[str]:
     """Says where a language model moves more rows than a simpler rule."""
-    by_place: dict[tuple[str, float], dict[str, int]] = {}
+    by_place: dict[tuple[str, str, float], dict[str, int]] = {}
     for each in all_played:
-        if each.scorer == "decay":
-            by_place.setdefault((each.graph, each.budget), {})[each.policy] = each.volume
+        if STARTS[each.scorer][0] == "decay":
+            place = (each.graph, STARTS[each.scorer][1], each.budget)
+            by_place.setdefault(place, {"static": each.static})[each.policy] = each.volume
     for model in ("llm", "llm-tuned"):
         for rule in ("static", "auto", "bandit", "lr", "rf", "mlp"):
-            places = [each for each in by_place.values() if model in each and rule in each]
+            places = {
+                place: rows for place, rows in by_place.items() if model in rows and rule in rows
+            }
             lost = [
-                f"{graph} {100 * budget:g} % by {100 * (each[model] / each[rule] - 1):.1f} %"
-                for (graph, budget), each in by_place.items()
-                if model in each and rule in each and each[model] > each[rule]
+                f"{graph} {100 * budget:g} % fill {fill} by "
+                f"{100 * (over(rows[model], rows[rule]) - 1):.1f} %"
+                for (graph, fill, budget), rows in places.items()
+                if rows[model] > rows[rule]
             ]
             if lost:
-                report.say(
-                    f"{model} loses to {rule} in {len(lost)} of {len(places)}: {', '.join(lost)}"
-                )
+                yield f"{model} loses to {rule} in {len(lost)} of {len(places)}: {', '.join(lost)}"
 
 
 def _geometric(values: Sequence[float]) -> float:
-    return math.exp(sum(map(math.log, values)) / max(len(values), 1))
+    return math.exp(mean(map(math.log, values)))
 
 
 def run(options: Options, report: Report) -> None:
@@ -281,14 +312,18 @@ def run(options: Options, report: Report) -> None:
                 trace = sample_workload(workload, Path(folder)).traces[0]
             for budget in budgets:
                 bars.update(bar, description=f"{workload.name}, cache of {100 * budget:g} %")
-                played += compare(workload.name, trace, budget, makers, report, quick=options.quick)
+                played += play(workload.name, trace, budget, makers)
                 bars.advance(bar)
+    for each in played:
+        report.add(row_of(each))
     unseen = {workload.name for workload in (*UNSEEN, *QUICK)}
     title = "Volume of the best static schedule over the policy's, scorer decay, unseen graphs"
     mine = [each for each in played if each.graph in unseen]
-    summarise(f"{title}, from empty caches", "decay", mine)
-    summarise(f"{title}, caches filled by degree", "decay-filled", mine)
-    say_losses(played, report)
+    console = PlainConsole()
+    console.print(summary_table(f"{title}, from empty caches", "decay", mine))
+    console.print(summary_table(f"{title}, caches filled by degree", "decay-filled", mine))
+    for line in losses(played):
+        report.say(line)
     report.absent("svm, xgb and tabnet", "gnnflow-policy fit makes them, none comes with gnnflow")
 
 

@@ -29,6 +29,7 @@ import psutil
 from scipy.stats import theilslopes
 
 from benchmarks._commands import gnnflow_command, run_command
+from benchmarks._harness import over
 from benchmarks._soak_rank import STEPS_PER_EPOCH
 from gnnflow.json_text import to_json_text
 from gnnflow.terminal import PlainConsole, Table
@@ -187,8 +188,8 @@ def growth_bytes(samples: list[tuple[int, int]]) -> float:
 
     So a single step, as when a library takes another block for good, does not look like a leak.
     """
-    table = np.array(samples, dtype=np.float64)
-    last = table[-1, 0]
+    table = np.array(samples, dtype=np.float64).reshape(-1, 2)
+    last = table[:, 0].max(initial=0)
     # When all is done, memory is given back while the job still runs.
     table = table[(table[:, 0] >= _WARM_UP_SHARE * last) & (table[:, 0] < last)]
     if len(np.unique(table[:, 0])) < 3:
@@ -199,7 +200,7 @@ def growth_bytes(samples: list[tuple[int, int]]) -> float:
 
 def largest_step_bytes(samples: list[tuple[int, int]]) -> int:
     """The most that came at once after the warm-up."""
-    last = samples[-1][0]
+    last = max((num for num, _ in samples), default=0)
     later = [num_bytes for num, num_bytes in samples if num >= _WARM_UP_SHARE * last]
     return max((after - before for before, after in pairwise(later)), default=0)
 
@@ -210,8 +211,8 @@ def show_memory(console: PlainConsole, running: Job, num_rows: int = 10) -> None
     table.add_column("minibatches", justify="right")
     for rank in range(NUM_RANKS):
         table.add_column(f"rank {rank}", justify="right")
-    longest = min(len(samples) for samples in running.samples.values())
-    for position in np.unique(np.linspace(0, longest - 1, num_rows).astype(int)):
+    longest = min((len(samples) for samples in running.samples.values()), default=0)
+    for position in np.unique(np.linspace(0, longest - 1, min(num_rows, longest)).astype(int)):
         rows = [running.samples[rank][int(position)] for rank in range(NUM_RANKS)]
         table.add_row(str(rows[0][0]), *(f"{own_bytes / 1e6:.1f}" for _, own_bytes in rows))
     console.print(table)
@@ -259,7 +260,8 @@ def main() -> None:
                 console.print(
                     f"rank {rank}: {growth / 1e6:+.2f} MB after the first quarter; "
                     f"in use {in_use / 1e6:+.2f} MB, "
-                    f"{in_use / (0.75 * done):+.0f} bytes a minibatch, {step / 1e6:.2f} MB at once"
+                    f"{over(in_use, 0.75 * done):+.0f} bytes a minibatch, "
+                    f"{step / 1e6:.2f} MB at once"
                 )
                 if step > STEP_LIMIT_BYTES:
                     problems.append(f"rank {rank} took {step / 1e6:.1f} MB more at once")

@@ -23,11 +23,14 @@ from benchmarks.emulated_hosts import EmulatedHosts
 from benchmarks.matrix.bounds import replay_bounds
 from benchmarks.matrix.cells import CONTENDERS, PEERS, Cell, Graph
 from benchmarks.pyg.launch import PYG, run_pyg
+from benchmarks.schedules import Schedule
 from gnnflow.errors import GnnflowError
 from gnnflow.partition import read_manifest
 from gnnflow.policies.llm.model_files import SMALL_MODEL, locate_model
+from gnnflow.policies.rivals import RIVALS
 
 LAST_EPOCHS = 3
+_SCHEDULE = ("fill", "period", "alpha")
 PEER_NAMES = {DISTDGL: "dgl", PYG: "pyg"}
 """Peers of `benchmarks.peers`, by contender."""
 _POLICY_FIGURES = (
@@ -41,6 +44,7 @@ _POLICY_FIGURES = (
     "latency_median_s",
     "latency_p95_s",
     "pass_at_1",
+    *RIVALS,
 )
 
 
@@ -77,7 +81,8 @@ def parts_of(bench: Bench, graph: str, parts: int) -> Path:
         command = [*gnnflow_command("partition"), *words, "--out", str(folder)]
         done = subprocess.run(command, capture_output=True, text=True, stdin=subprocess.DEVNULL)
         if done.returncode != 0:
-            raise CellUnavailableError(f"{graph}: {done.stderr.strip().splitlines()[-1]}")
+            said = done.stderr.strip().splitlines() or [f"ended with status {done.returncode}"]
+            raise CellUnavailableError(f"{graph}: {said[-1]}")
     return folder
 
 
@@ -168,7 +173,11 @@ def run_cell(
 
 
 def words_of(cell: Cell, bounds: Mapping[str, Any]) -> tuple[str, ...]:
-    """The words that a cell adds to gnnflow-train's command line."""
+    """The words that a cell adds to gnnflow-train's command line.
+
+    Raises:
+        CellUnavailableError: If it needs a classifier and there is none.
+    """
     contender = CONTENDERS[cell.policy]
     words = list(contender.words)
     if contender.has_budget:
@@ -176,8 +185,11 @@ def words_of(cell: Cell, bounds: Mapping[str, Any]) -> tuple[str, ...]:
     if cell.mode:
         words += ["--policy-mode", cell.mode]
     if cell.policy == "static":
-        words += ["--period", str(bounds["period"]), "--cache-fill", bounds["fill"]]
+        schedule = {name: bounds[name] for name in _SCHEDULE}
+        words += Schedule(**schedule).words()
     if cell.policy == "classifier":
+        if bounds["classifier"] is None:
+            raise CellUnavailableError("no classifier that comes with gnnflow can be loaded here")
         words += ["--classifier", bounds["classifier"]]
     return tuple(words)
 
@@ -197,7 +209,7 @@ def _line(cell: Cell, run: Run, bounds: Mapping[str, Any]) -> dict[str, Any]:
         line[name] = details[name]
     line["peak_memory_bytes"] = details["peak_memory_bytes"]
     if cell.policy == "static":
-        line |= {"period": bounds["period"], "fill": bounds["fill"]}
+        line |= {name: bounds[name] for name in _SCHEDULE}
     if cell.policy == "classifier":
         line["classifier"] = bounds["classifier"]
     if details["policy"].get("decisions"):

@@ -28,7 +28,7 @@ def make_page(page: str, matrix: Matrix, scaling: dict[str, Any]) -> str:
     Raises:
         ValueError: If the page lacks markers.
     """
-    num_repeats = [len(result.lines) for result in matrix.results]
+    num_repeats = [len(result.lines) for result in matrix.results] or [0]
     size = (
         f"{matrix.num_runs} runs of {len(matrix.results)} cells, {min(num_repeats)} to "
         f"{max(num_repeats)} of each; {matrix.num_disturbed} further ones do not count, because "

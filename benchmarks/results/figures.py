@@ -46,7 +46,7 @@ def draw(matrix: Matrix, scaling: dict[str, Any], folder: Path) -> Iterator[Path
 
 def epoch_times(matrix: Matrix, scaling: dict[str, Any]) -> "Figure":
     """Bars of epoch times, a panel for each graph and number of parts."""
-    places = [place for place in matrix.places() if place[2] == RATE]
+    places = [place for place in matrix.places() if place[2] == RATE and matrix.at(*place, BUDGET)]
     figure, panels = _figure(len(places), columns=2, height=3.4)
     for (graph, parts, rate), axes in zip(places, panels, strict=True):
         results = matrix.at(graph, parts, rate, BUDGET)
@@ -110,7 +110,8 @@ def _over_budgets(
                 for line in matrix.replays()
                 if (line["graph"], line["parts"]) == (graph, parts)
             )
-            axes.plot(*zip(*best, strict=True), "k--", label="Belady's optimum")
+            if best:
+                axes.plot(*zip(*best, strict=True), "k--", label="Belady's optimum")
         axes.set_title(f"{graph}, {parts} parts", fontsize=10)
         axes.set_xlabel("budget, % of the halo vertices")
         axes.set_ylim(0, 100)
@@ -200,7 +201,7 @@ def decisions(matrix: Matrix, scaling: dict[str, Any]) -> "Figure":
 def scaling_figure(matrix: Matrix, scaling: dict[str, Any]) -> "Figure":
     """Efficiency with the ranks that ran, and estimated epochs beyond."""
     makes = {"strong": _efficiency, "estimated": _estimates}
-    drawn = [make for section, make in makes.items() if section in scaling]
+    drawn = [make for section, make in makes.items() if scaling.get(section)]
     figure, panels = _figure(len(drawn), columns=max(len(drawn), 1), height=4)
     for make, axes in zip(drawn, panels, strict=True):
         make(scaling, axes)

@@ -1,10 +1,12 @@
 """The tables of the matrix."""
 
+from benchmarks._harness import over
 from benchmarks.cluster_runs import DISTDGL
 from benchmarks.emulated_hosts import parse_rate
 from benchmarks.matrix.cells import CONTENDERS, GRAPHS
 from benchmarks.results.markdown import table
 from benchmarks.results.records import Matrix, Result, human_rate, is_ours
+from gnnflow.policies.rivals import RIVALS
 
 GOALS = (
     # policy, budget, rate, against, times
@@ -82,7 +84,8 @@ def epochs(matrix: Matrix) -> str:
         for result in sorted(matrix.at(graph, parts, rate), key=lambda each: each.cell.budget):
             rows.append(_row(matrix, result))
         head = ["budget", "who decides", "epoch, s", "no cache / it", "DistDGL / it"]
-        head += ["static / it", "hits", "volume", "Pass@1", "answer", "waits", "accuracy"]
+        head += ["static / it", "hits", "volume", "Pass@1", *RIVALS.values()]
+        head += ["answer", "waits", "accuracy"]
         title = f"**{graph}, {parts} parts, {human_rate(rate)}**"
         sections.append(f"{title}\n\n{table(head, rows)}")
     return "\n\n".join(sections)
@@ -95,6 +98,8 @@ def possible(matrix: Matrix) -> str:
         schedule = f"fill {line['fill']}, " + (
             f"every {line['period']}" if line["period"] else "never replaced"
         )
+        if line["period"] and "alpha" in line:
+            schedule += f", alpha {line['alpha']:g}"
         volume = min(line["volume_by_schedule"].values())
         kind = line["classifier"]
         rows.append(
@@ -105,7 +110,7 @@ def possible(matrix: Matrix) -> str:
                 _percent(line["belady_volume"]),
                 _percent(line["lookahead_volume"]),
                 f"{_percent(volume)} ({schedule})",
-                f"{_percent(line['volume_by_classifier'][kind])} ({kind})",
+                f"{_percent(line['volume_by_classifier'][kind])} ({kind})" if kind else "",
             ]
         )
     head = ["graph", "parts", "budget", "Belady", "lookahead", "best static", "best classifier"]
@@ -136,8 +141,8 @@ def bounds(matrix: Matrix) -> str:
                     f"{compute_s:.2f}",
                     f"{link_s:.2f}",
                     f"{ours.epoch_s:.2f}",
-                    f"{ours.epoch_s / bound_s:.2f}",
-                    f"{none.epoch_s / bound_s:.2f}",
+                    f"{over(ours.epoch_s, bound_s):.2f}",
+                    f"{over(none.epoch_s, bound_s):.2f}",
                 ]
             )
     head = ["graph", "parts", "link", "budget", "computing, s", "least rows on the link, s"]
@@ -205,11 +210,12 @@ def _row(matrix: Matrix, result: Result) -> list[str]:
     for against in ("none", DISTDGL, "static"):
         other = matrix.one(cell.graph, cell.parts, cell.rate, cell.budget, against)
         skip = other is None or other.cell == cell
-        ratios.append("" if skip or other is None else f"{other.epoch_s / result.epoch_s:.2f}")
+        ratios.append("" if skip or other is None else f"{over(other.epoch_s, result.epoch_s):.2f}")
     latency = result.of_policy("latency_median_s")
     valid = result.of_policy("valid_share")
     in_time = "" if valid is None or valid > 0.995 else f", {100 * valid:.0f} % in time"
     pass_at_1 = result.of_policy("pass_at_1")
+    rivals = [result.of_policy(rival) for rival in RIVALS]
     wait = result.median("wait_s")
     accuracy = result.median("test_accuracy")
     return [
@@ -219,7 +225,9 @@ def _row(matrix: Matrix, result: Result) -> list[str]:
         *ratios,
         _percent(result.hit_rate) if is_ours(result) and cell.budget else "",
         _percent(result.volume),
-        "" if pass_at_1 is None else f"{pass_at_1:.2f}",
+        # Without what always the same answer and a threshold have, the figure would mislead.
+        "" if pass_at_1 is None or None in rivals else f"{pass_at_1:.2f}",
+        *("" if pass_at_1 is None or rival is None else f"{rival:.2f}" for rival in rivals),
         "" if latency is None else _seconds(latency) + in_time,
         "" if wait is None else f"{wait:.2f} s",
         "" if accuracy is None else f"{accuracy:.3f}",
@@ -229,7 +237,8 @@ def _row(matrix: Matrix, result: Result) -> list[str]:
 def _detail(result: Result) -> str:
     line = result.lines[-1]
     if result.cell.policy == "static":
-        return f"{result.title} ({line['period']}, fill {line['fill']})"
+        alpha = f", alpha {line['alpha']:g}" if "alpha" in line else ""
+        return f"{result.title} ({line['period']}, fill {line['fill']}{alpha})"
     if result.cell.policy == "classifier":
         return f"{result.title} ({line['classifier']})"
     return result.title
@@ -240,7 +249,7 @@ def _ratio(
 ) -> float | None:
     ours = matrix.one(graph, parts, rate, budget, policy)
     theirs = matrix.one(graph, parts, rate, budget, against)
-    return None if ours is None or theirs is None else theirs.epoch_s / ours.epoch_s
+    return None if ours is None or theirs is None else over(theirs.epoch_s, ours.epoch_s)
 
 
 def _best_over_static(matrix: Matrix) -> tuple[float, Result] | None:
@@ -249,7 +258,7 @@ def _best_over_static(matrix: Matrix) -> tuple[float, Result] | None:
         cell = result.cell
         static = matrix.one(cell.graph, cell.parts, cell.rate, cell.budget, "static")
         if static is not None and cell.budget and is_ours(result):
-            found.append((static.epoch_s / result.epoch_s, result))
+            found.append((over(static.epoch_s, result.epoch_s), result))
     return max(found, key=lambda each: each[0]) if found else None
 
 

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from benchmarks._harness import over
 from benchmarks.results.markdown import table
 
 _GBIT_BYTES = 1e9 / 8
@@ -14,9 +15,9 @@ def measured(rows: list[dict[str, Any]], *, grows: bool) -> str:
         rows: What `benchmarks.scaling` found, one rank first.
         grows: Whether the graph grows with the ranks (weak scaling).
     """
-    first = rows[0]
     lines = []
     for row in rows:
+        first = rows[0]
         hidden_s, exposed_s = own_core_s(row)
         ideal_s = first["processor_s"] / (1 if grows else row["ranks"])
         lines.append(
@@ -28,9 +29,9 @@ def measured(rows: list[dict[str, Any]], *, grows: bool) -> str:
                 f"{row['received_bytes'] / 1e6:.1f}",
                 f"{hidden_s:.2f}",
                 f"{exposed_s:.2f}",
-                f"{100 * ideal_s / hidden_s:.0f} %",
-                f"{100 * ideal_s / exposed_s:.0f} %",
-                f"{row['sampled_vertices'] / first['sampled_vertices']:.2f}",
+                f"{100 * over(ideal_s, hidden_s):.0f} %",
+                f"{100 * over(ideal_s, exposed_s):.0f} %",
+                f"{over(row['sampled_vertices'], first['sampled_vertices']):.2f}",
             ]
         )
     head = ["ranks", "steps", "clock here, s", "processor of the busiest rank, s"]

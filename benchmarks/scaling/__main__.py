@@ -43,7 +43,9 @@ def run_section(section: str, found: dict[str, Any], *, quick: bool) -> Iterator
         return
     if "strong" not in found:
         raise GnnflowError("section 'estimated' needs 'strong', which says what ranks take")
-    two = next(row for row in found["strong"] if row["ranks"] == 2)
+    two = next((row for row in found["strong"] if row["ranks"] == 2), None)
+    if two is None or not two["sampled_vertices"]:
+        raise GnnflowError("section 'estimated' needs what two ranks took: run section 'strong'")
     seconds = 2 * two["processor_s"] / two["sampled_vertices"]
     rows: list[dict[str, Any]] = []
     for row in estimated.estimate(estimated.QUICK if quick else estimated.FULL, seconds):

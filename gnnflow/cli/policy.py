@@ -262,6 +262,7 @@ def _fit(words: list[str]) -> None:
         split_groups,
         tabulate,
     )
+    from gnnflow.policies.rivals import fit_threshold, rival_scores
     from gnnflow.policies.situations import read_situations, with_margin
 
     if config.out.exists():
@@ -273,9 +274,12 @@ def _fit(words: list[str]) -> None:
     train, test = split_groups(table.groups, config.test_share, config.seed)
     measures = {}
     tested = fit_classifier(config.kind, lessons.select(train), config.seed)
+    threshold = fit_threshold(table.select(train).features, table.select(train).labels)
     for name, chosen in (("seen", train), ("unseen", test)):
         part = table.select(chosen)
-        measures[name] = measure(tested.probabilities(part.features), part.labels, part.weights)
+        found = measure(tested.probabilities(part.features), part.labels, part.weights)
+        rivals = rival_scores(threshold, part.features, part.labels)
+        measures[name] = {"accuracy": found["accuracy"], **rivals, **found}
     # What is saved learns from everything; the measures are those of the one that did not.
     classifier = fit_classifier(config.kind, lessons, config.seed)
     groups = tuple(sorted(set(table.groups)))
@@ -290,6 +294,7 @@ def _fit(words: list[str]) -> None:
     title = f"{config.kind}: {int(train.sum())} situations seen, {int(test.sum())} not"
     _show(title, measures)
     _warn_if_useless(config.kind, measures["unseen"])
+    say(f"one threshold: {threshold}")
     say(config.out)
 
 
@@ -328,11 +333,17 @@ def _tune(words: list[str]) -> None:
 
 
 def _show(title: str, measures: dict[str, dict[str, float]]) -> None:
+    from gnnflow.policies.rivals import RIVALS
+
+    words = {"pass_at_1": "Pass@1", "accuracy": "Pass@1 (accuracy)"}
+    words |= {name: f"Pass@1, {rival}" for name, rival in RIVALS.items()}
     table = Table(title=title)
     for heading in ("measure", *measures):
         table.add_column(heading)
     for name in next(iter(measures.values())):
-        table.add_row(name, *(f"{values[name]:.3f}" for values in measures.values()))
+        table.add_row(
+            words.get(name, name), *(f"{values[name]:.3f}" for values in measures.values())
+        )
     PlainConsole().print(table)
 
 

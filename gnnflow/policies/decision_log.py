@@ -14,6 +14,7 @@ from gnnflow.json_text import to_json_text
 from gnnflow.policies.controller import Answer
 from gnnflow.policies.decision import Outcome
 from gnnflow.policies.observation import to_json
+from gnnflow.policies.rivals import LEARNT, RIVALS
 from gnnflow.whole_file import LineFile, make_folder
 
 _HIT_RATE_STEP = 0.005
@@ -21,7 +22,7 @@ _VOLUME_STEP = 0.01
 _MAX_ERRORS = 20
 _OTHER_ERRORS = "other errors"
 _COUNTS = (
-    *("points", "busy", "replacements", "judged", "right"),
+    *("points", "busy", "replacements", "judged", "right", "right_to_keep", "threshold_right"),
     *("hit_rate_known", "hit_rate_agreed", "volume_known", "volume_agreed"),
 )
 
@@ -103,6 +104,12 @@ class DecisionStatistics:
     right: int = 0
     """Those that took the better one."""
 
+    right_to_keep: int = 0
+    """Those for which keeping still was the better one."""
+
+    threshold_right: int = 0
+    """Those for which a threshold on one number took the better one."""
+
     hit_rate_known: int = 0
     """Decisions that expected a change of the hit rate, and whose effect was measured."""
 
@@ -138,6 +145,8 @@ class DecisionStatistics:
         if outcome.best_replace is not None:
             self.judged += 1
             self.right += decision.replace == outcome.best_replace
+            self.right_to_keep += not outcome.best_replace
+            self.threshold_right += LEARNT.replaces(answer.observation) == outcome.best_replace
         expected = decision.expected_hit_rate_change
         if expected is not None:
             self.hit_rate_known += 1
@@ -151,7 +160,9 @@ class DecisionStatistics:
         """The figures of the end table; None where there is nothing to tell.
 
         Shares are over answers. `pass_at_1` is the share of decisions that took the better of the
-        two alternatives, over those for which it is known. The agreements are the shares of
+        two alternatives, over those for which it is known, and stands beside what `RIVALS` would
+        have had over the same decisions. Every policy brings about its own situations, so it tells
+        nothing about other policies. The agreements are the shares of
         decisions whose expected effect had the sign of the measured one. `errors` counts what
         went wrong, the most frequent first.
         """
@@ -168,10 +179,19 @@ class DecisionStatistics:
             "latency_median_s": _quantile(self.latencies_s, 0.5),
             "latency_p95_s": _quantile(self.latencies_s, 0.95),
             "pass_at_1": _share(self.right, self.judged),
+            **dict(zip(RIVALS, self._rivals(), strict=True)),
             "hit_rate_agreement": _share(self.hit_rate_agreed, self.hit_rate_known),
             "volume_agreement": _share(self.volume_agreed, self.volume_known),
             "errors": dict(self.errors.most_common()),
         }
+
+    def _rivals(self) -> tuple[float | None, float | None, float | None]:
+        right_to_replace = self.judged - self.right_to_keep
+        return (
+            _share(self.right_to_keep, self.judged),
+            _share(right_to_replace, self.judged),
+            _share(self.threshold_right, self.judged),
+        )
 
     def to_json(self) -> dict[str, Any]:
         """The counts as JSON values, for `merged`."""

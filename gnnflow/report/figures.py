@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from gnnflow.policies.rivals import RIVALS
 from gnnflow.report import curves
 from gnnflow.report.decisions import DecisionLine
 from gnnflow.report.partition_figures import PartitionFigures
@@ -99,13 +100,24 @@ def tiles(record: RunRecord) -> list[Tile]:
         if counts["missed"]:
             note += f", {counts['missed']:,} not followed"
         policy = summary.get("policy") or {}
-        if policy.get("pass_at_1") is not None:
-            note += f"; the better choice in {policy['pass_at_1']:.0%}"
+        note += _pass_at_1(policy)
         label = f"Decisions of {policy['name']}" if policy else "Decisions"
         made.append(Tile("decisions", label, f"{len(record.decisions):,}", note))
     memory = human_bytes(summary["peak_memory_bytes"])
     made.append(Tile("memory", "Peak memory", memory, "of a rank"))
     return made
+
+
+def _pass_at_1(policy: Mapping[str, Any]) -> str:
+    """The share of better choices beside its rivals; nothing where these are not known."""
+    names = ("pass_at_1", *RIVALS)
+    if any(policy.get(name) is None for name in names):
+        return ""
+    rivals = ", ".join(f"{words} in {policy[name]:.0%}" for name, words in RIVALS.items())
+    return (
+        f"; the better choice in {policy['pass_at_1']:.0%} ({rivals}; other policies meet other "
+        "situations)"
+    )
 
 
 def wait_share(record: RunRecord) -> float:

@@ -6,6 +6,7 @@ from typing import Any
 
 from gnnflow.errors import DataError, one_line
 from gnnflow.json_text import INT64_LIMIT, is_count, parse_json, without_nan
+from gnnflow.policies.rivals import RIVALS
 from gnnflow.regular_file import read_regular
 
 SUMMARY_FILE = "summary.json"
@@ -73,7 +74,8 @@ def _check(summary: Any) -> None:
     if policy is not None:
         fits = isinstance(policy, dict) and (not policy or isinstance(policy.get("name"), str))
         _require(fits, "'policy' must have a name")
-        _require_optional(policy, "pass_at_1")
+        for name in ("pass_at_1", *RIVALS):
+            _require_optional(policy, name)
     _check_config(summary.get("config"))
 
 

@@ -1,5 +1,6 @@
 """Remembers what a run asked for, to tell the least traffic when it is over."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,8 @@ from gnnflow.loader import MinibatchCost
 from gnnflow.prefetch.belady import belady_hits
 from gnnflow.prefetch.optimum import OPTIMUM_FILE, Optimum
 from gnnflow.training.step_metrics import StepMetrics
+
+Ids = npt.NDArray[np.integer[Any]]
 
 MAX_IDS = 1 << 23
 """Ids that a rank remembers: 32 MiB, and some seconds of work at the end."""
@@ -25,7 +28,7 @@ class AskedRows:
         """Takes the number of ids beyond which all are forgotten."""
         self._max_ids = max_ids
         self._num_ids = 0
-        self._minibatches: list[npt.NDArray[np.integer[Any]]] | None = []
+        self._minibatches: list[Ids] | None = []
 
     def add(self, epoch: int, cost: MinibatchCost, metrics: StepMetrics) -> None:
         """Notes a minibatch that has been trained."""
@@ -35,6 +38,11 @@ class AskedRows:
         if self._minibatches is not None:
             fits = not len(cost.remote_ids) or cost.remote_ids.max() <= np.iinfo(np.int32).max
             self._minibatches.append(cost.remote_ids.astype(np.int32 if fits else np.int64))
+
+    @property
+    def minibatches(self) -> Sequence[Ids] | None:
+        """What each minibatch asked for; None if there were too many ids to remember."""
+        return self._minibatches
 
     @property
     def is_empty(self) -> bool:

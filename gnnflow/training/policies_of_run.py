@@ -7,9 +7,14 @@ from gnnflow.comm import Context
 from gnnflow.config import TrainConfig
 from gnnflow.loader import DistNeighborLoader
 from gnnflow.policies import DecisionStatistics
+from gnnflow.policies.rivals import RIVALS
 from gnnflow.terminal import Table
 
 _MAX_ERRORS = 5
+_OWN_SITUATIONS = (
+    "Pass@1 is over the situations of this run; another policy meets others, so compare it with "
+    "its rivals here, and policies by the rows that they move."
+)
 _SHARES = (
     ("valid_share", "Valid"),
     ("stale_share", "Stale"),
@@ -44,6 +49,7 @@ def policy_table(summary: Mapping[str, Any]) -> Table | None:
     table = Table(
         title=f"policy {summary['name']} on {ranks} {'rank' if ranks == 1 else 'ranks'}",
         show_header=False,
+        caption=None if summary["pass_at_1"] is None else _OWN_SITUATIONS,
     )
     table.add_column()
     table.add_column(justify="right", overflow="fold")
@@ -55,6 +61,8 @@ def policy_table(summary: Mapping[str, Any]) -> Table | None:
     table.add_row("Latency, median", _milliseconds(summary["latency_median_s"]))
     table.add_row("Latency, 95th percentile", _milliseconds(summary["latency_p95_s"]))
     table.add_row("Pass@1", _percent(summary["pass_at_1"]))
+    for name, words in RIVALS.items():
+        table.add_row(f"  {words}", _percent(summary[name]))
     table.add_row("Expected hit rate came true", _percent(summary["hit_rate_agreement"]))
     table.add_row("Expected volume came true", _percent(summary["volume_agreement"]))
     for error, count in list(summary["errors"].items())[:_MAX_ERRORS]:

@@ -20,6 +20,7 @@ from gnnflow.loader import DistNeighborLoader, SeedSchedule
 from gnnflow.models import LayeredModel, build_model
 from gnnflow.partition.memory import peak_memory_bytes
 from gnnflow.terminal import PlainConsole, say
+from gnnflow.training.cache_advice import cache_warning
 from gnnflow.training.cache_state import CacheState
 from gnnflow.training.checkpoint import TrainingState
 from gnnflow.training.class_weights import class_weights
@@ -173,8 +174,10 @@ def _train(config: TrainConfig, ctx: Context, held: ExitStack) -> RunSummary:
         config=recorded_options(config),
         folder=records.folder,
     )
-    capacity = 0 if loader.cache_setup is None else loader.cache_setup.capacity
+    setup = loader.cache_setup
+    capacity = 0 if setup is None else setup.capacity
     records.keep(lambda: write_optimum(records.folder, asked, capacity, ctx))
+    warning = cache_warning(summary, config.cache, asked, setup, len(loader), ctx)
     if loader.policy is not None:
         records.note(loader.policy.log_problem)
     if ctx.rank == 0:
@@ -184,6 +187,8 @@ def _train(config: TrainConfig, ctx: Context, held: ExitStack) -> RunSummary:
         console.print(summary.table())
         if (decisions := policy_table(summary.policy)) is not None:
             console.print(decisions)
+        if warning is not None:
+            say(f"warning: {warning}")
     records.settle()
     if ctx.rank == 0:
         say(summary_file)

@@ -9,11 +9,12 @@ import torch
 
 from gnnflow.errors import DataError
 from gnnflow.optional import check_package
-from gnnflow.policies.classifier.training import measure, split_groups
+from gnnflow.policies.classifier.training import measure, split_groups, tabulate
 from gnnflow.policies.llm.calibration import calibrate
 from gnnflow.policies.llm.language_model import LanguageModel
 from gnnflow.policies.llm.tuning import Tuner, TuningOptions, tuned_template
-from gnnflow.policies.situations import Situation, read_situations, stake, with_margin
+from gnnflow.policies.rivals import Threshold, fit_threshold, rival_scores
+from gnnflow.policies.situations import Situation, read_situations, with_margin
 from gnnflow.terminal import PlainConsole, progress
 
 _NUM_REFERENCE = 96
@@ -73,11 +74,13 @@ def tune(
     tests = {"left out": _some(_select(situations, left_out), max_tested, generator)}
     for path in unseen_files:
         tests[path.stem] = _some(read_situations(path), max_tested, generator)
+    lesson_table = tabulate(_select(situations, learn))
+    threshold = fit_threshold(lesson_table.features, lesson_table.labels)
     torch.set_num_threads(threads)
     tuner = Tuner(LanguageModel.load(model_name), template or tuned_template(), options)
     measures: Measures = {}
     for name, items in tests.items():
-        measures[f"untuned, {name}"] = _measure(tuner, items, reference)
+        measures[f"untuned, {name}"] = _measure(tuner, items, reference, threshold)
     with progress(PlainConsole()) as bars:
         bar = bars.add_task(f"{len(chosen)} situations", total=None)
 
@@ -87,7 +90,7 @@ def tune(
 
         tuner.fit(chosen, step)
     for name, items in tests.items():
-        measures[f"tuned, {name}"] = _measure(tuner, items, reference)
+        measures[f"tuned, {name}"] = _measure(tuner, items, reference, threshold)
     card = {
         "base": model_name,
         "options": dataclasses.asdict(options),
@@ -102,15 +105,22 @@ def tune(
 
 
 def _measure(
-    tuner: Tuner, situations: Sequence[Situation], reference: Sequence[Situation]
+    tuner: Tuner,
+    situations: Sequence[Situation],
+    reference: Sequence[Situation],
+    threshold: Threshold,
 ) -> dict[str, float]:
-    """How good the model's answers are, calibrated as they are when it is used."""
+    """How good the model's answers are, calibrated as they are when it is used, and its rivals."""
     curve = calibrate(tuner.log_odds(reference).tolist(), [item.replace for item in reference])
     probabilities = np.array([curve.probability(value) for value in tuner.log_odds(situations)])
-    labels = np.array([item.replace for item in situations])
-    weights = np.array([stake(item) for item in situations])
-    found = measure(probabilities, labels, weights)
-    return {"pass_at_1": found.pop("accuracy"), "situations": float(len(situations)), **found}
+    table = tabulate(situations)
+    found = measure(probabilities, table.labels, table.weights)
+    return {
+        "pass_at_1": found.pop("accuracy"),
+        **rival_scores(threshold, table.features, table.labels),
+        "situations": float(len(situations)),
+        **found,
+    }
 
 
 def _select(situations: Sequence[Situation], mask: np.ndarray) -> list[Situation]:

@@ -1,0 +1,87 @@
+"""Finds the threshold on one number that every Pass@1 of a run is set against.
+
+    python -m benchmarks.threshold FOLDER
+
+FOLDER holds the traces that `python -m benchmarks.policy_traces` writes. Policies that need no
+language model decide over those of the training graphs, at four budgets, from empty caches and from
+caches filled by degree; the threshold is the one that is right most often over all their decisions.
+`gnnflow.policies.rivals.LEARNT` is what this prints.
+"""
+
+import argparse
+from collections.abc import Iterator, Mapping
+from itertools import product
+from pathlib import Path
+
+import numpy as np
+from rich.progress import track
+
+from benchmarks._policy_graphs import TRAINING
+from benchmarks.policies import BUDGETS, POLICY_STALE_AFTER, MakePolicy, without_models
+from benchmarks.schedules import capacity_of
+from gnnflow.policies import Decision, Observation, Outcome, ReplacementPolicy
+from gnnflow.policies.decision import LearningPolicy
+from gnnflow.policies.features import features
+from gnnflow.policies.rivals import RIVALS, fit_threshold, rival_scores
+from gnnflow.prefetch import ReplaySettings, Trace, read_traces
+from gnnflow.prefetch.policy_replay import replay_with_policy
+
+Judged = tuple[Observation, bool]
+"""What a policy was asked, and which choice was the better one."""
+
+
+class _Noting:
+    """Passes everything on and notes what came of it."""
+
+    def __init__(self, policy: ReplacementPolicy) -> None:
+        self.name = policy.name
+        self._policy = policy
+        self.judged: list[Judged] = []
+
+    def decide(self, observation: Observation) -> Decision:
+        return self._policy.decide(observation)
+
+    def feedback(self, observation: Observation, decision: Decision, outcome: Outcome) -> None:
+        if outcome.best_replace is not None:
+            self.judged.append((observation, outcome.best_replace))
+        if isinstance(self._policy, LearningPolicy):
+            self._policy.feedback(observation, decision, outcome)
+
+
+def judged_decisions(trace: Trace, makers: Mapping[str, MakePolicy]) -> Iterator[Judged]:
+    """What policies were asked over a trace, where the better choice is known."""
+    for budget, fill, make in product(BUDGETS, ("empty", "degree"), makers.values()):
+        noting = _Noting(make())
+        settings = ReplaySettings(
+            scorer="decay",
+            capacity=capacity_of(trace, budget),
+            period=POLICY_STALE_AFTER,
+            fill=fill,
+        )
+        replay_with_policy(trace, settings, noting)
+        yield from noting.judged
+
+
+def main() -> None:
+    """Entry point."""
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.threshold",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("folder", type=Path, help="what benchmarks.policy_traces has written")
+    folder = parser.parse_args().folder
+    makers = without_models(print)
+    judged: list[Judged] = []
+    for workload in track(TRAINING, description="replaying"):
+        judged += judged_decisions(read_traces(folder / workload.name)[0], makers)
+    table = np.stack([features(observation) for observation, _ in judged])
+    labels = np.array([better for _, better in judged])
+    threshold = fit_threshold(table, labels)
+    print(f"{threshold!r} over {len(labels)} decisions")
+    for rival, score in rival_scores(threshold, table, labels).items():
+        print(f"{RIVALS[rival]}: {score:.3f}")
+
+
+if __name__ == "__main__":
+    main()
