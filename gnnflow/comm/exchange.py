@@ -211,10 +211,7 @@ class ExchangeService:
 
     def fail(self, failure: Failure) -> NoReturn:
         """Ends the job of all ranks; does not return."""
-        if self._thread.is_alive() and not self._stopping:
-            self._submit(partial(self._failures.end_job, failure))
-            self._thread.join(_FAIL_WITHIN_S)
-        end_process(failure, self.rank)
+        self._end_by(partial(self._failures.end_job, failure), failure)
 
     def fail_with_ranks(self, label: str, reason: str) -> NoReturn:
         """Ends the job after something outside failed, with the ranks that do not respond.
@@ -223,9 +220,17 @@ class ExchangeService:
             label: what failed.
             reason: the error, in words.
         """
-        self._submit(partial(self._inquire, label, None, reason))
-        self._thread.join(_FAIL_WITHIN_S)
-        end_process(Failure(key=label, text=f"{label} failed: {reason}"), self.rank)
+        failure = Failure(key=label, text=f"{label} failed: {reason}")
+        self._end_by(partial(self._inquire, label, None, reason), failure)
+
+    def _end_by(self, action: Callable[[], Any], failure: Failure) -> NoReturn:
+        """Lets the thread end the job by what it knows of others; where it cannot, ends it here."""
+        try:
+            if self._thread.is_alive() and not self._stopping:
+                self._submit(action)
+                self._thread.join(_FAIL_WITHIN_S)
+        finally:
+            end_process(failure, self.rank)
 
     def watch(self, pids: Mapping[int, int]) -> None:
         """Ends the job with one line if a rank of this machine ends before `expect_ends`.
@@ -287,7 +292,10 @@ class ExchangeService:
         try:
             self._loop()
         except BaseException as error:
-            self._failures.end_job(Failure.from_exception(error, self._describe_step()))
+            try:
+                self._failures.end_job(Failure.from_exception(error, self._describe_step()))
+            finally:
+                os._exit(1)  # a rank without this thread would let the others wait for it
 
     def _loop(self) -> None:
         mailbox = self._mailbox

@@ -77,7 +77,7 @@ def connection_error(error: RuntimeError) -> str | None:
 def _open_store(ctx: Context, timeout: timedelta) -> tuple[TCPStore, str]:
     """Opens the store; returns it and the address of this rank's side of the connection."""
     if ctx.rank == 0:
-        store = TCPStore(_LOOPBACK, 0, ctx.num_ranks, True, timeout, wait_for_workers=False)
+        store = _listen(ctx, timeout)
         ctx.broadcast_json({"port": store.port, "addresses": _own_addresses(ctx)})
         # Rank 0 talks to the others through the interface on which they found it.
         found = [address for address, _ in ctx.allgather_json(("", ""))[1:] if address]
@@ -90,6 +90,23 @@ def _open_store(ctx: Context, timeout: timedelta) -> tuple[TCPStore, str]:
     return TCPStore(
         remote, offer["port"], ctx.num_ranks, False, timeout, wait_for_workers=False
     ), local
+
+
+def _listen(ctx: Context, timeout: timedelta) -> TCPStore:
+    """Opens the store of rank 0, which on one machine nobody else can reach."""
+    listener = socket.socket()
+    listener.bind((_LOOPBACK if ctx.num_hosts == 1 else "", 0))
+    listener.listen(ctx.num_ranks)
+    port = listener.getsockname()[1]
+    return TCPStore(
+        _LOOPBACK,
+        port,
+        ctx.num_ranks,
+        True,
+        timeout,
+        wait_for_workers=False,
+        master_listen_fd=listener.detach(),
+    )
 
 
 def _check_reached(ctx: Context, reached: bool) -> None:
