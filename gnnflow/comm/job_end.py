@@ -44,7 +44,7 @@ def killed_line(rank: int, pid: int, number: int, step: str, remedy: str) -> str
     """
     where = f"rank {rank} (process {pid} on {socket.gethostname()})"
     when = f" at {step}" if step else " while it started"
-    return f"{where} was killed by {name_of(number)}{when}{_cause(number)}{_and(remedy)}"
+    return f"{where} was killed by {name_of(number)}{when}{cause(number)}{_and(remedy)}"
 
 
 def early_line(rank: int, pid: int) -> str:
@@ -58,7 +58,7 @@ def early_line(rank: int, pid: int) -> str:
 def launcher_line(launcher: str, number: int, remedy: str) -> str:
     """Says that the launcher itself was killed."""
     what = f"{launcher}, which runs the ranks, was killed by {name_of(number)}"
-    return f"{what}{_cause(number)}{_and(remedy)}"
+    return f"{what}{cause(number)}{_and(remedy)}"
 
 
 def name_of(number: int) -> str:
@@ -73,8 +73,8 @@ def _and(remedy: str) -> str:
     return f"; {remedy}" if remedy else ""
 
 
-def _cause(number: int) -> str:
-    """What has most often happened to a process that such a signal ends."""
+def cause(number: int) -> str:
+    """Says in brackets what has most often happened to a process that such a signal ends."""
     if number == signal.SIGKILL:
         return " (often: out of memory)"
     if number not in (signal.SIGBUS, signal.SIGSEGV):
