@@ -1,7 +1,7 @@
 """Data parallel training in which every seed of the job counts the same."""
 
 import time
-from typing import NoReturn, cast
+from typing import cast
 
 import torch
 from torch import Tensor, distributed, nn
@@ -11,7 +11,7 @@ from torch._C._distributed_c10d import GradBucket
 from torch.nn.parallel import DistributedDataParallel
 
 from gnnflow.comm import Context
-from gnnflow.training.process_group import connection_error, ensure_process_group
+from gnnflow.training.process_group import end_job, ensure_process_group
 
 
 class GradientSum:
@@ -51,7 +51,7 @@ class GradientSum:
         try:
             work = distributed.all_reduce(gradient, async_op=True)
         except RuntimeError as error:
-            _end_job(self._ctx, "the sum of gradients", error)
+            end_job(self._ctx, "the sum of gradients", error)
         future = cast("torch.futures.Future[list[Tensor]]", work.get_future())
         return future.then(self._finish_bucket)
 
@@ -60,15 +60,7 @@ class GradientSum:
         try:
             return future.value()[0]
         except RuntimeError as error:
-            _end_job(self._ctx, "the sum of gradients", error)
-
-
-def _end_job(ctx: Context, what: str, error: RuntimeError) -> NoReturn:
-    """Names the ranks that do not respond; torch says only that somebody did not."""
-    reason = connection_error(error)
-    if reason is None:
-        raise error
-    ctx.fail_with_ranks(what, reason)
+            end_job(self._ctx, "the sum of gradients", error)
 
 
 def sum_gradients(state: GradientSum, bucket: GradBucket) -> torch.futures.Future[Tensor]:
@@ -90,7 +82,7 @@ class WeightedDataParallel(DistributedDataParallel):
                 find_unused_parameters=find_unused_parameters,
             )
         except RuntimeError as error:
-            _end_job(ctx, "handing out the model", error)
+            end_job(ctx, "handing out the model", error)
         gradient_sum = GradientSum(ctx)
         self.register_comm_hook(gradient_sum, sum_gradients)
         if not find_unused_parameters:

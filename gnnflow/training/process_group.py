@@ -7,6 +7,7 @@ import re
 import socket
 from collections.abc import Iterator
 from datetime import timedelta
+from typing import NoReturn
 
 import psutil
 import torch
@@ -42,14 +43,14 @@ def ensure_process_group(ctx: Context, device: torch.device) -> None:
         return
     timeout = timedelta(seconds=ctx.comm_timeout_s)
     store, address = _open_store(ctx, timeout)
-    with _gloo_interface(_interface_of(address)):
-        distributed.init_process_group(
-            _choose_backend(ctx, device),
-            store=store,
-            rank=ctx.rank,
-            world_size=ctx.num_ranks,
-            timeout=timeout,
-        )
+    backend = _choose_backend(ctx, device)
+    try:
+        with _gloo_interface(_interface_of(address)):
+            distributed.init_process_group(
+                backend, store=store, rank=ctx.rank, world_size=ctx.num_ranks, timeout=timeout
+            )
+    except RuntimeError as error:
+        end_job(ctx, "connecting for gradients", error)
     atexit.register(close_process_group)
 
 
@@ -72,6 +73,20 @@ def connection_error(error: RuntimeError) -> str | None:
     if found is not None:
         return " ".join(found[1].split())
     return " ".join(str(error).split()) if isinstance(error, distributed.DistError) else None
+
+
+def end_job(ctx: Context, what: str, error: RuntimeError) -> NoReturn:
+    """Names the ranks that do not respond; torch says only that somebody did not.
+
+    Args:
+        ctx: the job.
+        what: the operation that failed, in words.
+        error: what torch raised; it is raised again if it is of another kind.
+    """
+    reason = connection_error(error)
+    if reason is None:
+        raise error
+    ctx.fail_with_ranks(what, reason)
 
 
 def _open_store(ctx: Context, timeout: timedelta) -> tuple[TCPStore, str]:

@@ -2,6 +2,7 @@
 
 import os
 import signal
+import subprocess
 import sys
 import time
 
@@ -50,6 +51,10 @@ def main(what: str) -> None:
         elif what == "one aborts" and ctx.rank == 1:
             ctx.abort("that is enough")
         elif what == "one is stopped, the others are at a barrier" and ctx.rank == 2:
+            os.kill(os.getpid(), signal.SIGSTOP)
+        elif what == "one is stopped for a while, the others are at a barrier" and ctx.rank == 2:
+            # Longer than the time-out, and woken before the others ask who is missing.
+            subprocess.Popen(["sh", "-c", f"sleep 4; kill -CONT {os.getpid()}"])
             os.kill(os.getpid(), signal.SIGSTOP)
         elif what == "one is late for a barrier" and ctx.rank == 2:
             ctx.step = "reading a book"

@@ -9,7 +9,7 @@ from ranks import run_ranks
 from gnnflow.comm.launch import find_mpiexec
 
 JOB = str(Path(__file__).with_name("failing_job.py"))
-TIMED_OUT = "within 3 s (comm_timeout): "
+TIMED_OUT = "within 3 s (--comm-timeout): "
 
 
 def lines_of(ended: subprocess.CompletedProcess[str]) -> list[str]:
@@ -65,6 +65,10 @@ def test_exit_codes(what: str, code: int, lines: list[str]) -> None:
             "one never serves",
             f"no end of an echo at epoch 3, step 14 {TIMED_OUT}"
             "rank 2 responds, at epoch 3, step 14, but has not answered",
+        ),
+        (
+            "one is stopped for a while, the others are at a barrier",
+            f"no end of a barrier at epoch 3, step 14 {TIMED_OUT}rank 2 was held up for 4 s",
         ),
         (
             "one is late for a barrier",
