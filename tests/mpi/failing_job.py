@@ -2,8 +2,8 @@
 
 import os
 import signal
-import subprocess
 import sys
+import threading
 import time
 
 import numpy as np
@@ -11,6 +11,12 @@ import numpy as np
 import gnnflow
 from gnnflow.comm.calls import Request
 from gnnflow.errors import DataError
+
+
+def wake(service, pid: int) -> None:
+    while service._inquiry is None:
+        time.sleep(0.01)
+    os.kill(pid, signal.SIGCONT)
 
 
 def main(what: str) -> None:
@@ -52,10 +58,12 @@ def main(what: str) -> None:
             ctx.abort("that is enough")
         elif what == "one is stopped, the others are at a barrier" and ctx.rank == 2:
             os.kill(os.getpid(), signal.SIGSTOP)
-        elif what == "one is stopped for a while, the others are at a barrier" and ctx.rank == 2:
-            # Longer than the time-out, and woken before the others ask who is missing.
-            subprocess.Popen(["sh", "-c", f"sleep 4; kill -CONT {os.getpid()}"])
-            os.kill(os.getpid(), signal.SIGSTOP)
+        elif what == "one is stopped until the others ask who is missing":
+            pids = ctx.allgather_json(os.getpid())
+            if ctx.rank == 0:
+                threading.Thread(target=wake, args=[ctx.service, pids[2]], daemon=True).start()
+            elif ctx.rank == 2:
+                os.kill(os.getpid(), signal.SIGSTOP)
         elif what == "one is late for a barrier" and ctx.rank == 2:
             ctx.step = "reading a book"
             time.sleep(60)
