@@ -111,6 +111,7 @@ def to_yaml(config: Any) -> str:
 
 def run(main: Callable[[], None]) -> NoReturn:
     """Runs a command; an error that a user can mend is one line on stderr and exit code 1."""
+    _fill_streams()
     let_streams_print_everything()
     try:
         try:
@@ -120,7 +121,9 @@ def run(main: Callable[[], None]) -> NoReturn:
     except GnnflowError as error:
         _stop_with(error)
     except KeyboardInterrupt:
-        raise SystemExit(130) from None
+        if _is_first_rank():
+            print(f"{Path(sys.argv[0]).name}: error: interrupted", file=sys.stderr)
+        raise SystemExit(128 + signal.SIGINT) from None
     except BrokenPipeError:
         _stop_if_nobody_reads()
         raise
@@ -130,6 +133,20 @@ def run(main: Callable[[], None]) -> NoReturn:
             raise
         _stop_with(shortage)
     raise SystemExit(0)
+
+
+def _fill_streams() -> None:
+    """Puts the null device where a standard stream is closed, as by `>&-`.
+
+    The next file that is opened would take its place, and get what is printed.
+    """
+    for descriptor, name in enumerate(("stdin", "stdout", "stderr")):
+        try:
+            os.fstat(descriptor)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # takes the lowest number that is free
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, "r+" if descriptor == 0 else "w", encoding="utf-8"))
 
 
 def _stop_with(error: GnnflowError) -> NoReturn:

@@ -42,3 +42,22 @@ def detect_launch(environment: Mapping[str, str] | None = None) -> Launch | None
             continue
         return Launch(launcher=launcher, num_ranks=int(size), rank=int(rank))
     return None
+
+
+def is_on_one_machine(environment: Mapping[str, str] | None = None) -> bool:
+    """Says whether the launcher has put all ranks of the job on this machine.
+
+    Args:
+        environment: variables to read; those of this process by default.
+
+    Returns:
+        False also where that cannot be known.
+    """
+    variables = os.environ if environment is None else environment
+    launch = detect_launch(variables)
+    if launch is None:
+        return False
+    if launch.launcher == "srun":
+        return variables.get("SLURM_STEP_NUM_NODES") == "1"
+    local = variables.get("OMPI_COMM_WORLD_LOCAL_SIZE", variables.get("MPI_LOCALNRANKS"))
+    return local == str(launch.num_ranks)

@@ -7,6 +7,7 @@ rank that owes it.
 """
 
 import json
+import math
 import os
 import sys
 import threading
@@ -51,6 +52,8 @@ _DEADLINES_EVERY_S = 0.05
 # Another thread that runs Python code hands over the interpreter after this time, not after 5 ms.
 _SWITCH_INTERVAL_S = 2e-4
 _FAIL_WITHIN_S = 15.0
+# This thread never rests for long: so much of the time-out between two looks is a pause.
+_PAUSE_SHARE = 0.5
 
 
 class ExchangeService:
@@ -96,6 +99,7 @@ class ExchangeService:
         self._failures = FailureReporter(self._message_comm)
         self._neighbours = Neighbours()
         self._next_deadline_check = 0.0
+        self._pause = (-math.inf, 0.0)
         self._stopping = False
         self._switch_interval_s = sys.getswitchinterval()
         sys.setswitchinterval(min(self._switch_interval_s, _SWITCH_INTERVAL_S))
@@ -211,10 +215,7 @@ class ExchangeService:
 
     def fail(self, failure: Failure) -> NoReturn:
         """Ends the job of all ranks; does not return."""
-        if self._thread.is_alive() and not self._stopping:
-            self._submit(partial(self._failures.end_job, failure))
-            self._thread.join(_FAIL_WITHIN_S)
-        end_process(failure, self.rank)
+        self._end_by(partial(self._failures.end_job, failure), failure)
 
     def fail_with_ranks(self, label: str, reason: str) -> NoReturn:
         """Ends the job after something outside failed, with the ranks that do not respond.
@@ -223,9 +224,17 @@ class ExchangeService:
             label: what failed.
             reason: the error, in words.
         """
-        self._submit(partial(self._inquire, label, None, reason))
-        self._thread.join(_FAIL_WITHIN_S)
-        end_process(Failure(key=label, text=f"{label} failed: {reason}"), self.rank)
+        failure = Failure(key=label, text=f"{label} failed: {reason}")
+        self._end_by(partial(self._inquire, label, None, reason), failure)
+
+    def _end_by(self, action: Callable[[], Any], failure: Failure) -> NoReturn:
+        """Lets the thread end the job by what it knows of others; where it cannot, ends it here."""
+        try:
+            if self._thread.is_alive() and not self._stopping:
+                self._submit(action)
+                self._thread.join(_FAIL_WITHIN_S)
+        finally:
+            end_process(failure, self.rank)
 
     def watch(self, pids: Mapping[int, int]) -> None:
         """Ends the job with one line if a rank of this machine ends before `expect_ends`.
@@ -287,18 +296,23 @@ class ExchangeService:
         try:
             self._loop()
         except BaseException as error:
-            self._failures.end_job(Failure.from_exception(error, self._describe_step()))
+            try:
+                self._failures.end_job(Failure.from_exception(error, self._describe_step()))
+            finally:
+                os._exit(1)  # a rank without this thread would let the others wait for it
 
     def _loop(self) -> None:
         mailbox = self._mailbox
-        last_event = time.perf_counter()
+        last_event = now = time.perf_counter()
         while True:
             progress = self._take_submissions()
             progress |= mailbox.receive_message(self._handle)
             progress |= self._answers.send_part()
             progress |= mailbox.outstanding.advance()
             progress |= self._collectives.begin()
-            now = time.perf_counter()
+            before, now = now, time.perf_counter()
+            if now - before > self.timeout_s * _PAUSE_SHARE:
+                self._pause = (now, now - before)
             if now >= self._next_deadline_check:
                 self._check_deadlines(now)
             if gone := self._neighbours.gone(now):
@@ -350,7 +364,11 @@ class ExchangeService:
         elif tag == TAG_FAILURE:
             self._failures.hear(source, buffer.tobytes())
         elif tag == TAG_INQUIRY:
-            status = {"step": self._describe_step(), "collectives": self._collectives.num_begun}
+            status = {
+                "step": self._describe_step(),
+                "collectives": self._collectives.num_begun,
+                "paused_s": self._paused_s(),
+            }
             self._send_control(json.dumps(status).encode(), source, TAG_STATUS)
         elif self._inquiry is not None:
             self._inquiry.hear(source, buffer.tobytes())
@@ -364,7 +382,7 @@ class ExchangeService:
         self._next_deadline_check = now + _DEADLINES_EVERY_S
         if self._inquiry is not None:
             if self._inquiry.over():
-                self._failures.end_job(self._inquiry.failure(self.rank))
+                self._failures.end_job(self._inquiry.failure(self.rank, self._paused_s()))
             return
         late = [call for call in self._calls if now > call.deadline and not call.done()]
         collective = self._collectives.under_way
@@ -372,6 +390,11 @@ class ExchangeService:
             self._inquire(late[0].label, late[0].peers_owing())
         elif collective is not None and now > collective.deadline:
             self._inquire(collective.label, None)
+
+    def _paused_s(self) -> float:
+        """How long this rank was held up of late: stopped, swapped out, or asleep in a debugger."""
+        end, seconds = self._pause
+        return seconds if time.perf_counter() - end < self.timeout_s else 0.0
 
     def _inquire(self, label: str, owing: list[int] | None, reason: str = "") -> None:
         if self._inquiry is not None:

@@ -1,13 +1,15 @@
 """How a job of several ranks ends when one of them cannot go on: one clear line, then all stop."""
 
+import ctypes
 import json
 import os
 import signal
 import socket
 import sys
+import threading
 import time
 import traceback
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import NoReturn
@@ -25,8 +27,11 @@ _LISTEN_S = 0.5
 # A rank that leaves the word to another waits this long to be ended by it.
 _LEAVE_TO_OTHER_S = 10.0
 _ABORT_WITHIN_S = 5.0
+_STDERR = 2
 # What was printed must leave the process before the launcher hears of the end.
 _PRINT_S = 0.05
+# Held by the thread that ends this process.
+_ENDING = threading.Lock()
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +49,14 @@ class Failure:
     @classmethod
     def from_exception(cls, error: BaseException, step: str = "") -> "Failure":
         """Describes an exception that leaves the program, which was at `step`."""
+        try:
+            return cls._of(error, step)
+        except Exception:  # no memory, or an exception that cannot say what it is
+            kind = type(error).__name__
+            return cls(kind, kind)
+
+    @classmethod
+    def _of(cls, error: BaseException, step: str) -> "Failure":
         text = " ".join(str(error).split())
         if isinstance(error, KeyboardInterrupt):
             return cls("interrupted", "interrupted", exit_code=130)
@@ -73,6 +86,15 @@ class FailureReporter:
 
     def end_job(self, failure: Failure) -> NoReturn:
         """Tells the other ranks, settles who of those with the same reason speaks, and ends all."""
+        speaker: int | None = None
+        try:
+            speaker = self._comm.rank
+            speaker = self._agree(failure)
+        finally:
+            end_process(failure, speaker)
+
+    def _agree(self, failure: Failure) -> int | None:
+        """Tells the others; returns whom the failure is of: this rank, or None for all."""
         message = np.frombuffer(json.dumps(asdict(failure)).encode(), dtype=np.uint8)
         others = [rank for rank in range(self._comm.size) if rank != self._comm.rank]
         sends = [self._comm.Isend(message, rank, TAG_FAILURE) for rank in others]
@@ -81,8 +103,7 @@ class FailureReporter:
         if same and min(same) < self._comm.rank:
             self._listen(_LEAVE_TO_OTHER_S, enough=len(others) + 1)
         del sends
-        everybody = len(same) == len(others)
-        end_process(failure, None if everybody else self._comm.rank)
+        return None if len(same) == len(others) else self._comm.rank
 
     def mourn(self, gone: Mapping[int, int], watched: Collection[int], step: str) -> None:
         """Ends the job because other ranks of this machine have ended, if this rank is to say so.
@@ -119,25 +140,65 @@ class FailureReporter:
 
 
 def end_process(failure: Failure, rank: int | None) -> NoReturn:
-    """Prints a failure and ends the job at once.
+    """Prints a failure and ends the job at once, whatever else goes wrong on the way.
 
     Args:
         failure: what to say.
         rank: the rank that failed; None if all did.
     """
+    try:
+        _attempt(_limit_the_end)
+        if _ENDING.acquire(blocking=False):
+            _attempt(_flush_output)
+            _attempt(_say, failure, rank)
+            _attempt(OWN_SLOT.note_told)
+            _attempt(_silence_mpi)
+            _attempt(_abort, failure.exit_code)
+        else:  # another thread is about to
+            _attempt(time.sleep, 2 * _ABORT_WITHIN_S)
+    finally:
+        os._exit(failure.exit_code)
+
+
+def _attempt(step: Callable[..., object], *arguments: object) -> None:
+    """Takes one step of the way out; without memory, files or a reader the next one follows."""
+    try:
+        step(*arguments)
+    except BaseException:
+        pass
+
+
+def _abort(exit_code: int) -> None:
+    MPI.COMM_WORLD.Abort(exit_code)
+
+
+def _limit_the_end() -> None:
+    """Lets the kernel end this process after some seconds: the reader or the launcher may hang."""
+    # signal.signal is for the main thread alone, which may be stuck in a handler of its own.
+    ctypes.CDLL(None).signal(signal.SIGALRM, None)  # SIG_DFL
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGALRM})
+    signal.setitimer(signal.ITIMER_REAL, _ABORT_WITHIN_S)
+
+
+def _flush_output() -> None:
+    sys.stdout.flush()
+
+
+def _say(failure: Failure, rank: int | None) -> None:
     program = Path(sys.argv[0]).name or "gnnflow"
     where = "" if rank is None else f" on rank {rank}"
+    text = f"{failure.details}{program}: error{where}: {failure.text}"
     try:
-        sys.stdout.flush()
-        print(f"{failure.details}{program}: error{where}: {failure.text}", file=sys.stderr)
-        sys.stderr.flush()
-        OWN_SLOT.note_told()
-    finally:
-        time.sleep(_PRINT_S)
-        # MPI's own lines about the end say nothing that the line above does not.
-        with open(os.devnull, "wb") as nowhere:
-            os.dup2(nowhere.fileno(), 2)
-        # The way to the launcher may be what has failed: then the kernel ends this process.
-        signal.setitimer(signal.ITIMER_REAL, _ABORT_WITHIN_S)
-        MPI.COMM_WORLD.Abort(failure.exit_code)
-        os._exit(failure.exit_code)
+        print(text, file=sys.stderr, flush=True)
+    except (OSError, ValueError):  # closed in Python; perhaps not below it
+        os.write(_STDERR, f"{text}\n".encode(errors="replace"))
+    time.sleep(_PRINT_S)
+
+
+def _silence_mpi() -> None:
+    """MPI's own lines about the end say nothing that the line above does not."""
+    try:
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, _STDERR)
+    except OSError:  # no descriptor is left
+        os.close(_STDERR)

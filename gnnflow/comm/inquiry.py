@@ -42,6 +42,7 @@ class Inquiry:
         self._num_collectives = num_collectives
         self._num_others = num_others
         self._reason = reason
+        self._is_time_out = not reason or "timed out" in reason.lower()
         self._statuses: dict[int, dict[str, Any]] = {}
         self._end = time.perf_counter() + _ANSWER_WITHIN_S
 
@@ -53,36 +54,41 @@ class Inquiry:
         """Says whether all have answered, or time is up."""
         return len(self._statuses) == self._num_others or time.perf_counter() > self._end
 
-    def failure(self, rank: int) -> Failure:
-        """Names the ranks to blame, as seen from `rank`."""
+    def failure(self, rank: int, paused_s: float) -> Failure:
+        """Names the ranks to blame, as seen from `rank`, which itself was held up for a time."""
         others = [other for other in range(self._num_others + 1) if other != rank]
         silent = [other for other in others if other not in self._statuses]
-        if self._owing is None:
-            late = [
-                other
-                for other, status in self._statuses.items()
-                if status["collectives"] < self._num_collectives
-            ]
-        else:
-            late = [other for other in self._statuses if other in self._owing]
-        what_is_missing = "come to it" if self._owing is None else "answered"
+        pauses = {other: float(status["paused_s"]) for other, status in self._statuses.items()}
+        pauses |= {rank: paused_s}
+        paused = sorted(other for other, seconds in pauses.items() if seconds)
+        late = [] if silent or paused else sorted(filter(self._is_late, self._statuses))
         blamed = [f"rank {other} does not respond" for other in silent]
         if not silent:
-            blamed = [
-                f"rank {other} responds{_at(self._statuses[other]['step'], ',')} "
-                f"but has not {what_is_missing}"
-                for other in sorted(late)
-            ]
-        if self._reason:
+            blamed = [f"rank {other} was held up for {pauses[other]:.0f} s" for other in paused]
+        what_is_missing = "come to it" if self._owing is None else "answered"
+        blamed += [
+            f"rank {other} responds{_at(self._statuses[other]['step'], ',')} "
+            f"but has not {what_is_missing}"
+            for other in late
+        ]
+        whom = silent or paused or late
+        if self._reason and not self._is_time_out:
             # The others may be anywhere, each in its own way.
             text = f"{self._label}{_at(self._step)} failed ({self._reason})"
-            text += f": {'; '.join(blamed)}" if silent else ""
-            return Failure(f"lost {silent}", text)
+            text += f": {'; '.join(blamed)}" if blamed else ""
+            return Failure(f"lost {whom}", text)
         text = (
             f"no end of {self._label}{_at(self._step)} within {self._timeout_s:g} s "
-            f"(comm_timeout): {'; '.join(blamed) or 'all ranks respond, the network may be slow'}"
+            f"(--comm-timeout): {'; '.join(blamed) or 'all ranks respond, the network may be slow'}"
         )
-        return Failure(f"time-out {silent or sorted(late)}", text)
+        return Failure(f"time-out {whom}", text)
+
+    def _is_late(self, rank: int) -> bool:
+        if self._reason:  # outside of the operations that are counted
+            return bool(self._statuses[rank]["step"] != self._step)
+        if self._owing is None:
+            return bool(self._statuses[rank]["collectives"] < self._num_collectives)
+        return rank in self._owing
 
 
 def _at(step: str, comma: str = "") -> str:

@@ -1,19 +1,20 @@
-"""The process that starts the ranks of a job, hands on what they print, and tells how one died."""
+"""Starts the ranks of a job by a launcher, hands on what they print, and tells how one died."""
 
 import ctypes
 import os
 import select
 import signal
-import socket
 import subprocess
-import sys
 import threading
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from gnnflow.comm.banner_filter import BannerFilter
+from gnnflow.comm.job_end import killed_line, launcher_line, say, warn
+from gnnflow.comm.output_pump import write_all
 from gnnflow.comm.rank_board import BOARD_VARIABLE, RankBoard
 from gnnflow.comm.rank_deaths import RankDeath, RankDeaths
+from gnnflow.errors import one_line
 
 _LOOK_FOR_RANKS_MS = 100
 _PIPE_BYTES = 1 << 16
@@ -98,35 +99,17 @@ class JobProcess:
         notes = [board.read(rank) for rank in range(self._num_ranks)]
         if returncode == 0 or self._interrupted or any(note.told for note in notes):
             return 128 - returncode if returncode < 0 else returncode
-        program = Path(sys.argv[0]).name or "gnnflow"
         if returncode < 0:
-            launcher = Path(self._command[0]).name
-            what = f"{launcher}, which runs the ranks, was killed by {_named(-returncode)}"
-            self._print(program, what, -returncode)
+            say(launcher_line(Path(self._command[0]).name, -returncode, self._remedy))
             return 128 - returncode
         killed = next((death for death in deaths if death.signal != 0), None)
         if killed is None or (killed.signal is None and signal_in_banner is None):
             return returncode
-        where = f"rank {killed.rank} (process {killed.pid} on {socket.gethostname()})"
-        step = notes[killed.rank].step
         number = killed.signal or signal_in_banner
         assert number is not None
-        when = f" at {step}" if step else ""
-        self._print(program, f"{where} was killed by {_named(number)}{when}", number)
+        step = notes[killed.rank].step
+        say(killed_line(killed.rank, killed.pid, number, step, self._remedy))
         return 128 + number
-
-    def _print(self, program: str, what: str, number: int) -> None:
-        if number == signal.SIGKILL:
-            what += " (often: out of memory)"
-        remedy = f"; {self._remedy}" if self._remedy else ""
-        print(f"{program}: error: {what}{remedy}", file=sys.stderr, flush=True)
-
-
-def _named(number: int) -> str:
-    try:
-        return f"signal {number} ({signal.Signals(number).name})"
-    except ValueError:
-        return f"signal {number}"
 
 
 def _begin_child(mask: set[int | signal.Signals]) -> None:
@@ -139,23 +122,17 @@ def _pump(source: int, deaths: RankDeaths, banner: BannerFilter) -> None:
     """Hands on what the job prints, and notes which ranks end, until there is no more of it."""
     poll = select.poll()
     poll.register(source, select.POLLIN)
-    is_open = True
+    is_open = is_read = True
     while is_open:
         deaths.find_new(poll)
         for descriptor, _ in poll.poll(None if deaths.knows_all else _LOOK_FOR_RANKS_MS):
             if deaths.see(descriptor, poll):
                 continue
             data = os.read(source, _PIPE_BYTES)
-            is_open = bool(data) and _write(banner.feed(data))
-    _write(banner.finish())
-
-
-def _write(data: bytes) -> bool:
-    """Writes to standard output; False if nobody reads it any more."""
-    view = memoryview(data)
-    try:
-        while view:
-            view = view[os.write(sys.stdout.fileno(), view) :]
-    except OSError:
-        return False
-    return True
+            shown = banner.feed(data) if data else banner.finish()
+            is_open = bool(data)
+            try:
+                is_read = is_read and write_all(shown)
+            except OSError as error:
+                is_read = False
+                warn(f"what the ranks printed cannot be written: {one_line(error.strerror)}")

@@ -1,5 +1,6 @@
 """Starting the ranks of a job with the MPI that is installed beside this Python."""
 
+import contextlib
 import os
 import shutil
 import subprocess
@@ -10,6 +11,7 @@ from typing import NoReturn
 
 from gnnflow.comm.environment import detect_launch
 from gnnflow.comm.job_process import JobProcess
+from gnnflow.comm.rank_processes import RankProcesses
 from gnnflow.errors import CommError, ConfigError
 
 # Without these Open MPI refuses to run as root, refuses more ranks than cores, binds each rank to
@@ -21,6 +23,11 @@ _OPEN_MPI_SETTINGS = {
     "PRTE_MCA_hwloc_default_binding_policy": "none",
     "OMPI_MCA_osc": "^ucx",
 }
+# What tells Hydra where and how to start ranks: by the user, or by SLURM, PBS, LSF, SGE and COBALT.
+_HYDRA_SETTINGS = (
+    *("HYDRA_", "MPIEXEC_", "SLURM_JOB_NODELIST", "SLURM_NODELIST", "PBS_NODEFILE"),
+    *("LSB_HOSTS", "LSB_MCPU_HOSTS", "PE_HOSTFILE", "COBALT_NODEFILE"),
+)
 
 
 def find_mpiexec() -> Path:
@@ -51,13 +58,27 @@ def launch_environment(mpiexec: Path) -> dict[str, str]:
     Returns:
         The variables of this process, with those that Open MPI needs where they are not set.
     """
-    environment = dict(os.environ)
-    version = subprocess.run(
-        [mpiexec, "--version"], capture_output=True, text=True, check=False, env=environment
-    )
-    if "Open MPI" in version.stdout + version.stderr or "open-mpi" in version.stdout:
-        environment = _OPEN_MPI_SETTINGS | environment
-    return environment
+    return _environment_for(_version_of(mpiexec))
+
+
+def _version_of(mpiexec: Path) -> str:
+    ended = subprocess.run([mpiexec, "--version"], capture_output=True, text=True, check=False)
+    return ended.stdout + ended.stderr
+
+
+def _environment_for(version: str) -> dict[str, str]:
+    is_open_mpi = "Open MPI" in version or "open-mpi" in version
+    return _OPEN_MPI_SETTINGS | os.environ if is_open_mpi else dict(os.environ)
+
+
+def _needs_launcher(version: str) -> bool:
+    """Whether only the launcher knows how its ranks are started, or on which machines.
+
+    MPICH's own, Hydra, asks the scheduler of a cluster and its variables for machines. Where there
+    are none of these it would start all ranks on this one.
+    """
+    settings = [name for name in os.environ if name.startswith(_HYDRA_SETTINGS)]
+    return "HYDRA" not in version or bool(settings) or not hasattr(os, "pidfd_open")
 
 
 def launch(num_ranks: int, argv: Sequence[str], *, remedy: str = "") -> NoReturn:
@@ -83,8 +104,12 @@ def launch(num_ranks: int, argv: Sequence[str], *, remedy: str = "") -> NoReturn
             f"leave out --ranks {num_ranks}, or start without the launcher"
         )
     mpiexec = find_mpiexec()
-    environment = launch_environment(mpiexec)
-    sys.stdout.flush()
-    sys.stderr.flush()
-    command = [str(mpiexec), "-n", str(num_ranks), *argv]
-    sys.exit(JobProcess(command, environment, num_ranks, remedy=remedy).run())
+    version = _version_of(mpiexec)
+    environment = _environment_for(version)
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(AttributeError, OSError, ValueError):  # closed, or nobody reads
+            stream.flush()
+    if _needs_launcher(version):
+        command = [str(mpiexec), "-n", str(num_ranks), *argv]
+        sys.exit(JobProcess(command, environment, num_ranks, remedy=remedy).run())
+    sys.exit(RankProcesses(argv, environment, num_ranks, remedy=remedy).run())

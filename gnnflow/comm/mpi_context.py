@@ -57,7 +57,7 @@ class MpiContext(Context):
         self._hook_before = sys.excepthook
         self._hook = _ending_hook(self, self._hook_before)
         sys.excepthook = self._hook
-        atexit.register(self.close)
+        atexit.register(self._close_at_exit)
         own_facts = [host_name(), sorted(available_cores()), os.getpid(), process_space()]
         facts = self.allgather_json(own_facts)
         self.hosts = HostMap.from_names([name for name, *_ in facts])
@@ -147,6 +147,7 @@ class MpiContext(Context):
         """Lets Ctrl-C end the job at once; see `Context.end_on_interrupt`."""
 
         def end(number: int, frame: FrameType | None) -> None:
+            signal.signal(signal.SIGINT, signal.SIG_IGN)  # once is enough
             self._fail(KeyboardInterrupt())
 
         if signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
@@ -168,7 +169,7 @@ class MpiContext(Context):
         if self._ends_on_interrupt:
             signal.signal(signal.SIGINT, signal.default_int_handler)
         self._exchange.stop()
-        atexit.unregister(self.close)
+        atexit.unregister(self._close_at_exit)
         if sys.excepthook is self._hook:
             sys.excepthook = self._hook_before
 
@@ -183,6 +184,12 @@ class MpiContext(Context):
         if error is None or orderly_exit or self._closed:
             self.close()
         else:
+            self._fail(error)
+
+    def _close_at_exit(self) -> None:
+        try:
+            self.close()
+        except BaseException as error:  # Python would print it and let the others wait
             self._fail(error)
 
     def _fail(self, error: BaseException) -> NoReturn:

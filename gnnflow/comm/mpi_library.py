@@ -4,11 +4,14 @@ import atexit
 import contextlib
 import os
 import sys
+from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING
 
-from gnnflow.comm.environment import OPEN_MPI_LAUNCHER
+from gnnflow.comm.environment import OPEN_MPI_LAUNCHER, is_on_one_machine
+from gnnflow.comm.job_end import SHARED_MEMORY, shared_memory_bytes
 from gnnflow.errors import CommError
+from gnnflow.units import human_bytes
 
 if TYPE_CHECKING:
     from mpi4py import MPI
@@ -59,7 +62,11 @@ def start_mpi(num_ranks: int, launcher: str) -> None:
     if launcher == OPEN_MPI_LAUNCHER and "MPICH" in library_name():
         raise wrong_launcher  # MPICH would end the process while it starts
     if not MPI.Is_initialized():
-        for name, value in _TRANSPORT_DEFAULTS.items():
+        _check_shared_memory(num_ranks)
+        defaults = dict(_TRANSPORT_DEFAULTS)
+        if is_on_one_machine() and _has_loopback():
+            defaults |= _ON_LOOPBACK
+        for name, value in defaults.items():
             os.environ.setdefault(name, value)
         MPI.Init_thread(MPI.THREAD_SERIALIZED)
         atexit.register(_finalize)
@@ -73,6 +80,18 @@ def start_mpi(num_ranks: int, launcher: str) -> None:
             "gnnflow.init before anything else initialises MPI"
         )
     _remove_names()
+
+
+def _check_shared_memory(num_ranks: int) -> None:
+    """Finds out that MPICH would end this process by SIGBUS for want of shared memory."""
+    free, size = shared_memory_bytes()
+    needed = (num_ranks if is_on_one_machine() else 1) * _MPICH_BYTES_OF_RANK
+    if "MPICH" in library_name() and free < needed:
+        raise CommError(
+            f"{SHARED_MEMORY} has {human_bytes(free)} of {human_bytes(size)} free, and MPI needs "
+            f"{human_bytes(needed)} for the ranks of this machine; make it larger, in Docker by "
+            "--shm-size=8g"
+        )
 
 
 def _remove_names() -> None:
@@ -98,8 +117,26 @@ def _remove_names() -> None:
 # reached, and MPICH 5.0 then dies of a segmentation fault in the next send, before anybody can say
 # what has happened. Ranks ask each other themselves when an answer is overdue.
 _TRANSPORT_DEFAULTS = {"UCX_KEEPALIVE_INTERVAL": "inf", "UCX_TCP_KEEPIDLE": "inf"}
+# A transport opens ports even where shared memory carries all messages. UCX's list holds devices of
+# the network alone; those of GPUs and memory stay in use.
+_ON_LOOPBACK = {
+    "UCX_NET_DEVICES": "lo",
+    "FI_TCP_IFACE": "lo",
+    "FI_SOCKETS_IFACE": "lo",
+}
+_LOOPBACK_FLAGS = Path("/sys/class/net/lo/flags")
+_IS_UP = 1
+# Measured with MPICH 5.0.2 on 2 ranks: 2 MB are too little, 3 MB are enough.
+_MPICH_BYTES_OF_RANK = 1.25e6
 _MPICH_MEMORY = "/dev/shm/mpich_shm_"
 _LEVELS = {MPI.THREAD_SINGLE: "SINGLE", MPI.THREAD_FUNNELED: "FUNNELED"}
+
+
+def _has_loopback() -> bool:
+    try:
+        return bool(int(_LOOPBACK_FLAGS.read_text(), 16) & _IS_UP)
+    except (OSError, ValueError):
+        return False
 
 
 def _finalize() -> None:

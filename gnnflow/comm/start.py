@@ -1,13 +1,16 @@
 """Opens the context that fits how the program was started."""
 
 import logging
+import sys
+from pathlib import Path
+from types import TracebackType
 
 from gnnflow.comm.context import DEFAULT_TIMEOUT_S, TRANSPORTS, Context, Transport
 from gnnflow.comm.environment import detect_launch
 from gnnflow.comm.local import LocalContext
 from gnnflow.comm.rank_board import OWN_SLOT
 from gnnflow.config import require_seconds
-from gnnflow.errors import CommError, ConfigError
+from gnnflow.errors import CommError, ConfigError, GnnflowError, resource_error
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -21,6 +24,7 @@ def init(
     """Opens the context of this process: of an MPI job if a launcher started it, else of one rank.
 
     MPI is loaded only in a job of several ranks. Open one context at a time, in the main thread.
+    From now on an error that a user can mend, and that nobody catches, is told on one line.
 
     Args:
         transport: how rows and samples move: shared memory inside a machine and messages between
@@ -34,6 +38,7 @@ def init(
         CommError: if the launcher and the MPI library do not belong together, or MPI cannot be
             used from a thread.
     """
+    _tell_errors_on_one_line()
     if transport not in TRANSPORTS:
         raise ConfigError(f"transport must be one of {', '.join(TRANSPORTS)}, got {transport!r}")
     require_seconds("comm_timeout_s", comm_timeout_s)
@@ -59,3 +64,24 @@ def init(
         *(library_name(), context.num_ranks, len(context.ranks_on_host)),
     )
     return context
+
+
+def _tell_errors_on_one_line() -> None:
+    """Lets an uncaught `GnnflowError` end a program as it ends a job of several ranks."""
+    before = sys.excepthook
+    if getattr(before, "__module__", None) == __name__:
+        return
+
+    def tell(
+        kind: type[BaseException], error: BaseException, traceback: TracebackType | None
+    ) -> None:
+        told = error if isinstance(error, GnnflowError) else resource_error(error)
+        if told is None:
+            before(kind, error, traceback)
+            return
+        launched = detect_launch()
+        where = "" if launched is None else f" on rank {launched.rank}"
+        program = Path(sys.argv[0]).name or "gnnflow"
+        print(f"{program}: error{where}: {told}", file=sys.stderr)
+
+    sys.excepthook = tell

@@ -3,7 +3,7 @@
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, NoReturn, cast
+from typing import Any, cast
 
 import torch
 from torch import Tensor, distributed, nn
@@ -18,7 +18,7 @@ from torch.utils import _pytree as pytree
 from gnnflow.comm import Context
 from gnnflow.errors import ConfigError
 from gnnflow.training.alike import check_alike, shared_buffers, shared_parameters
-from gnnflow.training.process_group import connection_error, ensure_process_group
+from gnnflow.training.process_group import end_job, ensure_process_group
 
 _SHARE = "_gnnflow_share_of_seeds"
 
@@ -101,14 +101,6 @@ class GradientSum:
             return future.value()[0]
         except RuntimeError as error:
             end_job(self._ctx, "the sum of gradients", error)
-
-
-def end_job(ctx: Context, what: str, error: RuntimeError) -> NoReturn:
-    """Names the ranks that do not respond; torch says only that somebody did not."""
-    reason = connection_error(error)
-    if reason is None:
-        raise error
-    ctx.fail_with_ranks(what, reason)
 
 
 def sum_gradients(state: GradientSum, bucket: GradBucket) -> torch.futures.Future[Tensor]:

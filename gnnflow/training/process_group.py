@@ -7,6 +7,7 @@ import re
 import socket
 from collections.abc import Iterator
 from datetime import timedelta
+from typing import NoReturn
 
 import psutil
 import torch
@@ -47,14 +48,14 @@ def ensure_process_group(ctx: Context, device: torch.device) -> None:
     timeout = timedelta(seconds=ctx.comm_timeout_s)
     store, address = _open_store(ctx, timeout)
     _interface = _interface_of(address)
-    with _gloo_interface(_interface):
-        distributed.init_process_group(
-            _choose_backend(ctx, device),
-            store=store,
-            rank=ctx.rank,
-            world_size=ctx.num_ranks,
-            timeout=timeout,
-        )
+    backend = _choose_backend(ctx, device)
+    try:
+        with _gloo_interface(_interface):
+            distributed.init_process_group(
+                backend, store=store, rank=ctx.rank, world_size=ctx.num_ranks, timeout=timeout
+            )
+    except RuntimeError as error:
+        end_job(ctx, "connecting for gradients", error)
     atexit.register(close_process_group)
 
 
@@ -93,10 +94,24 @@ def connection_error(error: RuntimeError) -> str | None:
     return " ".join(str(error).split()) if isinstance(error, distributed.DistError) else None
 
 
+def end_job(ctx: Context, what: str, error: RuntimeError) -> NoReturn:
+    """Names the ranks that do not respond; torch says only that somebody did not.
+
+    Args:
+        ctx: the job.
+        what: the operation that failed, in words.
+        error: what torch raised; it is raised again if it is of another kind.
+    """
+    reason = connection_error(error)
+    if reason is None:
+        raise error
+    ctx.fail_with_ranks(what, reason)
+
+
 def _open_store(ctx: Context, timeout: timedelta) -> tuple[TCPStore, str]:
     """Opens the store; returns it and the address of this rank's side of the connection."""
     if ctx.rank == 0:
-        store = TCPStore(_LOOPBACK, 0, ctx.num_ranks, True, timeout, wait_for_workers=False)
+        store = _listen(ctx, timeout)
         ctx.broadcast_json({"port": store.port, "addresses": _own_addresses(ctx)})
         # Rank 0 talks to the others through the interface on which they found it.
         found = [address for address, _ in ctx.allgather_json(("", ""))[1:] if address]
@@ -109,6 +124,23 @@ def _open_store(ctx: Context, timeout: timedelta) -> tuple[TCPStore, str]:
     return TCPStore(
         remote, offer["port"], ctx.num_ranks, False, timeout, wait_for_workers=False
     ), local
+
+
+def _listen(ctx: Context, timeout: timedelta) -> TCPStore:
+    """Opens the store of rank 0, which on one machine nobody else can reach."""
+    listener = socket.socket()
+    listener.bind((_LOOPBACK if ctx.num_hosts == 1 else "", 0))
+    listener.listen(ctx.num_ranks)
+    port = listener.getsockname()[1]
+    return TCPStore(
+        _LOOPBACK,
+        port,
+        ctx.num_ranks,
+        True,
+        timeout,
+        wait_for_workers=False,
+        master_listen_fd=listener.detach(),
+    )
 
 
 def _check_reached(ctx: Context, reached: bool) -> None:

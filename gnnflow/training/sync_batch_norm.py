@@ -13,8 +13,8 @@ from torch.nn.parallel import DistributedDataParallel
 
 from gnnflow.comm import Context
 from gnnflow.errors import ConfigError
-from gnnflow.training.gradients import CrossRankLayer, end_job, weight_of_gradient
-from gnnflow.training.process_group import ensure_process_group, second_process_group
+from gnnflow.training.gradients import CrossRankLayer, weight_of_gradient
+from gnnflow.training.process_group import end_job, ensure_process_group, second_process_group
 
 
 class SyncBatchNorm(_BatchNorm, CrossRankLayer):

@@ -61,7 +61,7 @@ def test_open_mpi_gets_its_settings(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 def test_launch_ends_as_the_launcher_does(
     elsewhere: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    mpiexec = fake_mpiexec(elsewhere / "venv", "HYDRA")
+    mpiexec = fake_mpiexec(elsewhere / "venv", "another MPI")
     mpiexec.write_text('#!/bin/sh\necho "words $@"; [ "$1" = --version ] || exit 7\n')
     with pytest.raises(SystemExit) as ended:
         launch(4, ["python", "train.py"])
@@ -82,7 +82,7 @@ def test_a_killed_rank_is_told(
         f"{'OWN_SLOT.note_told()' if reports else ''}\n"
         "os.kill(os.getpid(), signal.SIGSEGV)\n"
     )
-    mpiexec = fake_mpiexec(elsewhere / "venv", "HYDRA")
+    mpiexec = fake_mpiexec(elsewhere / "venv", "another MPI")
     root = Path(__file__).parents[2]
     mpiexec.write_text(
         "#!/bin/sh\n"
@@ -109,7 +109,7 @@ def test_a_killed_rank_is_told(
 def test_a_launcher_that_is_killed_is_told(
     elsewhere: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    mpiexec = fake_mpiexec(elsewhere / "venv", "HYDRA")
+    mpiexec = fake_mpiexec(elsewhere / "venv", "another MPI")
     mpiexec.write_text('#!/bin/sh\n[ "$1" = --version ] || kill -9 $$\n')
     with pytest.raises(SystemExit) as ended:
         launch(2, ["python", "train.py"])
@@ -120,7 +120,7 @@ def test_a_launcher_that_is_killed_is_told(
 def test_signals_reach_the_ranks(tmp_path: Path) -> None:
     """What only the starting process gets, it hands on, and then waits for the end."""
     venv = tmp_path / "venv"
-    fake_mpiexec(venv, "HYDRA").write_text(
+    fake_mpiexec(venv, "another MPI").write_text(
         '#!/bin/sh\n[ "$1" = --version ] && exit\n'
         "trap 'echo stopping; exit 3' TERM\necho ready\nwhile :; do sleep 0.02; done\n"
     )

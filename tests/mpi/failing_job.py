@@ -3,6 +3,7 @@
 import os
 import signal
 import sys
+import threading
 import time
 
 import numpy as np
@@ -10,6 +11,12 @@ import numpy as np
 import gnnflow
 from gnnflow.comm.calls import Request
 from gnnflow.errors import DataError
+
+
+def wake(service, pid: int) -> None:
+    while service._inquiry is None:
+        time.sleep(0.01)
+    os.kill(pid, signal.SIGCONT)
 
 
 def main(what: str) -> None:
@@ -51,6 +58,12 @@ def main(what: str) -> None:
             ctx.abort("that is enough")
         elif what == "one is stopped, the others are at a barrier" and ctx.rank == 2:
             os.kill(os.getpid(), signal.SIGSTOP)
+        elif what == "one is stopped until the others ask who is missing":
+            pids = ctx.allgather_json(os.getpid())
+            if ctx.rank == 0:
+                threading.Thread(target=wake, args=[ctx.service, pids[2]], daemon=True).start()
+            elif ctx.rank == 2:
+                os.kill(os.getpid(), signal.SIGSTOP)
         elif what == "one is late for a barrier" and ctx.rank == 2:
             ctx.step = "reading a book"
             time.sleep(60)

@@ -1,4 +1,5 @@
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -9,7 +10,7 @@ from ranks import run_ranks
 from gnnflow.comm.launch import find_mpiexec
 
 JOB = str(Path(__file__).with_name("failing_job.py"))
-TIMED_OUT = "within 3 s (comm_timeout): "
+TIMED_OUT = "within 3 s (--comm-timeout): "
 
 
 def lines_of(ended: subprocess.CompletedProcess[str]) -> list[str]:
@@ -79,6 +80,14 @@ def test_a_time_out_names_the_rank_that_owes_the_answer(what: str, blame: str) -
     (line,) = lines_of(ended)
     assert line.startswith("failing_job.py: error on rank ")
     assert line.endswith(blame)
+
+
+def test_a_time_out_names_the_rank_that_was_held_up() -> None:
+    ended = run_ranks(3, [JOB, "one is stopped until the others ask who is missing"], limit_s=60)
+    assert ended.returncode == 1
+    (line,) = lines_of(ended)
+    where = re.escape(f"no end of a barrier at epoch 3, step 14 {TIMED_OUT}")
+    assert re.search(rf"{where}rank 2 was held up for \d+ s$", line), line
 
 
 def test_an_answer_that_fails_ends_the_job() -> None:

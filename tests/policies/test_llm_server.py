@@ -2,9 +2,10 @@ import json
 import os
 import signal
 import socket
+import stat
+import tempfile
 import threading
 import time
-from pathlib import Path
 
 import pytest
 
@@ -26,6 +27,7 @@ from gnnflow.policies.llm.server_client import (  # noqa: E402
     connect_to_host_server,
     socket_path,
 )
+from gnnflow.policies.llm.socket_folder import remove_folder  # noqa: E402
 
 TASK = Task(messages=[{"role": "system", "content": "Answer yes or no."}], explain=False)
 PARTS = PromptParts(prompt=Prompt.load(None, explain=False), examples=[], reference=[])
@@ -176,7 +178,7 @@ def test_a_server_that_answers_nonsense(tmp_path, reply, message):
     client.close()
     thread.join(10)
     listener.close()
-    path.unlink()
+    remove_folder(path)
 
 
 @pytest.fixture(scope="module")
@@ -208,7 +210,7 @@ def test_ranks_share_the_server_that_the_first_one_starts(tiny, tmp_path, monkey
     policies[1].close()
     policies[0].close()
     assert clients[0]._process.exit_code == 0
-    assert not socket_path(str(tmp_path)).exists()
+    assert not clients[0]._path.parent.exists()
 
 
 def test_training_goes_on_when_the_server_is_killed(tiny, tmp_path, monkeypatch, caplog):
@@ -240,4 +242,57 @@ def test_a_server_that_cannot_start_says_why_on_every_rank(tmp_path, monkeypatch
         connect_to_host_server(config, RankInfo(job=job))
     with pytest.raises(PolicyError, match="there is no model file"):
         connect_to_host_server(config, RankInfo(rank=1, host_rank=1, job=job))
-    Path(f"{socket_path(job)}.error").unlink()
+    remove_folder(socket_path(job))
+
+
+def test_a_server_that_is_killed_while_it_starts_is_told_on_every_rank(tiny, tmp_path, monkeypatch):
+    start = server_client.ServerProcess
+
+    def start_and_kill(config, log):
+        process = start(config, log)
+        os.kill(process.pid, signal.SIGKILL)
+        return process
+
+    monkeypatch.setattr(server_client, "ServerProcess", start_and_kill)
+    job = str(tmp_path)
+    reason = r"ended before it listened \(killed by signal 9 \(SIGKILL\) \(often: out of memory\)\)"
+    for rank in range(2):
+        info = RankInfo(rank=rank, host_rank=rank, job=job, run_dir=tmp_path / "run")
+        with pytest.raises(PolicyError, match=f"{reason}; its messages are in .*rank0.log"):
+            connect_to_host_server(llm_config(tiny), info)
+    remove_folder(socket_path(job))
+
+
+def test_a_folder_that_others_may_use_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    folder = socket_path("job").parent
+    assert folder.parent == tmp_path and stat.S_IMODE(folder.stat().st_mode) == 0o700
+    folder.chmod(0o755)
+    with pytest.raises(PolicyError, match=r"is open to others \(mode 755\); remove it, or set"):
+        socket_path("job")
+    folder.rmdir()
+    (tmp_path / "elsewhere").mkdir(mode=0o700)
+    folder.symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(PolicyError, match="is no folder but a link"):
+        socket_path("job")
+    with pytest.raises(OSError):
+        ModelServer(FakeJudge(), folder / "llm.sock")
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "missing"))
+    with pytest.raises(PolicyError, match="no place for its socket .*set TMPDIR"):
+        socket_path("job")
+
+
+def test_a_long_name_of_the_temporary_folder_is_no_hindrance(tmp_path, monkeypatch):
+    deep = tmp_path / ("a" * 120)
+    deep.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(deep))
+    path = socket_path("job")
+    server = ModelServer(FakeJudge(), path)
+    thread = threading.Thread(target=server.serve)
+    thread.start()
+    client = ServerClient(path, timeout_s=10)
+    client.prepare(TASK)
+    client.close()
+    server.stop()
+    thread.join(10)
+    assert list(deep.iterdir()) == []

@@ -26,6 +26,7 @@ from gnnflow.policies.llm.judge import Judge, Task, model_identity
 from gnnflow.policies.llm.language_model import LanguageModel
 from gnnflow.policies.llm.model_files import seal
 from gnnflow.policies.llm.model_folder import fetch_model
+from gnnflow.policies.llm.socket_folder import error_path, remove_folder, short_name
 from gnnflow.policies.observation import from_json
 
 MAX_LINE_BYTES = 1 << 22
@@ -98,9 +99,13 @@ class ModelServer:
         self._num_clients = 0
         self._all_left = threading.Condition()
         self._listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        with contextlib.suppress(FileNotFoundError):
-            path.unlink()
-        self._listener.bind(str(path))
+        try:
+            path.unlink(missing_ok=True)
+            with short_name(path) as name:
+                self._listener.bind(name)
+        except BaseException:
+            self._listener.close()
+            raise
         path.chmod(0o600)
         self._listener.listen()
         threading.Thread(target=self._accept, name="accept", daemon=True).start()
@@ -121,8 +126,7 @@ class ModelServer:
             if stopping:
                 break
         self._listener.close()
-        with contextlib.suppress(FileNotFoundError):
-            self._path.unlink()
+        remove_folder(self._path)
 
     def stop(self) -> None:
         """Ends `serve` after the questions that wait; from any thread."""
@@ -243,7 +247,7 @@ def main() -> None:
         reason = one_line(error) if isinstance(error, GnnflowError) else kind_and_line(error)
         scratch = Path(f"{config.socket}.{os.getpid()}")
         scratch.write_text(reason, encoding="utf-8")
-        scratch.rename(f"{config.socket}.error")  # ranks that wait for the socket read it
+        scratch.rename(error_path(Path(config.socket)))  # ranks that wait for the socket read it
         raise SystemExit(1) from error
     threading.Thread(target=_stop_with_parent, args=[server], daemon=True).start()
     server.serve()

@@ -1,23 +1,29 @@
 """Starts a machine's model server and asks it."""
 
+import atexit
 import contextlib
 import dataclasses
-import hashlib
 import json
 import os
 import socket
 import subprocess
 import sys
-import tempfile
 import time
 from pathlib import Path
 from typing import Any
 
+from gnnflow.comm.job_end import cause, name_of
 from gnnflow.config import PolicyConfig
 from gnnflow.policies.decision import PolicyError, RankInfo
 from gnnflow.policies.llm.calibration import Calibration
 from gnnflow.policies.llm.judge import Task, Verdict
 from gnnflow.policies.llm.server import MAX_LINE_BYTES, ServerConfig
+from gnnflow.policies.llm.socket_folder import (
+    error_path,
+    remove_folder,
+    short_name,
+    socket_path,
+)
 from gnnflow.policies.observation import from_json
 
 _START_LIMIT_S = 300.0
@@ -39,6 +45,7 @@ class ServerProcess:
             config: what the server is told.
             log: file for its messages; none by default.
         """
+        self._log = log
         environment = {
             name: value for name, value in os.environ.items() if not name.startswith(_MPI_PREFIXES)
         }
@@ -76,6 +83,16 @@ class ServerProcess:
         """How the server ended; None while it runs."""
         return self._process.poll()
 
+    @property
+    def how(self) -> str:
+        """How the server ended, in brackets and words; empty while it runs."""
+        code = self.exit_code
+        if code is None:
+            return ""
+        what = f"exit code {code}" if code >= 0 else f"killed by {name_of(-code)}{cause(-code)}"
+        log = "" if self._log is None else f"; its messages are in {self._log}"
+        return f" ({what}){log}"
+
     def close(self) -> None:
         """Ends the server."""
         if self._process.stdin is not None:
@@ -107,10 +124,12 @@ class ServerClient:
         self._timeout_s = timeout_s
         self._process = process
         self._number = 0
+        self._path = path
         try:
             self._connection = _connect(path, process)
         except BaseException:
-            self._close_process()
+            if process is not None:  # its folder stays for ranks that are still to read why
+                process.close()
             raise
         self._received = b""
 
@@ -126,12 +145,14 @@ class ServerClient:
         return from_json(Verdict, self._request(values, self._timeout_s).get("verdict"))
 
     def close(self) -> None:
-        """Leaves the server, and ends it if this rank started it."""
+        """Leaves the server; ends it, and removes its folder, if this rank started it."""
         # Shut down first: a thread that waits for an answer then gets the end of the stream.
         with contextlib.suppress(OSError):
             self._connection.shutdown(socket.SHUT_RDWR)
         self._connection.close()
-        self._close_process()
+        if self._process is not None:
+            self._process.close()
+            remove_folder(self._path)
 
     def _request(self, values: dict[str, Any], timeout_s: float) -> dict[str, Any]:
         self._number += 1
@@ -167,12 +188,7 @@ class ServerClient:
         return line
 
     def _how(self) -> str:
-        code = None if self._process is None else self._process.exit_code
-        return "" if code is None else f" (exit code {code})"
-
-    def _close_process(self) -> None:
-        if self._process is not None:
-            self._process.close()
+        return "" if self._process is None else self._process.how
 
 
 def connect_to_host_server(config: PolicyConfig, rank_info: RankInfo) -> ServerClient:
@@ -184,8 +200,9 @@ def connect_to_host_server(config: PolicyConfig, rank_info: RankInfo) -> ServerC
     path = socket_path(rank_info.job)
     process = None
     if rank_info.host_rank == 0:
-        for stale in (path, Path(f"{path}.error")):
+        for stale in (path, error_path(path)):
             stale.unlink(missing_ok=True)
+        atexit.register(remove_folder, path)
         server_config = ServerConfig(
             socket=str(path),
             model=config.llm_model,
@@ -200,31 +217,29 @@ def connect_to_host_server(config: PolicyConfig, rank_info: RankInfo) -> ServerC
     return ServerClient(path, timeout_s=config.policy_timeout, process=process)
 
 
-def socket_path(job: str) -> Path:
-    """The socket of a job on this machine: short, since sockets' names are, and for this user."""
-    folder = Path(tempfile.gettempdir()) / f"gnnflow-{os.getuid()}"
-    folder.mkdir(mode=0o700, exist_ok=True)
-    if folder.stat().st_uid != os.getuid():
-        raise PolicyError(f"{folder} belongs to another user; set TMPDIR to a folder of yours")
-    return folder / f"llm-{hashlib.sha256(job.encode()).hexdigest()[:16]}.sock"
-
-
 def _connect(path: Path, process: ServerProcess | None) -> socket.socket:
     deadline = time.monotonic() + _START_LIMIT_S
-    failure = Path(f"{path}.error")
+    failure = error_path(path)
     while True:
         connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         try:
-            connection.connect(str(path))
+            with short_name(path) as name:
+                connection.connect(name)
             return connection
-        except OSError as error:
+        except OSError:
             connection.close()
-            ended = process is not None and process.exit_code is not None
-            if failure.exists() or ended:
-                reason = failure.read_text(encoding="utf-8") if failure.exists() else str(error)
-                raise PolicyError(reason or "the language model server cannot start") from None
-            if time.monotonic() > deadline:
-                raise PolicyError(
-                    f"the language model server does not listen after {_START_LIMIT_S:g} s"
-                ) from None
-            time.sleep(_POLL_S)
+        except BaseException:
+            connection.close()
+            raise
+        if process is not None and process.exit_code is not None and not failure.exists():
+            # It was killed before it could say anything; the other ranks wait for a word.
+            scratch = failure.with_suffix(f".{os.getpid()}")
+            scratch.write_text(f"the language model server ended before it listened{process.how}")
+            scratch.rename(failure)
+        if failure.exists():
+            raise PolicyError(failure.read_text(encoding="utf-8"))
+        if time.monotonic() > deadline:
+            raise PolicyError(
+                f"the language model server does not listen after {_START_LIMIT_S:g} s"
+            )
+        time.sleep(_POLL_S)

@@ -1,0 +1,64 @@
+"""Hands on what the ranks of a job print, as long as there is somebody who reads it."""
+
+import os
+import select
+import threading
+
+from gnnflow.errors import one_line
+
+_PIPE_BYTES = 1 << 16
+
+
+class OutputPump:
+    """A pipe into which ranks print, and a thread that empties it into standard output.
+
+    When nobody reads any more, as behind `| head`, what comes is dropped: a run that takes days
+    does not end because its progress is no longer watched.
+    """
+
+    def __init__(self) -> None:
+        """Opens the pipe."""
+        self._reading, self.descriptor = os.pipe2(os.O_CLOEXEC)
+        self._ending = os.eventfd(0)
+        self.done = os.eventfd(0)
+        """A descriptor that can be read once all has been handed on."""
+        self.reason = ""
+        """Why not all could be handed on, if not because nobody reads it."""
+        self._thread = threading.Thread(target=self._run, name="gnnflow-output", daemon=True)
+
+    def start(self) -> None:
+        """Starts the thread."""
+        self._thread.start()
+
+    def end(self) -> None:
+        """Lets the thread end with what has been printed by now, whoever holds the pipe open."""
+        os.eventfd_write(self._ending, 1)
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether something is left to be handed on."""
+        return self._thread.is_alive()
+
+    def _run(self) -> None:
+        poll = select.poll()
+        poll.register(self._reading, select.POLLIN)
+        poll.register(self._ending, select.POLLIN)
+        is_read = True
+        while self._reading in dict(poll.poll()):
+            data = os.read(self._reading, _PIPE_BYTES)
+            try:
+                is_read = is_read and write_all(data)
+            except OSError as error:
+                is_read, self.reason = False, one_line(error.strerror)
+        os.eventfd_write(self.done, 1)
+
+
+def write_all(data: bytes) -> bool:
+    """Writes to standard output; False if nobody reads it any more."""
+    view = memoryview(data)
+    try:
+        while view:
+            view = view[os.write(1, view) :]
+    except BrokenPipeError:
+        return False
+    return True
