@@ -219,7 +219,7 @@ def test_the_base_of_an_adapter_is_not_fetched(adapter, base, monkeypatch):
         raise huggingface_hub.errors.LocalEntryNotFoundError("not here")
 
     monkeypatch.setattr(huggingface_hub, "snapshot_download", snapshot)
-    message = f"belongs to the model '{base}': the model {base} is not on this machine; gnnflow fet"
+    message = f"belongs to the model {base}, which is not on this machine; gnnflow fetches nothing"
     if base == "adapter":  # an adapter of an adapter
         base, message = str(adapter), "holds an adapter, where a whole model is needed"
     change(adapter, "adapter_config.json", base_model_name_or_path=base)
@@ -249,3 +249,20 @@ def test_while_a_model_loads_nothing_is_fetched():
         with pytest.raises(ValueError, match="trust_remote_code"):
             transformers.dynamic_module_utils.resolve_trust_remote_code(None, "x", False, True)
     assert before == (constants.HF_HUB_OFFLINE, dynamic_module_utils.TIME_OUT_REMOTE_CODE)
+
+
+def test_what_lies_beside_a_gguf_file_is_not_read(folder, tmp_path, monkeypatch):
+    pytest.importorskip("gguf")
+    seen = []
+
+    def stop(where, **options):
+        seen.append(([path.name for path in where.iterdir()], options))
+        raise ValueError("seen")
+
+    monkeypatch.setattr(transformers.AutoTokenizer, "from_pretrained", stop)
+    (folder / "strange.gguf").write_bytes(b"GGUF")
+    with pytest.raises(PolicyError, match="cannot convert .*strange.gguf: seen"):
+        fetch_model(str(folder / "strange.gguf"))
+    ((files, options),) = seen
+    assert files == ["model.gguf"]
+    assert options["trust_remote_code"] is False and options["local_files_only"] is True
