@@ -15,8 +15,9 @@ from huggingface_hub import constants  # noqa: E402
 from tiny_model import save_tiny  # noqa: E402
 from transformers import dynamic_module_utils, modeling_utils  # noqa: E402
 
+from gnnflow.errors import ConfigError  # noqa: E402
 from gnnflow.policies import PolicyError  # noqa: E402
-from gnnflow.policies.llm import language_model  # noqa: E402
+from gnnflow.policies.llm import language_model, prompt  # noqa: E402
 from gnnflow.policies.llm.adapter import read_adapter  # noqa: E402
 from gnnflow.policies.llm.language_model import LanguageModel  # noqa: E402
 from gnnflow.policies.llm.model_files import sealed  # noqa: E402
@@ -145,6 +146,16 @@ def test_a_chat_template_has_limits(folder, monkeypatch):
         model = LanguageModel.load(str(folder))
         with pytest.raises(PolicyError, match=f"chat template cannot be filled: {message}"):
             model.split([])
+
+
+def test_a_prompt_template_has_a_limit_of_time(tmp_path, monkeypatch):
+    monkeypatch.setattr(prompt, "_LIMIT_S", 0.1)
+    loop = "{% for a in range(99999) %}{% for b in range(99999) %}{% endfor %}{% endfor %}"
+    file = tmp_path / "prompt.jinja"
+    blocks = ("instructions", "question")
+    file.write_text("".join(f"{{% block {name} %}}{loop}{{% endblock %}}" for name in blocks))
+    with pytest.raises(ConfigError, match="cannot be filled: it takes longer than 0.1 s"):
+        prompt.Prompt.load(file, explain=False).messages([])
 
 
 def test_a_limit_of_time_is_gone_afterwards():
