@@ -1,3 +1,4 @@
+import io
 import json
 import os
 import signal
@@ -16,6 +17,7 @@ from tiny_model import save_tiny  # noqa: E402
 
 from gnnflow.config import PolicyConfig  # noqa: E402
 from gnnflow.policies import PolicyController, PolicyError, RankInfo, Steering  # noqa: E402
+from gnnflow.policies.llm import server as server_module  # noqa: E402
 from gnnflow.policies.llm import server_client  # noqa: E402
 from gnnflow.policies.llm.calibration import UNCALIBRATED  # noqa: E402
 from gnnflow.policies.llm.judge import Task, Verdict  # noqa: E402
@@ -66,6 +68,7 @@ def serving(tmp_path_factory):
     path = short_path()
     server = ModelServer(judge, path)
     judge.num_waiting = server._requests.qsize
+    judge.server = server
     thread = threading.Thread(target=server.serve)
     thread.start()
     yield judge, path
@@ -296,3 +299,13 @@ def test_a_long_name_of_the_temporary_folder_is_no_hindrance(tmp_path, monkeypat
     server.stop()
     thread.join(10)
     assert list(deep.iterdir()) == []
+
+
+def test_a_server_that_is_busy_for_ever_does_not_outlive_the_job(serving, monkeypatch):
+    judge, path = serving
+    ended = []
+    monkeypatch.setattr(server_module.sys, "stdin", io.StringIO(""))
+    monkeypatch.setattr(server_module.time, "sleep", lambda seconds: ended.append(seconds))
+    monkeypatch.setattr(server_module.os, "_exit", ended.append)
+    server_module._stop_with_parent(judge.server)
+    assert ended == [server_module._END_LIMIT_S, 1]

@@ -15,8 +15,9 @@ from huggingface_hub import constants  # noqa: E402
 from tiny_model import save_tiny  # noqa: E402
 from transformers import dynamic_module_utils, modeling_utils  # noqa: E402
 
+from gnnflow.errors import ConfigError  # noqa: E402
 from gnnflow.policies import PolicyError  # noqa: E402
-from gnnflow.policies.llm import language_model  # noqa: E402
+from gnnflow.policies.llm import language_model, prompt  # noqa: E402
 from gnnflow.policies.llm.adapter import read_adapter  # noqa: E402
 from gnnflow.policies.llm.language_model import LanguageModel  # noqa: E402
 from gnnflow.policies.llm.model_files import sealed  # noqa: E402
@@ -147,6 +148,16 @@ def test_a_chat_template_has_limits(folder, monkeypatch):
             model.split([])
 
 
+def test_a_prompt_template_has_a_limit_of_time(tmp_path, monkeypatch):
+    monkeypatch.setattr(prompt, "_LIMIT_S", 0.1)
+    loop = "{% for a in range(99999) %}{% for b in range(99999) %}{% endfor %}{% endfor %}"
+    file = tmp_path / "prompt.jinja"
+    blocks = ("instructions", "question")
+    file.write_text("".join(f"{{% block {name} %}}{loop}{{% endblock %}}" for name in blocks))
+    with pytest.raises(ConfigError, match="cannot be filled: it takes longer than 0.1 s"):
+        prompt.Prompt.load(file, explain=False).messages([])
+
+
 def test_a_limit_of_time_is_gone_afterwards():
     with pytest.raises(TimeoutError, match="a loop takes longer than 0 s"), time_limit(0, "a loop"):
         sorted([1, 2], key=lambda value: value)
@@ -219,7 +230,7 @@ def test_the_base_of_an_adapter_is_not_fetched(adapter, base, monkeypatch):
         raise huggingface_hub.errors.LocalEntryNotFoundError("not here")
 
     monkeypatch.setattr(huggingface_hub, "snapshot_download", snapshot)
-    message = f"belongs to the model '{base}': the model {base} is not on this machine; gnnflow fet"
+    message = f"belongs to the model {base}, which is not on this machine; gnnflow fetches nothing"
     if base == "adapter":  # an adapter of an adapter
         base, message = str(adapter), "holds an adapter, where a whole model is needed"
     change(adapter, "adapter_config.json", base_model_name_or_path=base)
@@ -249,3 +260,20 @@ def test_while_a_model_loads_nothing_is_fetched():
         with pytest.raises(ValueError, match="trust_remote_code"):
             transformers.dynamic_module_utils.resolve_trust_remote_code(None, "x", False, True)
     assert before == (constants.HF_HUB_OFFLINE, dynamic_module_utils.TIME_OUT_REMOTE_CODE)
+
+
+def test_what_lies_beside_a_gguf_file_is_not_read(folder, tmp_path, monkeypatch):
+    pytest.importorskip("gguf")
+    seen = []
+
+    def stop(where, **options):
+        seen.append(([path.name for path in where.iterdir()], options))
+        raise ValueError("seen")
+
+    monkeypatch.setattr(transformers.AutoTokenizer, "from_pretrained", stop)
+    (folder / "strange.gguf").write_bytes(b"GGUF")
+    with pytest.raises(PolicyError, match="cannot convert .*strange.gguf: seen"):
+        fetch_model(str(folder / "strange.gguf"))
+    ((files, options),) = seen
+    assert files == ["model.gguf"]
+    assert options["trust_remote_code"] is False and options["local_files_only"] is True

@@ -52,13 +52,7 @@ def read_adapter(folder: Path) -> Adapter:
     base = values.get("base_model_name_or_path")
     if not isinstance(base, str) or not base:
         raise PolicyError(f"{file} does not name the model that it belongs to")
-    try:
-        base_folder = fetch_model(base, ask_hub=False)
-    except PolicyError as error:
-        raise PolicyError(
-            f"the adapter {folder} belongs to the model {base!r:.80}: {error}; gnnflow fetches "
-            "nothing that a file names: bring it here first, as by hf download"
-        ) from None
+    base_folder = fetch_model(base, adapter=folder)
     return Adapter(folder, base_folder, _lora_settings(file, values))
 
 

@@ -53,6 +53,7 @@ class Endpoint:
         *,
         timeout_s: float,
         answer_tokens: int = 1024,
+        log_level: int = logging.WARNING,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         """Names a server; connects at the first question.
@@ -62,6 +63,7 @@ class Endpoint:
             model: name of the model there; None asks the server for its only one.
             timeout_s: seconds for a question, retries included.
             answer_tokens: tokens of an answer; more where the server says that it was cut.
+            log_level: how loudly to say what the server refuses.
             sleep: waits between retries.
 
         Raises:
@@ -72,6 +74,7 @@ class Endpoint:
         self._model = model
         self._timeout_s = timeout_s
         self._form = RequestForm(answer_tokens)
+        self._log_level = log_level
         self._sleep = sleep
         self._not_before = 0.0
 
@@ -111,7 +114,8 @@ class Endpoint:
         missing = self._form.give_way(status, reason)
         if missing is None:
             raise self._error(said)
-        _LOGGER.warning(
+        _LOGGER.log(
+            self._log_level,
             "the language model server %s refuses %s (%s); it is asked without",
             *(self.host, missing, said),
         )

@@ -29,12 +29,12 @@ _QUANTIZED = ("quantization_config", "compression_config")
 _FILE = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,200}\.safetensors")
 
 
-def fetch_model(name: str, *, ask_hub: bool = True) -> Path:
+def fetch_model(name: str, *, adapter: Path | None = None) -> Path:
     """Finds a model, and brings it from the hub if it is there and may be.
 
     Args:
         name: see `locate_model`.
-        ask_hub: whether the hub may be asked for what is not on this machine.
+        adapter: the adapter whose file gives the name; the hub is not asked then.
 
     Returns:
         Its folder.
@@ -49,11 +49,17 @@ def fetch_model(name: str, *, ask_hub: bool = True) -> Path:
     hub = require_package("huggingface_hub", **_EXTRA)
     try:
         folder = hub.snapshot_download(
-            where, allow_patterns=_FETCHED, ignore_patterns=["*/*"], local_files_only=not ask_hub
+            where,
+            allow_patterns=_FETCHED,
+            ignore_patterns=["*/*"],
+            local_files_only=adapter is not None,
         )
     except Exception as error:
-        if not ask_hub:
-            raise PolicyError(f"the model {name} is not on this machine") from None
+        if adapter is not None:
+            raise PolicyError(
+                f"the adapter {adapter} belongs to the model {name}, which is not on this machine; "
+                "gnnflow fetches nothing that a file names: bring it here first, as by hf download"
+            ) from None
         reason = one_line(error)[:300]
         raise PolicyError(f"cannot get the language model {name}: {reason}") from None
     return Path(folder)

@@ -151,6 +151,8 @@ def make_llm(config: PolicyConfig, rank_info: RankInfo) -> LlmPolicy | EndpointP
             None if config.llm_model == TUNED_MODEL else config.llm_model,
             timeout_s=config.policy_timeout,
             answer_tokens=config.llm_answer_tokens,
+            # All ranks find out the same.
+            log_level=logging.WARNING if rank_info.rank == 0 else logging.INFO,
         )
         prompt = Prompt.load(config.llm_template, explain=True)
         return EndpointPolicy(endpoint, prompt, shipped_situations("examples"))
