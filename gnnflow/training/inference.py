@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 from rich.console import Console
 from torch import Tensor, nn
 
@@ -20,6 +20,7 @@ from gnnflow.errors import CheckpointError, ConfigError, DataError
 from gnnflow.features import DistFeatureStore
 from gnnflow.graph import DistGraph
 from gnnflow.loader import as_tensor
+from gnnflow.loader.arguments import as_array
 from gnnflow.training.checkpoint import load_model_from_checkpoint
 from gnnflow.training.checkpoint_checks import check_graph
 from gnnflow.training.checkpoint_files import FACTS_FILE, checkpoint_folders, read_facts
@@ -65,7 +66,7 @@ def infer(
     graph: DistGraph,
     out: Path | str,
     *,
-    vertices: NDArray[np.integer] | None = None,
+    vertices: ArrayLike | None = None,
     num_hops: int | None = None,
     edge_argument: str | None = AUTO,
     chunk_bytes: int = CHUNK_BYTES,
@@ -98,6 +99,7 @@ def infer(
     """
     folder, ctx = Path(out), graph.ctx
     if vertices is not None:
+        vertices = as_array("vertices", vertices)
         _check_vertices(vertices, graph.num_vertices)
     task = task_of(graph.manifest)
     inner = unwrap(model)
