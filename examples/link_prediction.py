@@ -35,6 +35,7 @@ def main() -> None:
             batch_size=options.batch_size,
             neg_sampling="binary",
             exclude_targets=True,
+            num_epochs=options.epochs,
         )
         torch.manual_seed(0)
         model = gnnflow.wrap(SAGE([graph.num_features, 128, 64]), ctx)

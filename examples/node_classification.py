@@ -58,7 +58,10 @@ def main() -> None:
     with gnnflow.init() as ctx:
         torch.set_num_threads(ctx.threads)
         graph = gnnflow.DistGraph.open(options.parts, ctx)
-        loader = gnnflow.DistNeighborLoader(graph, seeds="train", fanout=[10, 10], batch_size=512)
+        # Rows of other ranks are cached and fetched ahead; cache=None would do without.
+        loader = gnnflow.DistNeighborLoader(
+            graph, seeds="train", fanout=[10, 10], batch_size=512, num_epochs=options.epochs
+        )
         torch.manual_seed(0)
         model = gnnflow.wrap(Net(graph.num_features, 128, graph.num_classes), ctx)
         optimizer = torch.optim.Adam(model.parameters(), lr=0.003)

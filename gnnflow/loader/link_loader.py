@@ -11,11 +11,17 @@ from torch_geometric.sampler import NegativeSampling
 
 from gnnflow.config import DEFAULT_CACHE, CacheConfig, PolicyConfig
 from gnnflow.graph import DistGraph
-from gnnflow.loader.arguments import Fanout, as_labels, as_negatives, as_whole_number
+from gnnflow.loader.arguments import (
+    Fanout,
+    as_labels,
+    as_negatives,
+    as_whole_number,
+    check_graph,
+)
 from gnnflow.loader.edge_list import GivenEdges, edges_of_split
 from gnnflow.loader.link_schedule import LinkSchedule
 from gnnflow.loader.minibatch_maker import Transform
-from gnnflow.loader.neighbor_loader import DEFAULT_FANOUT, DistNeighborLoader, check_graph
+from gnnflow.loader.neighbor_loader import DEFAULT_FANOUT, DistNeighborLoader
 from gnnflow.loader.pyg_names import PygNames, take_pyg_names
 from gnnflow.policies import ReplacementPolicy
 
@@ -28,8 +34,8 @@ class DistLinkNeighborLoader(DistNeighborLoader):
 
     - `input_id` `[num_edges_asked]` int64: positions of the edges in this rank's list,
     - `edge_label_index` `[2, num_edges_asked + num_negatives]`: positions of the ends in `n_id`,
-    - `edge_label`: 1 for edges and 0 for negatives, or the labels given; with negatives those
-      start at 1,
+    - `edge_label`: 1 for edges and 0 for negatives, or the labels given; with negatives those are
+      raised by 1 if the smallest is 0, as by PyG,
     - with negatives of the mode `triplet` instead of the two, `src_index`, `dst_pos_index`
       `[num_edges_asked]` and `dst_neg_index` `[num_edges_asked]` or `[num_edges_asked, amount]`,
     - `batch_size`: number of seed vertices,

@@ -20,12 +20,16 @@ from gnnflow.config import DEFAULT_CACHE, CacheConfig, PolicyConfig
 from gnnflow.errors import ConfigError, DataError, GnnflowError
 from gnnflow.graph import DistGraph
 from gnnflow.loader.arguments import (
+    WITHOUT_CACHE,
     Fanout,
     as_device,
     as_fanout,
     as_names,
     as_seeds,
     as_whole_number,
+    check_graph,
+    check_memory,
+    checked_policy,
 )
 from gnnflow.loader.minibatch_maker import (
     MinibatchMaker,
@@ -35,7 +39,7 @@ from gnnflow.loader.minibatch_maker import (
 )
 from gnnflow.loader.pyg_names import PygNames, take_pyg_names
 from gnnflow.loader.seed_schedule import Schedule, SeedBatch, SeedSchedule
-from gnnflow.policies import ReplacementPolicy, check_policy_name
+from gnnflow.policies import ReplacementPolicy
 from gnnflow.prefetch import CacheSetup, LivePolicy, Pipeline, set_up_cache, start_live_policy
 from gnnflow.prefetch.pipeline import DEFAULT_DEPTH
 
@@ -45,8 +49,6 @@ DEFAULT_FANOUT = (10, 25)
 CACHED_ARRAY = "x"
 """The array whose remote rows the halo cache keeps."""
 _ONE_BY_ONE = CacheConfig(scorer="none", prefetch_depth=0)
-
-_WITHOUT_CACHE = ("static", "none")
 
 _Session = Pipeline[SeedBatch, SampledMinibatch, SampledMinibatch, Data]
 
@@ -162,11 +164,8 @@ class DistNeighborLoader:
             raise ConfigError(
                 f"transform must be a function of a batch, got {reprlib.repr(transform)}"
             )
-        if pin_memory and not torch.cuda.is_available():
-            raise ConfigError("pin_memory needs a GPU that torch can use; leave it out")
-        if device is not None:
-            _check_device(device, pin_memory)
-        policy_name = _checked_policy(policy, cache)
+        check_memory(device, pin_memory)
+        policy_name = checked_policy(policy, cache)
         if cache is not None and policy_name == "none":
             cache = dataclasses.replace(cache, scorer="none")
         self.config = _ONE_BY_ONE if cache is None else cache
@@ -210,8 +209,8 @@ class DistNeighborLoader:
                 seed=seed,
                 run_dir=None if run_dir is None else Path(run_dir),
             )
-            if self.policy is None and policy_name not in _WITHOUT_CACHE:
-                _say_idle(policy_name, self.cache_setup, graph.ctx)
+            if policy_name not in WITHOUT_CACHE:
+                _say_if_idle(policy_name, self.cache_setup, graph.ctx)
             if self.policy is not None:
                 weakref.finalize(self, self.policy.close).atexit = False
         self.maker = MinibatchMaker(
@@ -336,56 +335,8 @@ class DistNeighborLoader:
         return session
 
 
-def check_graph(graph: object) -> None:
-    """Checks that a graph is one that is open on all ranks.
-
-    Raises:
-        ConfigError: if it is something else, as a `Data`.
-    """
-    if not isinstance(graph, DistGraph):
-        raise ConfigError(
-            f"graph must be a gnnflow.DistGraph, got a {type(graph).__name__}; partition it once "
-            "(gnnflow.datasets.from_pyg, gnnflow-partition) and open the parts"
-        )
-
-
-def _check_device(device: torch.device, pin_memory: bool) -> None:
-    if pin_memory:
-        raise ConfigError(f"pin_memory is for features on the CPU, got device={device}; use one")
-    if device.type not in ("cpu", "cuda"):
-        raise ConfigError(f"device must be None, cpu or cuda, got {device}")
-    if device.type == "cuda" and not torch.cuda.is_available():
-        raise ConfigError(f"device is {device}, but torch finds no GPU here; leave it out")
-
-
-def _checked_policy(
-    policy: str | PolicyConfig | ReplacementPolicy, cache: CacheConfig | None
-) -> str:
-    """The name of a policy that may be used with this cache."""
-    if cache is not None and not isinstance(cache, CacheConfig):
-        raise ConfigError(
-            f"cache must be a CacheConfig, or None for no cache, got {reprlib.repr(cache)}"
-        )
-    if isinstance(policy, str | PolicyConfig):
-        name = policy if isinstance(policy, str) else policy.policy
-        check_policy_name(name)
-    elif not callable(getattr(policy, "decide", None)) or not hasattr(policy, "name"):
-        raise ConfigError(
-            "policy must be a name, a PolicyConfig or an object with 'name' and 'decide', got "
-            f"{reprlib.repr(policy)}"
-        )
-    else:
-        name = policy.name
-    if cache is None and name not in _WITHOUT_CACHE:
-        raise ConfigError(
-            f"policy '{name}' steers the halo cache, which cache=None switches off; leave out one "
-            "of the two"
-        )
-    return name
-
-
-def _say_idle(policy: str, setup: CacheSetup, ctx: Context) -> None:
-    """Says once that there is nothing to steer, if that is so on all ranks; all call this."""
+def _say_if_idle(policy: str, setup: CacheSetup, ctx: Context) -> None:
+    """Says so if there is nothing to steer on any rank; all ranks call this."""
     num_rows = int(ctx.allreduce_sum(np.array([setup.capacity], dtype=np.int64))[0])
     if not num_rows and ctx.rank == 0:
         _LOGGER.warning(

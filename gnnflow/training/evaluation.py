@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from gnnflow.errors import ConfigError
 from gnnflow.graph import DistGraph
+from gnnflow.loader.arguments import as_names
 from gnnflow.training.buffers import sync_buffers
 from gnnflow.training.gradients import unwrap
 from gnnflow.training.layerwise import CHUNK_BYTES
@@ -22,7 +23,7 @@ SPLITS = ("train", "val", "test")
 def evaluate(
     model: nn.Module,
     graph: DistGraph,
-    splits: Sequence[str] = SPLITS,
+    splits: str | Sequence[str] = SPLITS,
     *,
     num_hops: int | None = None,
     edge_argument: str | None = AUTO,
@@ -59,6 +60,7 @@ def evaluate(
         DataError: if the graph has no labels.
     """
     task = task_of(graph.manifest) if task is None else task
+    splits = as_names("splits", splits)
     every = evaluate_scores(
         model,
         graph,

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 from torch import Tensor, nn
 
 import gnnflow
@@ -19,6 +19,7 @@ from gnnflow.features import DistFeatureStore
 from gnnflow.graph import DistGraph
 from gnnflow.json_text import to_json_text
 from gnnflow.loader import as_tensor
+from gnnflow.loader.arguments import as_array
 from gnnflow.regular_file import read_regular_text
 from gnnflow.terminal import say
 from gnnflow.training.buffers import sync_buffers
@@ -73,7 +74,7 @@ def infer(
     graph: DistGraph,
     out: Path | str,
     *,
-    vertices: NDArray[np.integer] | None = None,
+    vertices: ArrayLike | None = None,
     num_hops: int | None = None,
     edge_argument: str | None = AUTO,
     chunk_bytes: int = CHUNK_BYTES,
@@ -106,6 +107,7 @@ def infer(
     """
     folder, ctx = Path(out), graph.ctx
     if vertices is not None:
+        vertices = as_array("vertices", vertices)
         _check_vertices(vertices, graph.num_vertices)
     task = task_of(graph.manifest)
     inner = unwrap(model)

@@ -1,6 +1,6 @@
 """How well a model tells edges from pairs that are none, exactly and over all ranks."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
 import torch
@@ -11,6 +11,7 @@ from gnnflow.datasets.counter_hash import random_bits, stream_key
 from gnnflow.errors import ConfigError
 from gnnflow.features import DistFeatureStore
 from gnnflow.graph import DistGraph
+from gnnflow.loader.arguments import as_whole_number
 from gnnflow.loader.edge_list import EdgeList, GivenEdges, edges_of_split
 from gnnflow.training.buffers import sync_buffers
 from gnnflow.training.gradients import unwrap
@@ -35,7 +36,7 @@ def evaluate_links(
     *,
     scorer: Scorer = dot_product,
     num_negatives: int = 100,
-    hits_at: Sequence[int] = (1, 10, 50),
+    hits_at: int | Sequence[int] = (1, 10, 50),
     seed: int = 0,
     num_hops: int | None = None,
     edge_argument: str | None = AUTO,
@@ -71,10 +72,13 @@ def evaluate_links(
         DataError: if there are no such edges.
     """
     inner = unwrap(model)
+    num_negatives = as_whole_number("num_negatives", num_negatives)
+    given = hits_at if isinstance(hits_at, Iterable) else [hits_at]
+    hits_at = [as_whole_number("hits_at", k) for k in given]
     if num_negatives < 1 or not all(1 <= k <= num_negatives for k in hits_at):
         raise ConfigError(
             f"num_negatives must be at least 1 and hits_at in [1, num_negatives], got "
-            f"{num_negatives} and {list(hits_at)}"
+            f"{num_negatives} and {hits_at}"
         )
     if isinstance(edges, str):
         asked = edges_of_split(graph, edges)

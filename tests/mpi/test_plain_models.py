@@ -117,9 +117,9 @@ def test_scores_with_the_weights_of_training(graph, transport, caplog):
         right = on_whole_graph(model, chosen).argmax(1) == y
         test = right[weighted().splits["test"]].double().mean().item()
         # A tie that rounding decides may fall either way.
-        assert evaluate(wrapped, graph, ["test"], **given)["test"] == pytest.approx(test, abs=0.011)
+        assert evaluate(wrapped, graph, "test", **given)["test"] == pytest.approx(test, abs=0.011)
     z = on_whole_graph(model, argument)
-    found = evaluate_links(wrapped, graph, "train", num_negatives=10, hits_at=[1])
+    found = evaluate_links(wrapped, graph, "train", num_negatives=torch.tensor(10), hits_at=1)
     layered = evaluate_links(Stored(z, graph), graph, "train", num_negatives=10, hits_at=[1])
     assert found == pytest.approx(layered, abs=3e-3)
 
@@ -143,7 +143,7 @@ class Stored(nn.Module):
 def test_a_rank_without_vertices_to_compute(ctx, parts, tmp_path):
     graph = gnnflow.DistGraph.open(parts(tiny(), ctx.num_ranks, method="random"), ctx)
     folder = Path(ctx.broadcast_json(str(tmp_path))) / "out"
-    infer(pyg.GCN(*DIMS), graph, folder, vertices=np.array([3]), edge_argument=None)
+    infer(pyg.GCN(*DIMS), graph, folder, vertices=[3], edge_argument=None)
     assert np.load(folder / "logits.npy").shape == (1, NUM_CLASSES)
 
 
