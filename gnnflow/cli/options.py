@@ -18,6 +18,7 @@ from typing import Annotated, Any, NoReturn, TypeVar
 import tyro
 import yaml
 
+from gnnflow.cli.commands import is_first_rank, say_interrupted
 from gnnflow.cli.help_page import entries, help_page
 from gnnflow.cli.usage import usage_message
 from gnnflow.errors import ConfigError, GnnflowError, did_you_mean, resource_error
@@ -27,7 +28,6 @@ ConfigT = TypeVar("ConfigT")
 _USAGE_ERROR = 2
 _COMPLETION = "--print-completion"
 _SHELLS = ("bash", "zsh", "fish")
-_RANK_VARIABLES = ("PMI_RANK", "PMIX_RANK", "OMPI_COMM_WORLD_RANK", "SLURM_PROCID")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
@@ -82,7 +82,7 @@ def parse(config_class: type[ConfigT], *, prog: str, args: Sequence[str] | None 
     file_options: FileOptions = values.pop("file")
     options = config_class(**values)
     if file_options.print_config:
-        if _is_first_rank():
+        if is_first_rank():
             print(to_yaml(options), end="")
         raise SystemExit(0)
     return options
@@ -114,8 +114,7 @@ def run(main: Callable[[], None]) -> NoReturn:
     except GnnflowError as error:
         _stop_with(error)
     except KeyboardInterrupt:
-        if _is_first_rank():
-            print(f"{Path(sys.argv[0]).name}: error: interrupted", file=sys.stderr)
+        say_interrupted()
         raise SystemExit(128 + signal.SIGINT) from None
     except BrokenPipeError:
         _stop_if_nobody_reads()
@@ -143,7 +142,7 @@ def _fill_streams() -> None:
 
 
 def _stop_with(error: GnnflowError) -> NoReturn:
-    if _is_first_rank():
+    if is_first_rank():
         print(f"{Path(sys.argv[0]).name}: error: {error}", file=sys.stderr)
     raise SystemExit(1) from None
 
@@ -182,7 +181,7 @@ def _parse_words(config_class: type[Any], prog: str, words: list[str], default: 
 
 
 def _refuse(prog: str, message: str) -> NoReturn:
-    if _is_first_rank():
+    if is_first_rank():
         command = prog.partition(":")[0]
         end = f"({command} --help lists the options)"
         print(f"{prog}: error: {message} {end}", file=sys.stderr)
@@ -203,15 +202,11 @@ def _shallow(config: Any) -> dict[str, Any]:
     return {field.name: getattr(config, field.name) for field in dataclasses.fields(config)}
 
 
-def _is_first_rank() -> bool:
-    return all(os.environ.get(name, "0") == "0" for name in _RANK_VARIABLES)
-
-
 @contextlib.contextmanager
 def _only_first_rank_speaks() -> Iterator[None]:
     """Keeps the ranks of a job from printing the same help or usage error once each."""
     with contextlib.ExitStack() as stack:
-        if not _is_first_rank():
+        if not is_first_rank():
             silence = stack.enter_context(open(os.devnull, "w", encoding="utf-8"))
             stack.enter_context(contextlib.redirect_stdout(silence))
             stack.enter_context(contextlib.redirect_stderr(silence))

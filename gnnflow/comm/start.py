@@ -34,8 +34,8 @@ def init(
 
     Raises:
         ConfigError: if an argument is out of range, or `shared` is asked for across machines.
-        CommError: if torchrun started several processes, if the launcher and the MPI library do not belong together, or MPI cannot be
-            used from a thread.
+        CommError: if torchrun started several processes, if the launcher and the MPI library do
+            not belong together, or MPI cannot be used from a thread.
     """
     _tell_errors_on_one_line()
     if transport not in TRANSPORTS:
