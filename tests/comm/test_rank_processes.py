@@ -196,6 +196,15 @@ def test_nonsense_from_a_rank_is_refused():
     assert sent == [(0, b"cmd=spawn_result rc=-1 msg=not_supported\n")]
 
 
+def test_no_two_jobs_have_the_same_name():
+    """MPICH names shared memory after it, and the ranks of both would meet there."""
+    names = []
+    for _ in range(2):
+        ProcessManager(1, lambda rank, data: names.append(data)).feed(0, b"cmd=get_my_kvsname\n")
+    assert len(set(names)) == 2
+    assert all(name.startswith(b"cmd=my_kvsname rc=0 kvsname=gnnflow-") for name in names)
+
+
 @pytest.mark.parametrize(
     ("version", "variables", "needed"),
     [
