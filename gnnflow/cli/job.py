@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 from gnnflow.comm import detect_launch, launch
+from gnnflow.comm.environment import check_no_torchrun
 from gnnflow.errors import ConfigError
 from gnnflow.partition import read_manifest
 
@@ -24,7 +25,9 @@ def start_ranks(parts: Path, ranks: int | None, module: str, *, remedy: str = ""
 
     Raises:
         ConfigError: if the number of ranks is not that of the parts.
+        CommError: if torchrun started several processes.
     """
+    check_no_torchrun()
     launched = detect_launch()
     if launched is not None and ranks not in (None, launched.num_ranks):
         raise ConfigError(

@@ -18,10 +18,11 @@ from typing import Annotated, Any, NoReturn, TypeVar
 import tyro
 import yaml
 
+from gnnflow.cli.commands import is_first_rank, say_interrupted
 from gnnflow.cli.completion import SHELLS, completion_script
 from gnnflow.cli.help_page import entries, help_page
 from gnnflow.cli.plain_yaml import MAX_BYTES, read_yaml
-from gnnflow.cli.streams import let_streams_print_everything
+from gnnflow.cli.streams import fill_streams, let_streams_print_everything
 from gnnflow.cli.usage import usage_message
 from gnnflow.config.whole_numbers import check_whole_numbers
 from gnnflow.errors import ConfigError, GnnflowError, did_you_mean, one_line, resource_error
@@ -31,7 +32,6 @@ ConfigT = TypeVar("ConfigT")
 
 _USAGE_ERROR = 2
 COMPLETION = "--print-completion"
-_RANK_VARIABLES = ("PMI_RANK", "PMIX_RANK", "OMPI_COMM_WORLD_RANK", "SLURM_PROCID")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
@@ -88,7 +88,7 @@ def parse(config_class: type[ConfigT], *, prog: str, args: Sequence[str] | None 
     options = config_class(**values)
     check_whole_numbers(options)
     if file_options.print_config:
-        if _is_first_rank():
+        if is_first_rank():
             print(to_yaml(options), end="")
         raise SystemExit(0)
     return options
@@ -111,7 +111,7 @@ def to_yaml(config: Any) -> str:
 
 def run(main: Callable[[], None]) -> NoReturn:
     """Runs a command; an error that a user can mend is one line on stderr and exit code 1."""
-    _fill_streams()
+    fill_streams()
     let_streams_print_everything()
     try:
         try:
@@ -121,8 +121,7 @@ def run(main: Callable[[], None]) -> NoReturn:
     except GnnflowError as error:
         _stop_with(error)
     except KeyboardInterrupt:
-        if _is_first_rank():
-            print(f"{Path(sys.argv[0]).name}: error: interrupted", file=sys.stderr)
+        say_interrupted()
         raise SystemExit(128 + signal.SIGINT) from None
     except BrokenPipeError:
         _stop_if_nobody_reads()
@@ -135,22 +134,8 @@ def run(main: Callable[[], None]) -> NoReturn:
     raise SystemExit(0)
 
 
-def _fill_streams() -> None:
-    """Puts the null device where a standard stream is closed, as by `>&-`.
-
-    The next file that is opened would take its place, and get what is printed.
-    """
-    for descriptor, name in enumerate(("stdin", "stdout", "stderr")):
-        try:
-            os.fstat(descriptor)
-        except OSError:
-            os.open(os.devnull, os.O_RDWR)  # takes the lowest number that is free
-        if getattr(sys, name) is None:
-            setattr(sys, name, open(os.devnull, "r+" if descriptor == 0 else "w", encoding="utf-8"))
-
-
 def _stop_with(error: GnnflowError) -> NoReturn:
-    if _is_first_rank():
+    if is_first_rank():
         print(f"{Path(sys.argv[0]).name}: error: {error}", file=sys.stderr)
     raise SystemExit(1) from None
 
@@ -201,7 +186,7 @@ def _check_text(prog: str, words: Sequence[str]) -> None:
 
 
 def _refuse(prog: str, message: str) -> NoReturn:
-    if _is_first_rank():
+    if is_first_rank():
         command = prog.partition(":")[0]
         end = f"({command} --help lists the options)"
         print(f"{prog}: error: {message} {end}", file=sys.stderr)
@@ -232,15 +217,11 @@ def _shallow(config: Any) -> dict[str, Any]:
     return {field.name: getattr(config, field.name) for field in dataclasses.fields(config)}
 
 
-def _is_first_rank() -> bool:
-    return all(os.environ.get(name, "0") == "0" for name in _RANK_VARIABLES)
-
-
 @contextlib.contextmanager
 def _only_first_rank_speaks() -> Iterator[None]:
     """Keeps the ranks of a job from printing the same help or usage error once each."""
     with contextlib.ExitStack() as stack:
-        if not _is_first_rank():
+        if not is_first_rank():
             silence = stack.enter_context(open(os.devnull, "w", encoding="utf-8"))
             stack.enter_context(contextlib.redirect_stdout(silence))
             stack.enter_context(contextlib.redirect_stderr(silence))

@@ -1,7 +1,8 @@
-"""What commands print on streams that cannot show every character."""
+"""Standard streams that are closed, or cannot show every character."""
 
 import codecs
 import io
+import os
 import sys
 
 _HANDLER = "gnnflow.plain"
@@ -10,6 +11,20 @@ _PLAIN = {
     "•": "*", "─": "-", "━": "-", "│": "|", "└": "+", "├": "+", "█": "#", "µ": "u",
 }  # fmt: skip
 _FIRST_ESCAPED, _LAST_ESCAPED = "\udc80", "\udcff"
+
+
+def fill_streams() -> None:
+    """Puts the null device where a standard stream is closed, as by `>&-`.
+
+    The next file that is opened would take its place, and get what is printed.
+    """
+    for descriptor, name in enumerate(("stdin", "stdout", "stderr")):
+        try:
+            os.fstat(descriptor)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # takes the lowest number that is free
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, "r+" if descriptor == 0 else "w", encoding="utf-8"))
 
 
 def let_streams_print_everything() -> None:

@@ -4,6 +4,8 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from gnnflow.errors import CommError
+
 OPEN_MPI_LAUNCHER = "Open MPI's mpiexec"
 
 # A launcher announces itself by its number of ranks; the first variable that is set decides.
@@ -42,6 +44,24 @@ def detect_launch(environment: Mapping[str, str] | None = None) -> Launch | None
             continue
         return Launch(launcher=launcher, num_ranks=int(size), rank=int(rank))
     return None
+
+
+def check_no_torchrun(environment: Mapping[str, str] | None = None) -> None:
+    """Refuses processes that torchrun has started, each of which would take itself for the job.
+
+    Args:
+        environment: variables to read; those of this process by default.
+
+    Raises:
+        CommError: if torchrun started several processes and no MPI launcher did.
+    """
+    variables = os.environ if environment is None else environment
+    number = variables.get("WORLD_SIZE", "1")
+    if "TORCHELASTIC_RUN_ID" in variables and number != "1" and detect_launch(variables) is None:
+        raise CommError(
+            f"torchrun started {number} processes, but ranks meet through MPI; start them without "
+            f"it: gnnflow-train PARTS --ranks {number}, or mpiexec -n {number} python PROGRAM"
+        )
 
 
 def is_on_one_machine(environment: Mapping[str, str] | None = None) -> bool:

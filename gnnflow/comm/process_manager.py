@@ -8,9 +8,10 @@ Source: MPICH, "PMI Version 1 wire protocol", and Balaji et al., "PMI: A Scalabl
 Process-Management Interface for Extreme-Scale Systems", EuroMPI 2010.
 """
 
+import os
+import secrets
 from collections.abc import Callable
 
-_KVS_NAME = "gnnflow"
 _MAXES = "kvsname_max=256 keylen_max=64 vallen_max=1024"
 LIMIT_BYTES = 1 << 16
 """More than a line may have."""
@@ -29,6 +30,8 @@ class ProcessManager:
         self._num_ranks = num_ranks
         self._send = send
         self._received = [b""] * num_ranks
+        # MPICH names its shared memory after this: no two jobs of a machine may have the same.
+        self._job = f"gnnflow-{os.getpid()}-{secrets.token_hex(8)}"
         self._values = {"PMI_process_mapping": f"(vector,(0,1,{num_ranks}))"}
         self._waiting: set[int] = set()
         self._inside: set[int] = set()
@@ -59,7 +62,7 @@ class ProcessManager:
         elif command == "get_appnum":
             self._reply(rank, "appnum", "rc=0 appnum=0")
         elif command == "get_my_kvsname":
-            self._reply(rank, "my_kvsname", f"rc=0 kvsname={_KVS_NAME}")
+            self._reply(rank, "my_kvsname", f"rc=0 kvsname={self._job}")
         elif command == "get_universe_size":
             self._reply(rank, "universe_size", f"rc=0 size={self._num_ranks}")
         elif command == "put":

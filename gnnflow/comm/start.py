@@ -6,7 +6,7 @@ from pathlib import Path
 from types import TracebackType
 
 from gnnflow.comm.context import DEFAULT_TIMEOUT_S, TRANSPORTS, Context, Transport
-from gnnflow.comm.environment import detect_launch
+from gnnflow.comm.environment import check_no_torchrun, detect_launch
 from gnnflow.comm.local import LocalContext
 from gnnflow.comm.rank_board import OWN_SLOT
 from gnnflow.config import require_seconds
@@ -35,8 +35,8 @@ def init(
 
     Raises:
         ConfigError: if an argument is out of range, or `shared` is asked for across machines.
-        CommError: if the launcher and the MPI library do not belong together, or MPI cannot be
-            used from a thread.
+        CommError: if torchrun started several processes, if the launcher and the MPI library do
+            not belong together, or MPI cannot be used from a thread.
     """
     _tell_errors_on_one_line()
     if transport not in TRANSPORTS:
@@ -44,6 +44,7 @@ def init(
     require_seconds("comm_timeout_s", comm_timeout_s)
     if threads is not None and threads < 1:
         raise ConfigError(f"threads must be at least 1, got {threads}")
+    check_no_torchrun()
     launched = detect_launch()
     if launched is None or launched.num_ranks == 1:
         return LocalContext(transport=transport, comm_timeout_s=comm_timeout_s, threads=threads)

@@ -1,3 +1,6 @@
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 
@@ -36,3 +39,28 @@ def test_abort_ends_the_process(capsys: pytest.CaptureFixture[str]) -> None:
         ctx.abort("no more")
     assert ended.value.code == 1
     assert capsys.readouterr().err == "gnnflow: error: no more\n"
+
+
+@pytest.mark.parametrize(
+    ("program", "line"),
+    [
+        ("gnnflow.init(threads=0)", "threads must be at least 1, got 0"),
+        ("with gnnflow.init(): raise gnnflow.GnnflowError('too much')", "too much"),
+        ("gnnflow.init(); bytearray(1 << 62)", "out of memory"),
+        ("gnnflow.init(); 1 / 0", "Traceback"),
+    ],
+)
+def test_what_a_user_can_mend_is_told_on_one_line(program: str, line: str) -> None:
+    """As on several ranks; a bug keeps its traceback."""
+    ended = subprocess.run(
+        [sys.executable, "-c", f"import gnnflow\n{program}"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert ended.returncode == 1
+    if line == "Traceback":
+        assert ended.stderr.startswith(line) and "ZeroDivisionError" in ended.stderr
+    else:
+        assert ended.stderr.startswith(f"-c: error: {line}")
+        assert ended.stderr.count("\n") == 1

@@ -64,6 +64,7 @@ def main(what: str) -> None:
                 threading.Thread(target=wake, args=[ctx.service, pids[2]], daemon=True).start()
             elif ctx.rank == 2:
                 os.kill(os.getpid(), signal.SIGSTOP)
+                time.sleep(60)
         elif what == "one is late for a barrier" and ctx.rank == 2:
             ctx.step = "reading a book"
             time.sleep(60)
