@@ -133,7 +133,10 @@ def test_the_policy_none_is_no_cache(run, folder, tmp_path):
         (["--plot", "out.txt"], "must end in .png"),
         (["--plot", "missing/out.png"], "does not exist"),
         (["--scorers", "vip"], "needs vertex inclusion probabilities"),
-        (["--json", "missing/out.json", "--scorers", "lru"], "cannot be written"),
+        (
+            ["--json", "missing/out.json", "--scorers", "lru"],
+            "cannot write the numbers",
+        ),
     ],
 )
 def test_mistakes_are_told_in_one_line(run, folder, tmp_path, monkeypatch, words, message):

@@ -2,7 +2,9 @@
 
 import json
 import re
+import stat
 import sys
+from pathlib import Path
 
 import pytest
 from made_run import decision_line, make_parts, make_run
@@ -134,7 +136,10 @@ def test_what_is_refused(call, tmp_path):
 def test_a_page_that_cannot_be_written(call, parts, tmp_path):
     folder = make_run(tmp_path / "run", parts)
     code, _, err = call(folder, "--out", tmp_path / "missing" / "page.html")
-    assert code == 1 and "the page cannot be written to" in err
+    assert code == 1 and "cannot write the page" in err and "missing/page.html: No such" in err
+    assert call(folder, "--out", "/dev/full")[0] == 1
+    assert stat.S_ISCHR(Path("/dev/full").stat().st_mode), "a device is written to, not replaced"
+    assert not list(tmp_path.rglob("*.part"))
 
 
 def test_without_jinja2(parts, tmp_path, monkeypatch):
