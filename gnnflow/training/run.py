@@ -348,7 +348,7 @@ def _make_task(config: OptimizationConfig, graph: DistGraph) -> Task:
 
 def _check_stopping(config: TrainConfig, graph: DistGraph) -> None:
     """Refuses options that do nothing without validation scores."""
-    if sum(graph.num_seeds("val")):
+    if "val" in graph.manifest.splits and sum(graph.num_seeds("val")):
         return
     if config.optimization.patience:
         given = f"patience is {config.optimization.patience}"
