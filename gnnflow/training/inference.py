@@ -34,6 +34,8 @@ from gnnflow.whole_file import make_folder, write_whole
 SUMMARY_FILE = "inference.json"
 """Written last: a folder without it is not complete."""
 
+_FILES = ("predictions.npy", "logits.npy", "embeddings.npy")
+
 _Ids = NDArray[np.int64]
 
 
@@ -99,7 +101,13 @@ def infer(
     wanted = _own(graph, vertices)
     with inference.served_layers("logits", wanted) as (embeddings, logits):
         writer = _Writer(graph, folder, task, embeddings, logits)
-        writer.write(vertices, chunk_bytes)
+        try:
+            writer.write(vertices, chunk_bytes)
+        except BaseException:
+            if ctx.rank == 0:
+                for name in _FILES:
+                    (folder / name).unlink(missing_ok=True)
+            raise
     summary = {
         "format": "gnnflow-inference",
         "version": 1,

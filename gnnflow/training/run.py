@@ -348,7 +348,8 @@ def _make_task(config: OptimizationConfig, graph: DistGraph) -> Task:
 
 def _check_stopping(config: TrainConfig, graph: DistGraph) -> None:
     """Refuses options that do nothing without validation scores."""
-    if "val" in graph.manifest.splits and sum(graph.num_seeds("val")):
+    has_scores = "val" in graph.manifest.splits and any(graph.num_seeds("val"))
+    if has_scores:
         return
     if config.optimization.patience:
         given = f"patience is {config.optimization.patience}"

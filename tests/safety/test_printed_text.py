@@ -161,8 +161,8 @@ def test_a_graph_through_all_commands(
         assert SHOWN in " ".join(ask(info.main, place).split())
     said = ask(replay.main, "traces[/]", "--budgets", "10", "--plot", "plot[b].svg")
     assert SHOWN in " ".join(said.split())
-    assert ask(report.main, out, "--out", "page[/].html") == "page[/].html\n"
-    page = Path("page[/].html").read_text(encoding="utf-8")
+    assert ask(report.main, out, "--out", "page[b].html") == "page[b].html\n"
+    page = Path("page[b].html").read_text(encoding="utf-8")
     assert "</script><b>" not in page and "<b>" not in page
 
 
