@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from gnnflow.errors import ConfigError, MissingExtraError
+from gnnflow.errors import ConfigError, MissingExtraError, printable
 from gnnflow.partition.report import PartitionReport
 from gnnflow.units import short_number
 from gnnflow.whole_file import write_whole
@@ -53,7 +53,7 @@ def plot_report(report: PartitionReport, path: Path, *, title: str = "") -> None
     )
     try:
         figure.suptitle(
-            f"{title} · edge cut {report.edge_cut:.3f}".removeprefix(" · "),
+            f"{printable(title)} · edge cut {report.edge_cut:.3f}".removeprefix(" · "),
             fontsize=13,
             fontweight="bold",
             parse_math=False,

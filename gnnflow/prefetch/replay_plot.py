@@ -4,6 +4,7 @@ import io
 from collections.abc import Sequence
 from pathlib import Path
 
+from gnnflow.errors import printable
 from gnnflow.prefetch.budget_table import OPTIMUM, BudgetRow
 from gnnflow.whole_file import write_whole
 
@@ -44,7 +45,7 @@ def plot_budgets(rows: Sequence[BudgetRow], path: Path, *, title: str) -> None:
         axes.set_xlabel("budget, % of the halo vertices")
         axes.grid(alpha=0.3)
     volumes.legend()
-    figure.suptitle(title, parse_math=False)
+    figure.suptitle(printable(title), parse_math=False)
     picture = io.BytesIO()
     figure.savefig(picture, format=path.suffix[1:].lower(), dpi=150)
     write_whole(path, picture.getvalue(), "the picture")

@@ -36,7 +36,7 @@ class FolderLock:
             ConfigError: if another process holds it.
             ResourceError: if it cannot be made or written to.
         """
-        is_new = not os.path.lexists(folder)
+        made = [each for each in (folder, *folder.parents) if not os.path.lexists(each)]
         make_folder(folder)
         path = folder / LOCK_FILE
         try:
@@ -50,11 +50,10 @@ class FolderLock:
                 f"for it to end, or choose another {option}"
             )
         # Also when a program forgets it, and at the end of Python.
-        made = folder if is_new else None
         self._end = weakref.finalize(self, _release, path, descriptor, os.getpid(), made)
 
     def release(self) -> None:
-        """Lets others have the folder; one that was made for this and is empty goes."""
+        """Lets others have the folder; what was made for it and is still empty goes."""
         self._end()
 
 
@@ -95,12 +94,12 @@ def _is_at(path: Path, descriptor: int) -> bool:
     return (there.st_dev, there.st_ino) == (here.st_dev, here.st_ino)
 
 
-def _release(path: Path, descriptor: int | None, pid: int, made_folder: Path | None) -> None:
+def _release(path: Path, descriptor: int | None, pid: int, made: list[Path]) -> None:
     if descriptor is None or os.getpid() != pid:
         return
     with suppress(OSError):
         if _is_at(path, descriptor):
             path.unlink()
         os.close(descriptor)
-        if made_folder is not None:
-            made_folder.rmdir()  # if it is empty
+        for folder in made:
+            folder.rmdir()  # if it is empty

@@ -45,6 +45,8 @@ from gnnflow.whole_file import make_folder, write_whole
 SUMMARY_FILE = "inference.json"
 """Written last: a folder without it is not complete."""
 
+_FILES = ("predictions.npy", "logits.npy", "embeddings.npy")
+
 _Ids = NDArray[np.int64]
 
 
@@ -122,7 +124,13 @@ def infer(
     try:
         with _served(inference, _own(graph, vertices)) as (embeddings, logits):
             writer = _Writer(graph, folder, task, embeddings, logits)
-            writer.write(vertices, chunk_bytes)
+            try:
+                writer.write(vertices, chunk_bytes)
+            except BaseException:
+                if ctx.rank == 0:
+                    for name in _FILES:
+                        (folder / name).unlink(missing_ok=True)
+                raise
     finally:
         inner.train(training)
     summary = {

@@ -25,6 +25,7 @@ class LossWatch:
         self._model = model
         self._stops = on_nan == "stop"
         self._has_told = False
+        self._has_placed = False
 
     def after_step(self, epoch: int, metrics: StepMetrics) -> None:
         """Looks at the loss of a step of this rank, which is a number in Python already.
@@ -53,11 +54,13 @@ class LossWatch:
         Raises:
             DivergedError: if that ends the job; all ranks call this and raise it.
         """
-        if first is not None and first[1] != 0 and self._ctx.rank == 0:
-            _LOGGER.warning(
-                "the first such loss of epoch %d was on rank %d, at step %d",
-                *(epoch + 1, first[1], first[0] + 1),
-            )
+        if first is not None and self._ctx.rank == 0 and not self._has_placed:
+            self._has_placed = True
+            if first[1] != 0:
+                _LOGGER.warning(
+                    "the first such loss of epoch %d was on rank %d, at step %d",
+                    *(epoch + 1, first[1], first[0] + 1),
+                )
         self.has_weights(f"after epoch {epoch + 1}")
 
     def has_weights(self, place: str) -> bool:

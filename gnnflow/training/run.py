@@ -46,6 +46,7 @@ from gnnflow.training.tasks import RegressionTask, Scored, Task, task_of
 from gnnflow.training.trackers import Trackers
 from gnnflow.training.trainer import Trainer, attach_layers
 from gnnflow.training.watcher import Watcher
+from gnnflow.whole_file import make_folder
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -86,6 +87,8 @@ def _train(config: TrainConfig, ctx: Context, held: ExitStack) -> RunSummary:
     torch.manual_seed(config.runtime.seed + 1 + ctx.rank)
     check_source(config.checkpoint, ctx)
     _check_stopping(config, graph)
+    if config.cache.trace is not None:
+        make_folder(config.cache.trace, "the trace")  # before the work, not when it is over
     records = RunRecords(config, ctx)
     held.callback(records.close)
     loader = _make_loader(config, graph, layered, device, records.folder)
@@ -155,7 +158,7 @@ def _train(config: TrainConfig, ctx: Context, held: ExitStack) -> RunSummary:
         learner = _Learner(model, graph, task, trainer, recorder, losses, learning_rate, stopping)
         _run_epochs(config, learner, watchers, checkpoints, history)
     if trace is not None:
-        records.keep(trace.save)
+        records.keep(lambda: _LOGGER.info("trace written to %s", trace.save()))
     summary = RunSummary(
         graph=graph.manifest.name,
         model=config.model.model,
@@ -342,7 +345,8 @@ def _make_task(config: OptimizationConfig, graph: DistGraph) -> Task:
 
 def _check_stopping(config: TrainConfig, graph: DistGraph) -> None:
     """Refuses options that do nothing without validation scores."""
-    if sum(graph.num_seeds("val")):
+    has_scores = "val" in graph.manifest.splits and any(graph.num_seeds("val"))
+    if has_scores:
         return
     if config.optimization.patience:
         given = f"patience is {config.optimization.patience}"

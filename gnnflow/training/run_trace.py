@@ -9,7 +9,6 @@ from gnnflow.graph import DistGraph
 from gnnflow.loader import DistNeighborLoader, MinibatchCost
 from gnnflow.prefetch import TraceFacts, TraceRecorder
 from gnnflow.training.step_metrics import StepMetrics
-from gnnflow.whole_file import make_folder
 
 
 class RunTrace:
@@ -65,7 +64,6 @@ class RunTrace:
                 "policy_bounds": {} if loader.policy is None else loader.policy.bounds,
             },
         )
-        make_folder(folder, "the trace")  # before the work: it is written when all is over
         self._folder = folder
         self._recorder = TraceRecorder(
             facts, setup.halo.vertices, setup.halo.degrees, setup.halo.vip

@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 
 from gnnflow.cli import policy
+from gnnflow.policies.classifier import training
 from gnnflow.policies.situations import read_situations
 from gnnflow.prefetch import TraceFacts, TraceRecorder, read_traces
 
@@ -51,7 +52,29 @@ def test_from_traces_to_a_classifier(traces, tmp_path, capsys):
 
 def test_the_policies_are_listed(capsys):
     assert run("list") == 0
-    assert {"none", "static", "bandit", "llm"} <= set(capsys.readouterr().out.split())
+    *lines, classifiers = capsys.readouterr().out.splitlines()
+    about = dict(line.split(maxsplit=1) for line in lines)
+    assert {"none", "static", "bandit", "llm", "auto", "classifier"} <= about.keys()
+    assert about["none"].startswith("no cache: ")
+    assert classifiers.startswith("classifiers that come with gnnflow: ")
+
+
+@pytest.mark.parametrize(("right", "warns"), [(0.7, True), (0.8, True), (0.9, False)])
+def test_a_classifier_that_is_no_better_than_one_answer_is_told(
+    traces, tmp_path, capsys, monkeypatch, right, warns
+):
+    out = tmp_path / "situations.jsonl"
+    assert run("collect", traces, "--out", out, "--budgets", "0.1,0.3", "--stale-after", "4") == 0
+    measures = {"accuracy": right, "majority_accuracy": 0.8}
+    monkeypatch.setattr(training, "measure", lambda *arrays: measures)
+    assert run("fit", out, "--kind", "lr", "--out", tmp_path / "lr") == 0
+    error = capsys.readouterr().err
+    expected = (
+        f"gnnflow-policy: warning: lr makes the better choice in {right:.3f} of situations not "
+        "seen before, always giving the more frequent answer in 0.800; collect from further "
+        "graphs and budgets, or try another kind\n"
+    )
+    assert error == (expected if warns else "")
 
 
 @pytest.mark.parametrize(

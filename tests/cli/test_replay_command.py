@@ -133,7 +133,10 @@ def test_the_policy_none_is_no_cache(run, folder, tmp_path):
         (["--plot", "out.txt"], "must end in .png"),
         (["--plot", "missing/out.png"], "does not exist"),
         (["--scorers", "vip"], "needs vertex inclusion probabilities"),
-        (["--json", "missing/out.json", "--scorers", "lru"], "cannot be written"),
+        (
+            ["--json", "missing/out.json", "--scorers", "lru"],
+            "cannot write the numbers",
+        ),
     ],
 )
 def test_mistakes_are_told_in_one_line(run, folder, tmp_path, monkeypatch, words, message):
@@ -154,3 +157,24 @@ def test_units():
     assert conditions["num_ranks"] == 64
     assert conditions["bytes_per_s"] == pytest.approx(1.25e9)
     assert conditions["latency_s"] == pytest.approx(5e-5)
+
+
+def test_a_scorer_whose_period_is_longer_than_the_run_has_no_figures(run, folder, tmp_path):
+    words = [folder, "--scorers", "decay,lru", "--budgets", "25", "--minibatches", "20"]
+    code, out, _ = run(*words, "--json", tmp_path / "out.json", "--plot", tmp_path / "out.svg")
+    assert code == 0
+    (row,) = [line for line in out.splitlines() if re.match(r"\W+decay\W", line)]
+    assert re.sub(r"[\s│]+", " ", row).strip() == "decay - - - - -"
+    assert (
+        "decay: no figures, for nothing came into the cache: its first replacement comes after 25 "
+        "minibatches, and a rank has 20; give another --period or record more\n"
+    ) in out
+    rows = json.loads((tmp_path / "out.json").read_text())["rows"]
+    assert {row["scorer"]: row["never_filled"] for row in rows} == {
+        "belady": False,
+        "decay": True,
+        "lru": False,
+    }
+    out = run(*words, "--period", "5")[1]
+    assert "no figures" not in out and "decay -" not in re.sub(r"[\s│]+", " ", out)
+    assert "never comes (period 0)" in run(*words, "--period", "0")[1]

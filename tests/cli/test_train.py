@@ -1,9 +1,12 @@
 """gnnflow-train in one process: what it writes, what it refuses, what it does not load."""
 
+import dataclasses
 import json
 import re
+import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -16,6 +19,7 @@ from gnnflow.datasets.raw_graph import RawGraph
 from gnnflow.datasets.row_source import ArrayRows
 from gnnflow.partition import partition_graph
 from gnnflow.report.description import describe
+from gnnflow.training.summary import RunSummary
 
 
 def make_graph(labels, num_vertices=120, num_classes=3):
@@ -42,8 +46,10 @@ def parts(tmp_path_factory):
     single = make_graph(draw.integers(0, 3, 120))
     several = make_graph(draw.integers(0, 2, (120, 4)).astype(np.float32), num_classes=4)
     numbers = make_graph(draw.standard_normal(120), num_classes=0)
+    unscored = dataclasses.replace(single, splits={"train": single.splits["train"]})
     for name, graph, num_parts in (
         ("one", single, 1),
+        ("unscored", unscored, 1),
         ("two", single, 2),
         ("several", several, 1),
         ("numbers", numbers, 1),
@@ -270,6 +276,14 @@ def test_print_config(run, parts, tmp_path):
         (["{parts}/one", "--clip-norm", "0"], 2, "clip_norm must be a positive finite"),
         (["{parts}/one", "--device", "cuda"], 1, "device is cuda, but torch finds no GPU here"),
         (["{parts}/one", "--out", "full"], 1, "run folder full exists and is not empty"),
+        (["{parts}/one", "--out", "full/kept/run"], 1, "cannot write full/kept/run: Not a dir"),
+        (["{parts}/one", "--out", "n" * 300], 1, "File name too long; choose another place"),
+        (["{parts}/one", "--out", "/proc/run"], 1, "cannot write /proc/run: No such file"),
+        (["{parts}/one", "--trace", "/proc/trace"], 1, "cannot write the trace /proc/trace: No"),
+        (["{parts}/one", "--checkpoint-dir", "/proc/ck"], 1, "cannot write /proc/ck: No such"),
+        (["{parts}/unscored", "--patience", "3"], 1, "patience is 3, but "),
+        (["{parts}/unscored", "--schedule", "plateau"], 1, "has no validation seeds and so no"),
+        (["{parts}/one", "--lr", "inf"], 2, "lr must be a positive finite number, got inf; 0.01"),
         (["{parts}/one", "--dropout", "1"], 2, "dropout must be in [0, 1), got 1"),
         (["{parts}/one", "--batch-size", "0"], 2, "batch_size must be at least 1, got 0"),
         (["{parts}/one", "--config", "wrong.yaml"], 1, "unknown option 'batch-sise'"),
@@ -318,3 +332,33 @@ def test_wrong_options_are_told_before_torch_is_loaded(parts):
     )
     words = [sys.executable, "-c", program, str(parts / "two")]
     subprocess.run(words, check=True, timeout=120, capture_output=True)
+
+
+def test_the_result_is_shown_though_it_cannot_be_recorded(run, parts, tmp_path, monkeypatch):
+    """The folder of the run vanishes when training is over."""
+    write = RunSummary.write
+
+    def lose_folder(self, path):
+        shutil.rmtree(path.parent)
+        write(self, path)
+
+    monkeypatch.setattr(RunSummary, "write", lose_folder)
+    code, out, err = run(parts / "one", "--out", "here", "--trace", "trace")
+    assert code == 1 and "Test accuracy" in out and "summary.json" not in out
+    assert err == (
+        f"{Path(sys.argv[0]).name}: error: the run is over, but not all of it is recorded: cannot "
+        "write here/summary.json: No such file or directory; choose another place\n"
+    )
+    assert [path.name for path in tmp_path.iterdir()] == ["trace"]
+
+
+def test_losses_that_are_none_end_the_run_or_are_told(run, parts, tmp_path):
+    words = [parts / "numbers", "--optimizer", "sgd", "--lr", "1e30", "--epochs", "4"]
+    code, _, err = run(*words, "--out", "stopped")
+    assert code == 1 and err.count("\n") == 1
+    assert "error: the loss is NaN or infinite at step 1 of epoch 2; take a smaller --lr" in err
+    code, out, err = run(*words, "--out", "warned", "--on-nan", "warn")
+    assert code == 0 and err.count("\n") == 1 and "WARNING rank 0" in err
+    assert out.endswith("warned/summary.json\nwarned/report.html\n")
+    described = describe(tmp_path / "warned").facts
+    assert described["epochs"] == 4 and "val accuracy" not in described

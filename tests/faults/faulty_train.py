@@ -6,6 +6,7 @@ python faulty_train.py FAULT RANK EPOCH STEP words of gnnflow-train
 import ctypes
 import os
 import resource
+import shutil
 import signal
 import subprocess
 import sys
@@ -17,8 +18,8 @@ from gnnflow.comm import detect_launch, launch
 from gnnflow.comm.rank_board import BOARD_VARIABLE
 
 
-def suffer(fault: str) -> None:
-    """Does to this process what the word says."""
+def suffer(fault: str, batch) -> None:
+    """Does to this process, or what it is about to compute, what the word says."""
     if fault == "kill":
         os.kill(os.getpid(), signal.SIGKILL)
     elif fault == "crash":
@@ -32,6 +33,10 @@ def suffer(fault: str) -> None:
     elif fault == "cut link":
         # The network of an emulated host, which is this rank's alone.
         subprocess.run(["ip", "link", "set", "dev", "eth0", "down"], check=True)
+    elif fault == "nan":
+        batch.x.fill_(np.nan)
+    elif fault == "no folder":
+        shutil.rmtree(sys.argv[sys.argv.index("--out") + 1])
     elif fault == "interrupt":
         # The starter, which only hears of it and must hand it on.
         starter = os.environ[BOARD_VARIABLE].split("/")[2]
@@ -48,7 +53,7 @@ def prepare(fault: str, when: str) -> None:
 
     def faulty_step(self, step, batch, wait_s):
         if self._loader._ctx.step == when:
-            suffer(fault)
+            suffer(fault, batch)
         return take_step(self, step, batch, wait_s)
 
     Trainer._step = faulty_step

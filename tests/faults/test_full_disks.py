@@ -4,11 +4,13 @@ import numpy as np
 import pytest
 from jobs import computed, grow_disk, run_job, small_disk, train
 
+import gnnflow
 from gnnflow.datasets.reserved_file import new_mapped_array
-from gnnflow.errors import DataError
+from gnnflow.errors import DataError, resource_error
 from gnnflow.partition import open_partition
 from gnnflow.prefetch.trace import TraceFacts, TraceRecorder, read_trace
 from gnnflow.training.checkpoint_files import checkpoint_folders, read_files
+from gnnflow.training.row_file import RowFile
 
 OPTIONS = ["--fanout", "3,2", "--hidden", 64, "--epochs", 3, "--threads", 1, "--batch-size", 10]
 OPTIONS += ["--transport", "alltoall", "--eval-every", 0, "--ranks", 2]
@@ -80,3 +82,10 @@ def test_a_map_for_writing_has_its_room_first(tmp_path):
         rows[:] = 1
         del rows
         assert np.load(disk / "small.npy").sum() == 100
+
+
+def test_rows_have_their_room_before_they_are_computed(tmp_path):
+    with small_disk(tmp_path / "disk", "64k") as disk, gnnflow.init() as ctx:
+        with pytest.raises(OSError, match=r"No space left on device: .*logits\.npy") as told:
+            RowFile(disk / "logits.npy", np.float32, (1000, 100), 0, ctx)
+        assert str(resource_error(told.value)).startswith(f"cannot write {disk / 'logits.npy'}: No")

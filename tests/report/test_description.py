@@ -121,3 +121,36 @@ def test_mistakes_are_told_in_one_line(call, tmp_path, name, message):
         path.mkdir()
     code, _, error = call(path)
     assert code == 1 and message in error and len(error.splitlines()) == 1
+
+
+def test_the_current_folder_by_its_names(call, tmp_path, monkeypatch):
+    """As `.`, with a slash, through a link, and from below."""
+    parts = make_parts(tmp_path / "parts")
+    run = make_run(tmp_path / "run", parts)
+    (tmp_path / "link").symlink_to("parts")
+    monkeypatch.chdir(parts)
+    for path, kind, shown in (
+        (".", "partition", parts),
+        ("part-00000/..", "partition", parts),
+        ("../link/", "partition", "../link"),
+        ("../run/.", "run", "../run"),
+    ):
+        out = call(path)[1]
+        assert out.startswith(f"{kind} {shown}\ngraph "), out
+    monkeypatch.chdir(run)
+    assert call(".")[1].startswith(f"run {run}\n")
+
+
+def test_a_folder_that_holds_some(call, tmp_path, monkeypatch):
+    make_run(tmp_path / "b-run", make_parts(tmp_path / "a-parts"))
+    make_traces(tmp_path / "traces")
+    write_checkpoint(tmp_path / "saved", 1)
+    (tmp_path / "others").mkdir()
+    monkeypatch.chdir(tmp_path)
+    assert as_json(call, ".")["facts"] == {
+        "a-parts": "partition",
+        "b-run": "run",
+        "saved": "checkpoints",
+        "traces": "traces",
+    }
+    assert call("others")[2].startswith("gnnflow-info: error: others holds none of them; ")

@@ -2,7 +2,9 @@
 
 import json
 import re
+import stat
 import sys
+from pathlib import Path
 
 import pytest
 from made_run import decision_line, make_parts, make_run
@@ -134,10 +136,35 @@ def test_what_is_refused(call, tmp_path):
 def test_a_page_that_cannot_be_written(call, parts, tmp_path):
     folder = make_run(tmp_path / "run", parts)
     code, _, err = call(folder, "--out", tmp_path / "missing" / "page.html")
-    assert code == 1 and "the page cannot be written to" in err
+    assert code == 1 and "cannot write the page" in err and "missing/page.html: No such" in err
+    assert call(folder, "--out", "/dev/full")[0] == 1
+    assert stat.S_ISCHR(Path("/dev/full").stat().st_mode), "a device is written to, not replaced"
+    assert not list(tmp_path.rglob("*.part"))
 
 
 def test_without_jinja2(parts, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "jinja2", None)
     with pytest.raises(MissingExtraError, match=r'pip install "gnnflow\[report\]"'):
         write_report(make_run(tmp_path / "run", parts))
+
+
+def test_losses_that_are_no_numbers_are_a_gap(call, parts, tmp_path):
+    """As null, and as NaN and Infinity, which earlier releases wrote."""
+    folder = make_run(tmp_path / "run", parts)
+    lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    for number, loss in ((6, None), (8, float("nan")), (10, float("inf"))):
+        lines[number]["loss"] = loss
+    (folder / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    summary = json.loads((folder / "summary.json").read_text())
+    summary["epochs"][-1]["loss"] = float("inf")
+    (folder / "summary.json").write_text(json.dumps(summary))
+    assert call(folder)[0] == 0
+    (series,) = charts_of((folder / "report.html").read_text())["loss"]["series"]
+    gaps = [place for place, value in enumerate(series["values"]) if value is None]
+    bad = [lines[number] for number in (6, 8, 10)]
+    assert gaps == sorted({5 * line["epoch"] + line["step"] for line in bad})
+    other = make_run(tmp_path / "other", parts)
+    assert call(folder, other, "--out", tmp_path / "both.html")[0] == 0
+    summary["epochs"][-1]["loss"] = "much"
+    (folder / "summary.json").write_text(json.dumps(summary))
+    assert "'loss' must be a number or null" in call(folder)[2]

@@ -9,7 +9,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from gnnflow.config import RecordsConfig
 from gnnflow.errors import MissingExtraError
 from gnnflow.training.step_metrics import EpochMetrics, StepMetrics
-from gnnflow.training.trackers import Trackers
+from gnnflow.training.trackers import TensorBoardTracker, Trackers
 
 
 def tell(trackers):
@@ -66,3 +66,12 @@ def test_a_missing_package_is_named(tmp_path, monkeypatch, name, options):
     monkeypatch.setitem(sys.modules, name, None)
     with pytest.raises(MissingExtraError, match=rf'pip install "gnnflow\[{name}\]"'):
         Trackers(RecordsConfig(**options), tmp_path, 3, {})
+
+
+def test_a_tracker_that_fails_ends_no_run(tmp_path, monkeypatch, caplog):
+    with Trackers(RecordsConfig(tensorboard=True), tmp_path, 3, {}) as trackers:
+        monkeypatch.setattr(TensorBoardTracker, "log", lambda *given: 1 / 0)
+        tell(trackers)
+    (record,) = caplog.records
+    message = "TensorBoardTracker fails and is told nothing more: division by zero"
+    assert record.getMessage() == message
