@@ -44,8 +44,8 @@ class Threshold:
 
 
 LEARNT = Threshold(feature="payback_share", limit=0.0534757, above=False)
-"""Is right most often over decisions on the graphs that the classifiers and the tuned language model
-have learnt from (`python -m benchmarks.threshold`); a run sets its policy against it."""
+"""Is right most often over decisions on the graphs that the classifiers that come with gnnflow have
+learnt from (`python -m benchmarks.threshold`); a run sets its policy against it."""
 
 
 def fit_threshold(features: NDArray[np.float64], labels: NDArray[np.bool_]) -> Threshold:

@@ -20,12 +20,11 @@ NUM_EPOCHS, NUM_STEPS = 2, 30
 
 @pytest.fixture(scope="module")
 def minibatches():
-    """Few rows that come back and many that do not: a heavy tail."""
-    draw = np.random.default_rng(0)
-    common = np.arange(3)
+    """Rows that come back once, later than `decay` keeps them: a heavy tail."""
+    fresh = np.arange(60)
     return [
-        np.unique(np.concatenate([common, 3 + draw.integers(0, 2_000, 60)]))
-        for _ in range(NUM_EPOCHS * NUM_STEPS)
+        np.unique(np.concatenate([60 * number + fresh, 60 * max(number - 8, 0) + fresh]))
+        for number in range(NUM_EPOCHS * NUM_STEPS)
     ]
 
 
