@@ -294,7 +294,7 @@ def losses(all_played: Sequence[Played]) -> Iterator[str]:
 
 
 def _geometric(values: Sequence[float]) -> float:
-    return math.exp(mean(map(math.log, values)))
+    return math.exp(mean(map(math.log, values))) if all(values) else 0.0
 
 
 def run(options: Options, report: Report) -> None:

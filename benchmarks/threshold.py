@@ -2,9 +2,10 @@
 
     python -m benchmarks.threshold FOLDER
 
-FOLDER holds the traces that `python -m benchmarks.policy_traces` writes. Policies that need no
-language model decide over those of the training graphs, at four budgets, from empty caches and from
-caches filled by degree; the threshold is the one that is right most often over all their decisions.
+FOLDER holds the traces that `python -m benchmarks.policy_traces` writes. The policies that answer
+at once (no language model, no random forest) decide over those of the training graphs, at four
+budgets, from empty caches and from caches filled by degree; the threshold is the one that is right
+most often over all their decisions.
 `gnnflow.policies.rivals.LEARNT` is what this prints.
 """
 
@@ -71,7 +72,7 @@ def main() -> None:
     )
     parser.add_argument("folder", type=Path, help="what benchmarks.policy_traces has written")
     folder = parser.parse_args().folder
-    makers = without_models(print)
+    makers = {name: make for name, make in without_models(print).items() if name != "rf"}
     judged: list[Judged] = []
     for workload in track(TRAINING, description="replaying"):
         judged += judged_decisions(read_traces(folder / workload.name)[0], makers)

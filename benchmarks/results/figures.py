@@ -117,7 +117,7 @@ def _over_budgets(
         axes.set_ylim(0, 100)
         axes.grid(alpha=0.3)
         axes.set_ylabel(label)
-        axes.legend(fontsize=7)
+        _legend(axes, 7)
     return figure
 
 
@@ -189,7 +189,7 @@ def decisions(matrix: Matrix, scaling: dict[str, Any]) -> "Figure":
     axes.set_ylabel(f"hits of the last {_WINDOW} minibatches, %")
     axes.set_ylim(0, 100)
     axes.grid(alpha=0.3)
-    axes.legend(fontsize=8)
+    _legend(axes, 8)
     axes.set_title(
         f"{STEPS_OF['graph']}, rank 0 of {PARTS}, "
         f"{BUDGET} %, {human_rate(RATE)}; triangles: decided to replace",
@@ -206,7 +206,7 @@ def scaling_figure(matrix: Matrix, scaling: dict[str, Any]) -> "Figure":
     for make, axes in zip(drawn, panels, strict=True):
         make(scaling, axes)
         axes.grid(alpha=0.3)
-        axes.legend(fontsize=8)
+        _legend(axes, 8)
     return figure
 
 
@@ -258,6 +258,12 @@ PICTURES: dict[str, Draw] = {
     "decisions": decisions,
     "scaling": scaling_figure,
 }
+
+
+def _legend(axes: "Axes", size: int) -> None:
+    """A legend, if there is a line to tell about."""
+    if axes.get_legend_handles_labels()[1]:
+        axes.legend(fontsize=size)
 
 
 def _figure(

@@ -1,5 +1,7 @@
 """The tables of the matrix."""
 
+from collections.abc import Sequence
+
 from benchmarks._harness import over
 from benchmarks.cluster_runs import DISTDGL
 from benchmarks.emulated_hosts import parse_rate
@@ -79,12 +81,15 @@ def goals(matrix: Matrix) -> str:
 def epochs(matrix: Matrix) -> str:
     """A table of every place: graph, parts and link."""
     sections = []
+    # Without what always the same answer and a threshold have, the figure would mislead.
+    shown = ("pass_at_1", *RIVALS) if any(_rivals(result) for result in matrix.results) else ()
     for graph, parts, rate in matrix.places():
         rows = []
         for result in sorted(matrix.at(graph, parts, rate), key=lambda each: each.cell.budget):
-            rows.append(_row(matrix, result))
+            rows.append(_row(matrix, result, shown))
         head = ["budget", "who decides", "epoch, s", "no cache / it", "DistDGL / it"]
-        head += ["static / it", "hits", "volume", "Pass@1", *RIVALS.values()]
+        head += ["static / it", "hits", "volume"]
+        head += [({"pass_at_1": "Pass@1"} | RIVALS)[name] for name in shown]
         head += ["answer", "waits", "accuracy"]
         title = f"**{graph}, {parts} parts, {human_rate(rate)}**"
         sections.append(f"{title}\n\n{table(head, rows)}")
@@ -202,7 +207,14 @@ def published(matrix: Matrix) -> str:
     return table(head, rows)
 
 
-def _row(matrix: Matrix, result: Result) -> list[str]:
+def _rivals(result: Result) -> dict[str, float]:
+    """Pass@1 and its rivals; empty if one of them is not known."""
+    found = {name: result.of_policy(name) for name in ("pass_at_1", *RIVALS)}
+    known = {name: value for name, value in found.items() if value is not None}
+    return known if len(known) == len(found) else {}
+
+
+def _row(matrix: Matrix, result: Result, shown: Sequence[str]) -> list[str]:
     cell = result.cell
     times = result.epochs_s
     spread = f" ({min(times):.2f}-{max(times):.2f})" if len(times) > 1 else ""
@@ -214,8 +226,7 @@ def _row(matrix: Matrix, result: Result) -> list[str]:
     latency = result.of_policy("latency_median_s")
     valid = result.of_policy("valid_share")
     in_time = "" if valid is None or valid > 0.995 else f", {100 * valid:.0f} % in time"
-    pass_at_1 = result.of_policy("pass_at_1")
-    rivals = [result.of_policy(rival) for rival in RIVALS]
+    rivals = _rivals(result)
     wait = result.median("wait_s")
     accuracy = result.median("test_accuracy")
     return [
@@ -225,9 +236,7 @@ def _row(matrix: Matrix, result: Result) -> list[str]:
         *ratios,
         _percent(result.hit_rate) if is_ours(result) and cell.budget else "",
         _percent(result.volume),
-        # Without what always the same answer and a threshold have, the figure would mislead.
-        "" if pass_at_1 is None or None in rivals else f"{pass_at_1:.2f}",
-        *("" if pass_at_1 is None or rival is None else f"{rival:.2f}" for rival in rivals),
+        *(f"{rivals[name]:.2f}" if rivals else "" for name in shown),
         "" if latency is None else _seconds(latency) + in_time,
         "" if wait is None else f"{wait:.2f} s",
         "" if accuracy is None else f"{accuracy:.3f}",

@@ -333,17 +333,11 @@ def _tune(words: list[str]) -> None:
 
 
 def _show(title: str, measures: dict[str, dict[str, float]]) -> None:
-    from gnnflow.policies.rivals import RIVALS
-
-    words = {"pass_at_1": "Pass@1", "accuracy": "Pass@1 (accuracy)"}
-    words |= {name: f"Pass@1, {rival}" for name, rival in RIVALS.items()}
     table = Table(title=title)
     for heading in ("measure", *measures):
         table.add_column(heading)
     for name in next(iter(measures.values())):
-        table.add_row(
-            words.get(name, name), *(f"{values[name]:.3f}" for values in measures.values())
-        )
+        table.add_row(name, *(f"{values[name]:.3f}" for values in measures.values()))
     PlainConsole().print(table)
 
 

@@ -43,9 +43,9 @@ class Threshold:
         return f"{self.feature} {'>' if self.above else '<='} {self.limit:.3g}"
 
 
-LEARNT = Threshold(feature="incoming_uses", limit=0.0)
-"""What `gnnflow-policy fit` finds on the situations that the classifiers have learnt from which
-come with gnnflow; policies are set against it while a run goes on."""
+LEARNT = Threshold(feature="payback_share", limit=0.0534757, above=False)
+"""Is right most often over decisions on the graphs that the classifiers that come with gnnflow have
+learnt from (`python -m benchmarks.threshold`); a run sets its policy against it."""
 
 
 def fit_threshold(features: NDArray[np.float64], labels: NDArray[np.bool_]) -> Threshold:

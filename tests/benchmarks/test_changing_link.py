@@ -32,3 +32,15 @@ def test_policies_are_set_against_all_fixed_settings():
     assert [row.ratio for row in found] == [pytest.approx(8 / 11), pytest.approx(20 / 11)]
     assert found[0].facts["our_seconds_before_slow_after"] == "2.00, 7.00, 2.00"
     assert found[0].facts["share_of_decisions_with_shorter_rows"] == 0.5
+
+
+def test_settings_that_failed_and_scores_that_are_not_known():
+    blind = outcome_of(
+        {"epochs": [{"epoch_time_s": 1.0}] * 6, "volume_bytes": 0, "test_accuracy": None}, 0.0, 2
+    )
+    found = rows("slow_link", {"int8": blind, "auto": blind})
+    assert [(row.name, row.against, row.ratio) for row in found] == [
+        ("slow_link/auto", "rows fixed to int8", 1)
+    ]
+    assert "our_test_accuracy" not in found[0].facts
+    assert rows("slow_link", {"auto": blind}) == rows("slow_link", {}) == []

@@ -2,8 +2,8 @@ from dataclasses import replace
 
 import pytest
 
-from benchmarks.cluster import rows
-from benchmarks.cluster_runs import Run
+from benchmarks.cluster import describe, rows
+from benchmarks.cluster_runs import GROUPS, Run
 from benchmarks.emulated_hosts import Traffic
 
 
@@ -105,3 +105,34 @@ def test_fetching_is_hidden_where_training_does_not_wait(fetch_s, wait_s, hidden
 
 def test_peers_that_tell_no_stages_have_no_hidden_share():
     assert run("distdgl", 9).hidden_share is None
+
+
+@pytest.mark.parametrize("fastest", [name for names in GROUPS.values() for name in names])
+def test_any_setting_may_be_the_fastest(fastest):
+    names = {name for group in GROUPS.values() for name in group} | {"distdgl"}
+    for rate in ("200mbit", "loopback"):
+        found = rows([run(name, 9, 1 if name == fastest else 2, rate=rate) for name in names])
+        for group, members in GROUPS.items():
+            prefix = "/".join(filter(None, ("cluster", rate, group)))
+            mine = [row for row in found if row.name.rpartition("/")[0] == prefix]
+            # All but one, which is our side: nothing is set against itself.
+            assert len(mine) == len(members)
+            if fastest in members:
+                assert {row.facts["our_setting"] for row in mine} == {fastest}
+                assert {row.ratio for row in mine} == {2}
+
+
+def test_what_did_not_run_is_left_out():
+    assert rows([]) == []
+    assert rows([run("distdgl", 9, 6)]) == []
+    assert [row.name for row in rows([run("static", 9, 2), run("lookahead", 9, 3)])] == [
+        "cluster/1gbit/lookahead"
+    ]
+
+
+def test_a_run_without_test_seeds_and_one_that_takes_no_time():
+    blind = replace(run("none", 9, 3), test_accuracy=None)
+    assert "test accuracy not known" in describe(blind)
+    [row] = rows([blind, run("lookahead", 0, 0)])
+    assert "their_test_accuracy" not in row.facts and row.facts["our_test_accuracy"] == 0.9
+    assert row.ratio == float("inf") and row.to_json()["ratio"] is None

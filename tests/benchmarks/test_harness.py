@@ -4,8 +4,9 @@ import sys
 import numpy as np
 import pytest
 
-from benchmarks._harness import Row, benchmark, take_turns
+from benchmarks._harness import Row, benchmark, over, take_turns
 from benchmarks._sampling_peers import numpy_sampler
+from gnnflow.errors import GnnflowError
 
 
 def row(**changes):
@@ -71,3 +72,22 @@ def test_the_numpy_peer_samples_what_it_should(fanouts):
     else:
         assert 10 * min(fanouts[0], 5) < num_edges <= 10 * 5 * (1 + 5)
     assert sample(3) == (num_edges, num_vertices)
+
+
+def test_nothing_against_nothing_is_even():
+    assert row(ours=0.0, theirs=0.0, unit="rows").ratio == 1
+    assert row(ours=0.0, theirs=3.0, unit="rows").to_json()["ratio"] is None
+    assert over(3, 2) == 1.5
+
+
+def test_what_was_compared_is_shown_before_the_line_of_an_error(tmp_path, monkeypatch, capsys):
+    file = tmp_path / "rows.json"
+    monkeypatch.setattr(sys, "argv", ["benchmark", "--json", str(file)])
+    with (
+        pytest.raises(SystemExit, match=r"^benchmarks\.none: the link is down$"),
+        benchmark("benchmarks.none", "Nothing.", "Half of it") as (_, report),
+    ):
+        report.add(row())
+        raise GnnflowError("the link is down")
+    assert "Half of it" in capsys.readouterr().out
+    assert [each["name"] for each in json.loads(file.read_text())] == ["n/1"]

@@ -6,11 +6,13 @@ from pathlib import Path
 import pytest
 
 from benchmarks._part_traces import traces_of_parts
+from benchmarks.matrix import bounds as matrix_bounds
 from benchmarks.matrix.__main__ import Plan, RunsFile, run_matrix, unfinished
-from benchmarks.matrix.bounds import FILLS, PERIODS, replay_bounds
+from benchmarks.matrix.bounds import FILLS, replay_bounds
 from benchmarks.matrix.cells import BLOCKS, CONTENDERS, GRAPHS, PEERS, QUICK, Block, Cell
 from benchmarks.matrix.load import OtherLoad
 from benchmarks.matrix.runs import Bench, CellUnavailableError, check, words_of
+from benchmarks.schedules import Schedule, schedules
 from gnnflow.config import PartitionConfig
 from gnnflow.datasets import generate
 from gnnflow.partition import partition_graph
@@ -117,33 +119,43 @@ def test_what_cannot_run_is_left_out_with_a_word(tmp_path, capsys, monkeypatch):
 
 
 def test_words_of_a_cell():
-    def words(policy: str, mode: str = "") -> list[str]:
+    def words(policy: str, mode: str = "", classifier: str | None = "mlp") -> list[str]:
         cell = Cell(graph="sbm", parts=2, rate="1gbit", budget=25, policy=policy, mode=mode)  # type: ignore[arg-type]
-        bounds = {"period": 10, "fill": "degree", "classifier": "mlp"}
+        bounds = {"period": 10, "fill": "degree", "alpha": 0.2, "classifier": classifier}
         return list(words_of(cell, bounds))
 
     assert words("none") == ["--policy", "none"]
     assert words("lookahead") == ["--cache-fraction", "0.25"]
-    assert words("static")[-4:] == ["--period", "10", "--cache-fill", "degree"]
+    schedule = Schedule(fill="degree", period=10, alpha=0.2)
+    assert words("static") == ["--cache-fraction", "0.25", *schedule.words()]
     assert words("classifier", "sync")[-4:] == ["--policy-mode", "sync", "--classifier", "mlp"]
+    with pytest.raises(CellUnavailableError, match="no classifier"):
+        words("classifier", "sync", classifier=None)
 
 
-def test_replays_find_the_best_schedule_and_what_is_possible(tmp_path):
+def test_replays_find_the_best_schedule_and_what_is_possible(tmp_path, monkeypatch):
     graph = generate("sbm:vertices=2000,edges=16000,classes=8,train=0.4", seed=0, workdir=tmp_path)
     partition_graph(graph, tmp_path / "parts", PartitionConfig(num_parts=2, undirected=True))
     traces = traces_of_parts(tmp_path / "parts", fanout=(5, 5), batch_size=20, num_epochs=2)
     assert [trace.facts.rank for trace in traces] == [0, 1]
     assert traces[0].num_minibatches == traces[1].num_minibatches == 2 * 21
     found = replay_bounds(traces, 25)
-    schedules = found["volume_by_schedule"]
-    assert len(schedules) == len(FILLS) * len(PERIODS) + 1
-    assert schedules[f"{found['fill']}, {found['period']}"] == min(schedules.values())
+    tried = found["volume_by_schedule"]
+    assert list(tried) == [str(each) for each in schedules(FILLS)]
+    best = Schedule(fill=found["fill"], period=found["period"], alpha=found["alpha"])
+    assert tried[str(best)] == min(tried.values())
     classifiers = found["volume_by_classifier"]
     assert classifiers[found["classifier"]] == min(classifiers.values())
-    assert 0 < found["belady_volume"] <= found["lookahead_volume"] < min(schedules.values()) < 1
+    assert 0 < found["belady_volume"] <= found["lookahead_volume"] < min(tried.values()) < 1
     # A rank's trace does not depend on which others are wanted.
     (alone,) = traces_of_parts(
         tmp_path / "parts", fanout=(5, 5), batch_size=20, num_epochs=2, ranks=[1], with_vip=False
     )
     assert alone.remote_ids.tolist() == traces[1].remote_ids.tolist()
     json.dumps(found)
+    # Nothing can be said of classifiers whose package is missing.
+    with monkeypatch.context() as patch:
+        patch.setattr(matrix_bounds, "shipped_classifiers", lambda: ["none-such"])
+        patch.setattr(matrix_bounds, "schedules", lambda fills: [best])
+        without = replay_bounds(traces, 25)
+    assert (without["classifier"], without["volume_by_classifier"]) == (None, {})

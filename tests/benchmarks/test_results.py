@@ -4,10 +4,13 @@ from dataclasses import asdict
 import pytest
 
 from benchmarks.matrix.cells import Cell
-from benchmarks.results import figures, matrix_tables
+from benchmarks.results import figures, matrix_tables, scaling_tables
 from benchmarks.results.__main__ import DOCS, MATRIX, PAGE, SCALING, make_page
 from benchmarks.results.markdown import rewrite, table
 from benchmarks.results.records import Matrix, human_rate
+from benchmarks.scaling.__main__ import run_section
+from gnnflow.errors import GnnflowError
+from gnnflow.policies.rivals import RIVALS
 
 
 def run(
@@ -58,6 +61,86 @@ def test_goals_are_met_where_the_ratio_is_large_enough():
     assert "| no cache | 1.91 | **2.00** |" in goals
     assert "| static, best period | 1.5 | **1.50** |" in goals
     assert "not reached; most is 1.50, lookahead on sbm, 2 parts, 200 Mbit/s, 25 %" in goals
+
+
+def replay(**changes):
+    line = {
+        "kind": "replay",
+        "graph": "sbm",
+        "parts": 2,
+        "budget": 25,
+        "vertices": 10,
+        "edges": 20,
+        "features": "4 float32",
+        "train_seeds": 5,
+        "edge_cut": 0.1,
+        "fill": "degree",
+        "period": 10,
+        "alpha": 0.2,
+        "classifier": "lr",
+        "volume_by_schedule": {"fill degree, every 10, alpha 0.2": 0.5},
+        "volume_by_classifier": {"lr": 0.6},
+        "lookahead_volume": 0.3,
+        "belady_volume": 0.3,
+        "rows_without_cache": 100,
+        "row_bytes": 4,
+    }
+    return line | changes
+
+
+def decided(policy: str, **figures: float | None) -> dict[str, object]:
+    return run(policy, 2.0) | {"policy_figures": figures}
+
+
+def test_pass_at_1_is_shown_beside_its_rivals_or_not_at_all():
+    rivals = dict(zip(RIVALS, (0.95, 0.05, 0.97), strict=True))
+    matrix = Matrix([decided("auto", pass_at_1=0.94, **rivals), decided("bandit", pass_at_1=0.91)])
+    shown = matrix_tables.epochs(matrix)
+    assert "| hits | volume | Pass@1 | always no | always yes | one threshold | answer |" in shown
+    assert "| 0.94 | 0.95 | 0.05 | 0.97 |" in shown
+    assert "0.91" not in shown
+    # Where no run has them there are no columns for them.
+    assert "Pass@1" not in matrix_tables.epochs(Matrix([decided("bandit", pass_at_1=0.91)]))
+
+
+def test_the_schedule_of_static_has_its_alpha():
+    line = run("static", 2.0) | {"period": 10, "fill": "degree", "alpha": 0.2}
+    assert "best period (10, fill degree, alpha 0.2)" in matrix_tables.epochs(Matrix([line]))
+    assert "50.0 % (fill degree, every 10, alpha 0.2)" in matrix_tables.possible(Matrix([replay()]))
+
+
+def test_tables_do_without_what_is_not_there():
+    lines = [run("none", 0.0, budget=0), run("static", 3.0), run("lookahead", 0.0), replay()]
+    lines[1] |= {"period": 10, "fill": "degree"}
+    without = replay(classifier=None, volume_by_classifier={}, budget=50)
+    for present in ([], lines[:1], lines[:2], lines[2:3], [without], [*lines, without]):
+        matrix = Matrix(present)
+        for make in (
+            matrix_tables.graphs,
+            matrix_tables.goals,
+            matrix_tables.published,
+            matrix_tables.bounds,
+            matrix_tables.possible,
+            matrix_tables.epochs,
+        ):
+            assert isinstance(make(matrix), str)
+    page = (DOCS / PAGE).read_text(encoding="utf-8")
+    assert "0 runs of 0 cells" in make_page(page, Matrix([]), {})
+
+
+def test_pictures_do_without_what_is_not_there(monkeypatch):
+    monkeypatch.setattr(figures, "BUDGET", 25)
+    slow = [run("static", 3.0, budget=5), run("static", 3.0, budget=50)]
+    for lines in ([], slow, [run("lookahead", 0.0, rate="1gbit")]):
+        for make in figures.PICTURES.values():
+            make(Matrix(lines), {"strong": [], "estimated": []})
+
+
+def test_scaling_needs_two_ranks_to_estimate():
+    for rows in ([], [{"ranks": 1}], [{"ranks": 2, "processor_s": 1.0, "sampled_vertices": 0}]):
+        with pytest.raises(GnnflowError, match="section 'strong'"):
+            next(run_section("estimated", {"strong": rows}, quick=True))
+    assert scaling_tables.measured([], grows=True).count("\n") == 1
 
 
 def test_markers_and_parts_belong_together():

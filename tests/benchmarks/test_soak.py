@@ -1,3 +1,5 @@
+import math
+
 import pytest
 
 from benchmarks.soak import growth_bytes, largest_step_bytes
@@ -10,4 +12,6 @@ def test_a_leak_is_told_from_a_step():
     leak = [(num, 1_000_000 + 8 * num) for num in minibatches]
     assert growth_bytes(flat) == 0 and largest_step_bytes(flat) == 0
     assert growth_bytes(step) == 0 and largest_step_bytes(step) == 500_000
+    # A job that ended before anything was seen.
+    assert math.isnan(growth_bytes([])) and largest_step_bytes([]) == 0
     assert growth_bytes(leak) == pytest.approx(8 * 7_500)

@@ -1,8 +1,11 @@
+import json
+
 import numpy as np
 import pytest
 
 from gnnflow.cli import policy
 from gnnflow.policies.classifier import training
+from gnnflow.policies.rivals import RIVALS
 from gnnflow.policies.situations import read_situations
 from gnnflow.prefetch import TraceFacts, TraceRecorder, read_traces
 
@@ -43,8 +46,10 @@ def test_from_traces_to_a_classifier(traces, tmp_path, capsys):
     folder = tmp_path / "lr"
     assert run("fit", out, "--kind", "lr", "--out", folder) == 0
     printed = capsys.readouterr().out
-    for name in ("accuracy", "precision", "recall", "calibration_error", "majority_accuracy"):
+    names = ("accuracy", "precision", "recall", "calibration_error", "majority_accuracy")
+    for name in (*names, *RIVALS, "one threshold: "):
         assert name in printed
+    assert set(RIVALS) < json.loads((folder / "classifier.json").read_text())["measures"].keys()
     assert (folder / "classifier.json").is_file()
     assert run("fit", out, "--kind", "lr", "--out", folder) == 1
     assert "exists; name another folder" in capsys.readouterr().err

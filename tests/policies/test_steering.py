@@ -25,6 +25,7 @@ from gnnflow.policies import (
 )
 from gnnflow.policies import steering as steering_module
 from gnnflow.policies.observation import from_json
+from gnnflow.policies.rivals import RIVALS
 
 NOTHING = np.array([], dtype=np.int64)
 
@@ -169,6 +170,9 @@ def test_statistics_of_ranks_add_up():
     assert summary["decisions"] == summary["decision_points"] == 20
     assert summary["replacements"] == 1
     assert summary["pass_at_1"] == 17 / 18  # one plan was carried out in vain
+    # The rivals are judged over the same decisions.
+    assert (summary["pass_at_1_always_no"], summary["pass_at_1_always_yes"]) == (1.0, 0.0)
+    assert 0 <= summary["pass_at_1_threshold"] <= 1
     assert summary["hit_rate_agreement"] == 1.0
     assert 0 <= summary["latency_median_s"] <= summary["latency_p95_s"]
 
@@ -177,6 +181,7 @@ def test_an_empty_run_has_no_figures():
     summary = DecisionStatistics().summary()
     assert summary["decisions"] == 0
     assert summary["valid_share"] is summary["pass_at_1"] is summary["latency_median_s"] is None
+    assert all(summary[rival] is None for rival in RIVALS)
 
 
 IDS = st.lists(st.integers(0, 60), unique=True, max_size=20).map(

@@ -18,6 +18,7 @@ from gnnflow.policies.llm import tuning  # noqa: E402
 from gnnflow.policies.llm.judge import Judge  # noqa: E402
 from gnnflow.policies.llm.language_model import LanguageModel  # noqa: E402
 from gnnflow.policies.llm.tuning import Tuner, TuningOptions, tuned_template  # noqa: E402
+from gnnflow.policies.rivals import RIVALS  # noqa: E402
 from gnnflow.policies.situations import Situation, with_margin, write_situations  # noqa: E402
 
 
@@ -85,7 +86,7 @@ def test_the_adapter_of_the_command_loads_with_its_prompt(tmp_path, capsys, monk
         command.main([*words, "--epochs", "6", "--layers", "1", "--learning-rate", "0.02"])
     assert ended.value.code == 0
     shown = capsys.readouterr().out
-    assert "pass_at_1" in shown
+    assert all(name in shown for name in ("pass_at_1", *RIVALS))
     card = json.loads((out / "card.json").read_text())
     measures = card["measures"]
     assert measures["tuned, other"]["pass_at_1"] > measures["untuned, other"]["pass_at_1"]

@@ -85,7 +85,14 @@ def make_run(folder, parts, *, num_ranks=2, num_epochs=2, hit=0.25, accuracy=0.8
         **scores,
         **(epoch | totals),
         "total_time_s": 50.0,
-        "policy": {"name": "auto", "mode": "sync", "pass_at_1": 0.75},
+        "policy": {
+            "name": "auto",
+            "mode": "sync",
+            "pass_at_1": 0.75,
+            "pass_at_1_always_no": 0.9,
+            "pass_at_1_always_yes": 0.1,
+            "pass_at_1_threshold": 0.95,
+        },
         "epochs": [
             epoch | scores | {"epoch": number, "loss": 1 / (1 + number)}
             for number in range(num_epochs)

@@ -51,7 +51,7 @@ def test_the_page_of_a_run(call, parts, tmp_path):
         "1.15 ×",
         "2 replaced, 2 kept",
         "Decisions of auto",
-        "the better choice in 75%",
+        "the better choice in 75% (always no in 90%, always yes in 10%, one threshold in 95%; ",
     ):
         assert text in page
     assert "1,500 rows crossed between ranks of 2,000 that were needed (−25 %)." in page

@@ -14,6 +14,7 @@ from gnnflow.prefetch.optimum import Optimum
 from gnnflow.report import read_run
 from gnnflow.report.curves import Windows, cumulative, hit_rates, least_rows, losses
 from gnnflow.report.decisions import read_decisions
+from gnnflow.report.figures import tiles
 
 
 @pytest.fixture(scope="module")
@@ -177,4 +178,23 @@ def test_a_summary_that_lacks_something_is_refused(folder, name):
 def test_a_decision_log_that_is_no_text(folder):
     (folder / "decisions-rank0.jsonl").write_bytes(b"\xff\xfe")
     with pytest.raises(DataError, match="decisions-rank0.jsonl cannot be read"):
+        read_run(folder)
+
+
+def test_the_share_of_better_choices_is_shown_beside_its_rivals_or_not_at_all(folder):
+    def note():
+        (found,) = [tile.note for tile in tiles(read_run(folder)) if tile.key == "decisions"]
+        return found
+
+    assert note().endswith(
+        "; the better choice in 75% (always no in 90%, always yes in 10%, one threshold in 95%; "
+        "other policies meet other situations)"
+    )
+    summary = json.loads((folder / "summary.json").read_text())
+    for value in (None, "most"):
+        summary["policy"]["pass_at_1_threshold"] = value
+        (folder / "summary.json").write_text(json.dumps(summary))
+        if value is None:
+            assert "better choice" not in note()
+    with pytest.raises(DataError, match="'pass_at_1_threshold' must be a number or null"):
         read_run(folder)

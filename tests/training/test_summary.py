@@ -4,11 +4,14 @@ import io
 import itertools
 import json
 import re
+from collections import Counter
 
 import pytest
 import torch
 from rich.console import Console
 
+from gnnflow.policies import DecisionStatistics
+from gnnflow.training.policies_of_run import policy_table
 from gnnflow.training.progress import TrainingProgress
 from gnnflow.training.step_metrics import EpochMetrics, StepMetrics
 from gnnflow.training.summary import RunSummary
@@ -194,3 +197,22 @@ def test_micro_f1():
         2 * precision * recall / (precision + recall)
     )
     assert task.loss(logits, labels).dtype == torch.float32
+
+
+def test_a_policys_better_choices_stand_beside_their_rivals():
+    figures = DecisionStatistics(
+        points=9, statuses=Counter(valid=8), judged=8, right=6, right_to_keep=7, threshold_right=8
+    ).summary()
+    table = policy_table({"name": "auto", "ranks": 2, **figures})
+    rows = dict(zip(*(column.cells for column in table.columns), strict=True))
+    assert [
+        rows[name] for name in ("Pass@1", "  always no", "  always yes", "  one threshold")
+    ] == [
+        "75.0 %",
+        "87.5 %",
+        "12.5 %",
+        "100.0 %",
+    ]
+    assert "another policy meets others" in table.caption
+    unjudged = policy_table({"name": "auto", "ranks": 1, **DecisionStatistics().summary()})
+    assert unjudged.caption is None
