@@ -208,9 +208,9 @@ def test_a_split_by_a_column(run: Run) -> None:
 def test_what_cannot_be_trained_is_said(run: Run) -> None:
     words = files_of_a_graph(np.arange(9) % 4)
     for given, lacks in (
-        (words, "not a train split (--split FILE, or --split random:0.6,0.2,0.2)."),
-        (words[:4], "not labels (--labels) nor a train split (--split FILE"),
-        ([*words[:4], "--split", "random:0.6,0.2,0.2"], "not labels (--labels)."),
+        (words, "no train split (--split FILE, or --split random:0.6,0.2,0.2)."),
+        (words[:4], "no labels (--labels) and no train split (--split FILE"),
+        ([*words[:4], "--split", "random:0.6,0.2,0.2"], "no labels (--labels)."),
         ([*words[:2], "--val-edges", "0.3"], "; edges are held out for link prediction."),
     ):
         code, out, _ = run(*given, "--num-parts", "2", "--overwrite")
