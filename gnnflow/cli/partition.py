@@ -96,14 +96,14 @@ def _next_step(out: Path) -> str:
     manifest = read_manifest(out)
     lacks = []
     if "y" not in manifest.arrays:
-        lacks.append("labels (--labels)")
+        lacks.append("no labels (--labels)")
     if "train" not in manifest.splits:
-        lacks.append("a train split (--split FILE, or --split random:0.6,0.2,0.2)")
+        lacks.append("no train split (--split FILE, or --split random:0.6,0.2,0.2)")
     if not lacks:
         return f"Next: gnnflow-train {out} --ranks {manifest.num_parts}"
     held_out = any(f"{name}_edges.npy" in manifest.parts[0].files for name in HELD_OUT)
     return (
-        f"gnnflow-train has nothing to learn there: the graph has not {' nor '.join(lacks)}"
+        f"gnnflow-train has nothing to learn there: the graph has {' and '.join(lacks)}"
         + ("; edges are held out for link prediction" if held_out else "")
         + "."
     )

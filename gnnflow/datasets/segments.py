@@ -132,10 +132,15 @@ def vertex_arrays(
         if split in masks
     }
     for name in names:
-        if name not in (features, labels, *masks.values()):
-            rows = common_rows(segments, name)
-            if rows is not None:
-                arrays[plain_name(name)] = rows
+        if name in (features, labels, *masks.values()):
+            continue
+        kept = plain_name(name)
+        if kept in arrays:
+            logger.warning(
+                "leaving out the array '%s': another one is kept under the name '%s'", name, kept
+            )
+        elif (rows := common_rows(segments, name)) is not None:
+            arrays[kept] = rows
     return VertexArrays(arrays=arrays, splits=splits, num_classes=num_classes)
 
 

@@ -2,6 +2,7 @@
 
 import csv
 import gzip
+import io
 import logging
 import re
 import warnings
@@ -26,7 +27,7 @@ MISSING = ("", "na", "n/a", "nan", "null", "none")
 
 _TRUTH = ("true", "false")
 _QUOTED = re.compile(r'"[^"]*"')
-_BLANK_LINE = re.compile(rb"\n[ \t\r]*\n")
+_BLANK_LINE = re.compile(rb"(?:\r\n|\n|\r(?!\n))[ \t]*[\r\n]")
 _SCAN_BYTES = 1 << 24
 
 
@@ -48,7 +49,7 @@ def read_csv(file: Path, *, skip_blank: bool = False) -> Table:
     """
     try:
         return _read_csv(file, skip_blank)
-    except (OSError, EOFError, zlib.error) as error:  # no archive, or one that was cut off
+    except (OSError, EOFError, zlib.error, csv.Error) as error:  # no archive, or one cut off
         raise DataError(f"cannot read {file} as CSV: {one_line(error)}") from error
 
 
@@ -137,9 +138,9 @@ def _open(file: Path) -> IO[bytes]:
 
 
 def _text_lines(file: Path) -> Iterator[str]:
-    with _open(file) as lines:
-        for number, line in enumerate(lines):
-            yield line.decode("utf-8-sig" if number == 0 else "utf-8", errors="replace")
+    # All ends of lines are read as \n, as numpy does.
+    with io.TextIOWrapper(_open(file), encoding="utf-8-sig", errors="replace") as lines:
+        yield from lines
 
 
 def _has_blank_line(file: Path) -> bool:
@@ -149,7 +150,7 @@ def _has_blank_line(file: Path) -> bool:
             rest += chunk
             if _BLANK_LINE.search(rest):
                 return True
-            rest = rest[rest.rfind(b"\n") :] if b"\n" in rest else rest
+            rest = rest[max(rest.rfind(b"\n"), rest.rfind(b"\r")) :]
     return False
 
 

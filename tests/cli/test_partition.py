@@ -10,12 +10,20 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from torch_geometric.datasets import Reddit
 
+import gnnflow
 from gnnflow.cli import partition
 from gnnflow.errors import MissingExtraError
 from gnnflow.partition import open_partition, read_manifest
+from gnnflow.training.tasks import RegressionTask, task_of
 
 Run = Callable[..., tuple[int, str, str]]
+
+
+def no_network(_: object) -> None:
+    raise OSError("no network")
+
 
 MADE = "sbm:vertices=300,edges=2000"
 
@@ -117,6 +125,113 @@ def test_held_out_edges(run: Run) -> None:
     assert read_manifest("parts").num_edges == 2000 - num_val - num_test
 
 
+def files_of_a_graph(labels: np.ndarray) -> list[str]:
+    """Writes a ring of as many vertices as labels; returns the words that name its files."""
+    ring = np.arange(len(labels))
+    np.save("edges.npy", np.stack([ring, np.roll(ring, 1)]))
+    np.save("x.npy", np.ones((len(labels), 3), dtype=np.float32))
+    np.save("y.npy", labels)
+    return ["--edges", "edges.npy", "--features", "x.npy", "--labels", "y.npy"]
+
+
+@pytest.mark.parametrize(
+    ("labels", "words", "said", "outputs"),
+    [
+        (np.arange(9) % 4, [], "Labels: 4 classes", 4),
+        (np.eye(9, 2), [], "Labels: 2 classes, several for a vertex (multilabel)", 2),
+        (np.arange(9) * 0.5, [], "Labels: a number (regression)", 1),
+        (np.arange(9) - 3, ["--task", "regression"], "Labels: a number (regression)", 1),
+        (np.arange(9) * 100, ["--task", "regression"], "Labels: a number (regression)", 1),
+        (np.full((9, 3), 0.5), [], "Labels: 3 numbers (regression)", 3),
+        (np.eye(9, 2), ["--task", "regression"], "Labels: 2 numbers (regression)", 2),
+    ],
+)
+def test_what_labels_are(
+    run: Run, labels: np.ndarray, words: list[str], said: str, outputs: int
+) -> None:
+    given = [*files_of_a_graph(labels), *words, "--split", "random:0.6,0.2,0.2"]
+    code, out, err = run(*given, "--num-parts", "1")
+    assert (code, err) == (0, "")
+    assert f"{said}\n" in out
+    assert "Next: gnnflow-train parts --ranks 1" in out
+    with gnnflow.init(threads=1) as ctx:
+        graph = gnnflow.DistGraph.open("parts", ctx)
+        assert graph.num_classes == outputs, "what the last layer of a model has"
+        task = task_of(graph.manifest)
+        assert task.num_outputs == outputs
+        assert isinstance(task, RegressionTask) == ("regression" in said)
+        original = graph.partition.original_id
+        assert np.array_equal(graph.partition.arrays["y"], labels[original])
+
+
+def test_whole_numbers_need_a_word(run: Run) -> None:
+    code, _, err = run(*files_of_a_graph(np.arange(9) * 100))
+    assert code == 1
+    assert "--task regression" in err
+    assert not Path("parts").exists()
+
+
+def seeds(parts: str) -> dict[str, list[int]]:
+    """The original ids of each split, over all parts."""
+    manifest = read_manifest(parts)
+    opened = [open_partition(parts, part) for part in range(manifest.num_parts)]
+    return {
+        name: sorted(np.concatenate([part.original_id[part.splits[name]] for part in opened]))
+        for name in manifest.splits
+    }
+
+
+@pytest.mark.parametrize("kind", ["random", "stratified"])
+def test_splits_by_chance(run: Run, kind: str) -> None:
+    words = ["--generate", MADE, "--split", f"{kind}:0.5,0.25,0.25", "--out"]
+    for parts, more in (("a", []), ("b", ["--method", "random"]), ("c", ["--seed", "1"])):
+        assert run(*words, parts, "--num-parts", "2", *more)[0] == 0
+    found = seeds("a")
+    assert sorted(sum(found.values(), [])) == list(range(300))
+    assert len(found["train"]) == pytest.approx(150, abs=30 if kind == "random" else 8)
+    assert seeds("b") == found, "a split does not depend on the cut"
+    assert seeds("c") != found
+    assert run(*words, "d", "--num-parts", "3")[0] == 0
+    assert seeds("d") == found
+
+
+def test_a_split_by_a_column(run: Run) -> None:
+    words = files_of_a_graph(np.arange(6) % 2)
+    lines = ["y,fold", *(f"{vertex % 2},{'train' if vertex < 4 else ''}" for vertex in range(6))]
+    Path("y.csv").write_text("\n".join(lines) + "\n")
+    words[-1] = "y.csv"
+    assert run(*words, "--split", "column:fold", "--num-parts", "2")[0] == 0
+    assert seeds("parts") == {"train": [0, 1, 2, 3]}
+    assert read_manifest("parts").arrays["y"].row_shape == ()
+
+
+def test_what_cannot_be_trained_is_said(run: Run) -> None:
+    words = files_of_a_graph(np.arange(9) % 4)
+    for given, lacks in (
+        (words, "no train split (--split FILE, or --split random:0.6,0.2,0.2)."),
+        (words[:4], "no labels (--labels) and no train split (--split FILE"),
+        ([*words[:4], "--split", "random:0.6,0.2,0.2"], "no labels (--labels)."),
+        ([*words[:2], "--val-edges", "0.3"], "; edges are held out for link prediction."),
+    ):
+        code, out, _ = run(*given, "--num-parts", "2", "--overwrite")
+        assert code == 0
+        assert f"has {lacks}" in out or lacks in out
+        assert "Next:" not in out
+        assert "Wrote parts. gnnflow-train has nothing to learn there" in out
+    assert ("Labels: none" in out) == ("--labels" not in given)
+
+
+def test_gaps_in_ids_that_are_meant(run: Run, tmp_path: Path) -> None:
+    np.save("edges.npy", np.array([[0, 10], [10, 0]]))
+    code, _, err = run("--edges", "edges.npy", "--num-parts", "2")
+    assert code == 1
+    assert "9 have no edge, 1 the first" in err
+    assert os.listdir(tmp_path) == ["edges.npy"]
+    words = ["--edges", "edges.npy", "--num-parts", "2", "--num-vertices", "11"]
+    assert run(*words)[0] == 0
+    assert read_manifest("parts").num_vertices == 11
+
+
 def test_embedded_graph(run: Run) -> None:
     code, out, _ = run("--dataset", "debian-packages", "--method", "random", "--num-parts", "2")
     assert code == 0
@@ -139,11 +254,23 @@ def test_embedded_graph(run: Run) -> None:
         (["--generate", MADE, "--out", "taken/file/parts"], "nothing was written"),
         (["--generate", MADE, "--plot", "parts.txt"], "--plot must end in .png, .svg, .pdf"),
         (["--generate", MADE, "--plot", "no/parts.png"], "the folder of --plot no/parts.png"),
+        (["--generate", "made:up", "--out", "a/b/parts"], "made"),
+        (["--generate", MADE, "--num-parts", "301", "--out", "a/b/parts"], "at most the number"),
+        (["--generate", MADE, "--method", "keep", "--out", "a/b/parts"], "method is keep"),
+        (["--generate", MADE, "--val-edges", "0.99999", "--out", "a/b"], "leave none of the 2000"),
+        (["--generate", MADE, "--split", "random:60,20,20", "--out", "a/b"], "at most 1 together"),
+        (["--generate", MADE, "--split", "column:fold", "--out", "a/b"], "no column or array 'fo"),
+        (["--generate", MADE, "--split", "s.npz", "--out", "a/b"], "--split goes with --edges or"),
+        (["--generate", MADE, "--task", "classes"], "--task goes with --edges or --from-dgl or"),
+        (["--from-dgl", "no.json", "--out", "a/b/parts"], "cannot read no.json"),
+        (["--from-pyg", "no", "--out", "a/b/parts"], "cannot read no/META.json"),
+        (["--dataset", "reddit", "--data-root", "data/deep"], "reddit is not in data/deep"),
     ],
 )
 def test_errors_are_one_line_and_leave_nothing(
-    run: Run, tmp_path: Path, words: list[str], message: str
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: list[str], message: str
 ) -> None:
+    monkeypatch.setattr(Reddit, "download", no_network)
     (tmp_path / "taken").mkdir()
     (tmp_path / "taken" / "file").write_text("mine")
     code, out, err = run(*words)

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from gnnflow.datasets import RawGraph, from_pyg, load
+from gnnflow.datasets import RawGraph, load
 from gnnflow.datasets.npy_file import map_member
 from gnnflow.datasets.npz_member import map_or_unpack_member
 from gnnflow.datasets.ogb import from_ogb_arrays
@@ -144,48 +144,6 @@ def test_members_of_archives(tmp_path: Path):
     assert map_member(file, "x") is None
 
 
-def pyg_data():
-    torch = pytest.importorskip("torch")
-    from torch_geometric.data import Data
-
-    masks = {"train_mask": [0, 2], "val_mask": [1], "test_mask": [3]}
-    return Data(
-        x=torch.from_numpy(X),
-        y=torch.from_numpy(Y),
-        edge_index=torch.from_numpy(EDGES),
-        edge_attr=torch.ones(4, 1),
-        **{name: torch.isin(torch.arange(4), torch.tensor(ids)) for name, ids in masks.items()},
-    )
-
-
-def test_from_pyg():
-    graph = from_pyg(pyg_data(), "mine")
-    check(graph)
-    assert (graph.name, graph.num_classes) == ("mine", 3)
-    assert graph.edge_attr is not None
-    assert graph.edge_attr.shape == (4, 1)
-
-
-def test_from_pyg_with_little_in_it():
-    data = pyg_data()
-    data.x = data.y = data.edge_attr = None
-    del data.train_mask, data.val_mask, data.test_mask
-    data.num_nodes = 4
-    graph = from_pyg(data)
-    graph.validate()
-    assert (graph.arrays, graph.splits, graph.num_classes) == ({}, {}, 0)
-
-
-def test_from_pyg_names_what_is_wrong():
-    data = pyg_data()
-    data.val_mask = data.val_mask[:, None].repeat(1, 10)
-    with pytest.raises(DataError, match=r"val_mask has shape \[4, 10\]: several splits"):
-        from_pyg(data)
-    data.edge_index = None
-    with pytest.raises(DataError, match="no edge_index"):
-        from_pyg(data)
-
-
 def test_reddit(tmp_path: Path):
     from scipy import sparse
 
@@ -223,4 +181,5 @@ def test_pyg_without_the_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     datasets = pytest.importorskip("torch_geometric.datasets")
     monkeypatch.setattr(datasets.Reddit, "download", refuse)
     with pytest.raises(DataError, match=r"download it \(no network\); put .*reddit_data.npz, "):
-        load("reddit", tmp_path)
+        load("reddit", tmp_path / "data")
+    assert not list(tmp_path.iterdir()), "no empty folders are left"

@@ -90,6 +90,8 @@ def test_missing_values_of_parquet_are_no_values(tmp_path: Path):
         ("0\n1", [0, 1]),
         ("y\n\n\n1\n", [None, None, 1]),
         ("y\r\n0\r\n\r\n1\r\n", [0, None, 1]),
+        ("y\r0\r\r1\r", [0, None, 1]),
+        ("0\r1\r", [0, 1]),
         ("# a comment\n\n0\n# another\n \t\n1\n", [None, 0, None, 1]),
         ("\n\ny\n0\n1\n", [0, 1]),
     ],
@@ -119,7 +121,7 @@ values = st.one_of(
     ),
     separator=st.sampled_from([",", ";", "\t"]),
     missing=st.sampled_from([word for word in MISSING if word] + ['""', ""]),
-    line_end=st.sampled_from(["\n", "\r\n"]),
+    line_end=st.sampled_from(["\n", "\r\n", "\r"]),
     quoted=st.booleans(),
     packed=st.booleans(),
 )
