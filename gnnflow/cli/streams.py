@@ -28,10 +28,10 @@ def fill_streams() -> None:
 
 
 def let_streams_print_everything() -> None:
-    """Makes standard output and error print what their encoding lacks in other characters.
+    r"""Makes standard output and error print what their encoding lacks in other characters.
 
     In a locale of ASCII an unknown character would otherwise end a command with an error. Bytes of
-    file names that are no text are printed as these bytes, as `ls` does.
+    file names that are no text are printed as `\xff`.
     """
     codecs.register_error(_HANDLER, _plain)
     for stream in (sys.stdout, sys.stderr):
@@ -39,12 +39,12 @@ def let_streams_print_everything() -> None:
             stream.reconfigure(errors=_HANDLER)
 
 
-def _plain(error: UnicodeError) -> tuple[str | bytes, int]:
+def _plain(error: UnicodeError) -> tuple[str, int]:
     """What stands for the characters that an encoding lacks, and where to go on."""
     if not isinstance(error, UnicodeEncodeError):
         raise error
     character = error.object[error.start]
     if _FIRST_ESCAPED <= character <= _LAST_ESCAPED:
-        return bytes([ord(character) - 0xDC00]), error.start + 1
+        return f"\\x{ord(character) - 0xDC00:02x}", error.start + 1
     escaped = character.encode("ascii", "backslashreplace").decode("ascii")
     return _PLAIN.get(character, escaped), error.start + 1

@@ -40,7 +40,7 @@ from gnnflow.training.checkpoint_files import (
 from gnnflow.training.generators import TorchGenerators
 from gnnflow.training.gradients import unwrap
 from gnnflow.training.rank_bytes import broadcast_bytes, gather_bytes, scatter_bytes
-from gnnflow.training.state_tree import Stateful, pack, unpack
+from gnnflow.training.state_tree import Stateful, check_kinds, pack, unpack
 
 _GENERATORS = "generators"
 
@@ -257,6 +257,8 @@ def _load_parts(path: Path, states: Mapping[str, Any], parts: Mapping[str, State
         try:
             if isinstance(part, torch.optim.Optimizer):
                 check_optimizer(states[name], part)
+            elif isinstance(part, torch.optim.lr_scheduler.LRScheduler):
+                check_kinds(states[name], part.state_dict())
             part.load_state_dict(states[name])
         except (KeyError, ValueError, TypeError, AttributeError, RuntimeError) as error:
             reason = " ".join(str(error).split())

@@ -14,6 +14,7 @@ from gnnflow.errors import CheckpointError
 from gnnflow.partition import Manifest
 from gnnflow.safetensors_header import TensorHeader
 from gnnflow.training.checkpoint_files import MODEL_FILE, CheckpointFacts, damaged
+from gnnflow.training.state_tree import check_kinds
 
 _LEARNT_FROM = ("x", "y")
 _ELEMENTWISE = (
@@ -107,11 +108,10 @@ def check_optimizer(state: Mapping[str, Any], optimizer: torch.optim.Optimizer) 
         ValueError: if a number of a group, or a tensor of a parameter, is not what the optimizer
             would make.
     """
+    check_kinds(state, {"state": {}, "param_groups": [{}] * len(optimizer.param_groups)})
     groups = state["param_groups"]
     for here, there in zip(optimizer.param_groups, groups, strict=True):
-        for name, value in here.items():
-            if name != "params" and name in there and not _same_kind(value, there[name]):
-                raise ValueError(f"'{name}' is {there[name]!r:.80} there and {value!r:.80} here")
+        check_kinds(there, {name: value for name, value in here.items() if name != "params"})
     if type(optimizer) not in _ELEMENTWISE:
         return  # what its tensors must look like is its own business
     numbers = [number for group in groups for number in group["params"]]
@@ -133,21 +133,6 @@ def check_optimizer(state: Mapping[str, Any], optimizer: torch.optim.Optimizer) 
                 )
             if not isinstance(value, Tensor | int | float | None):
                 raise ValueError(f"'{name}' of parameter {number} is {value!r:.80}")
-
-
-def _same_kind(here: object, there: object) -> bool:
-    """Whether a value may take another's place: a number that of a number, several of several."""
-    if isinstance(here, bool) or here is None:
-        return there is None or isinstance(there, bool | int | float)
-    if isinstance(here, Tensor | int | float):
-        if isinstance(there, Tensor):
-            return there.numel() == 1
-        return isinstance(there, int | float) and not isinstance(there, bool)
-    if isinstance(here, list | tuple):
-        if not isinstance(there, list | tuple) or len(there) != len(here):
-            return False
-        return all(_same_kind(*pair) for pair in zip(here, there, strict=True))
-    return type(here) is type(there)
 
 
 def _first_difference(found: Mapping[str, list[int]], expected: Mapping[str, list[int]]) -> str:

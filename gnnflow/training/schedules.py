@@ -16,6 +16,7 @@ from torch.optim.lr_scheduler import (
 )
 
 from gnnflow.config import OptimizationConfig
+from gnnflow.training.state_tree import check_kinds
 
 
 def make_optimizer(
@@ -112,6 +113,11 @@ class LearningRate:
         if there != here:
             name = next(name for name in here if there.get(name) != here[name])
             raise ValueError(f"{name} was {there.get(name)} and is {here[name]}")
+        here = self.state_dict()
+        check_kinds(state_dict, {"num_updates": here["num_updates"]})
+        for name in ("by_step", "plateau"):
+            if here[name] is not None:
+                check_kinds(state_dict[name], here[name])
         self._num_updates = state_dict["num_updates"]
         if self._by_step is not None:
             self._by_step.load_state_dict(state_dict["by_step"])

@@ -93,6 +93,40 @@ def unpack(packed: Any, tensors: Mapping[str, Tensor]) -> Any:
     return tuple(items) if mark == _TUPLE else {key: value for key, value in items}
 
 
+def check_kinds(there: Any, here: Mapping[str, Any]) -> None:
+    """Refuses a state whose numbers are no numbers: it would be loaded, and fail when it is used.
+
+    Args:
+        there: a loaded state.
+        here: a state as it is now; what it lacks, or `there` lacks, is not looked at.
+
+    Raises:
+        ValueError: if a value cannot take the place of the one here.
+    """
+    if not isinstance(there, Mapping):
+        raise ValueError(f"it is {there!r:.80}, no dictionary")
+    for name, value in here.items():
+        if name in there and not _same_kind(value, there[name]):
+            raise ValueError(f"'{name}' is {there[name]!r:.80} there and {value!r:.80} here")
+
+
+def _same_kind(here: object, there: object) -> bool:
+    """Whether a value may take another's place: a number that of a number, several of several."""
+    if isinstance(here, bool) or here is None:
+        return there is None or isinstance(there, bool | int | float)
+    if isinstance(here, Tensor | int | float):
+        if isinstance(there, Tensor):
+            return there.numel() == 1
+        return isinstance(there, int | float) and not isinstance(there, bool)
+    if isinstance(here, list | tuple):
+        if not isinstance(there, list | tuple) or len(there) != len(here):
+            return False
+        return all(_same_kind(*pair) for pair in zip(here, there, strict=True))
+    if isinstance(here, Mapping):
+        return isinstance(there, Mapping)
+    return type(here) is type(there)
+
+
 def _as_tensor(array: np.ndarray[Any, Any], name: str) -> Tensor:
     try:
         return torch.from_numpy(np.ascontiguousarray(array).reshape(array.shape))

@@ -1,16 +1,21 @@
 """Options: one set of dataclasses behind the command line, YAML files and --print-config."""
 
+import dataclasses
 import math
+import os
 import re
+import subprocess
+import sys
 from pathlib import Path
-from typing import get_args
+from typing import Any, get_args
 
+import numpy as np
 import pytest
 import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gnnflow.cli import options
+from gnnflow.cli import doctor, infer, options, partition, policy, replay
 from gnnflow.cli.help_page import entries
 from gnnflow.cli.policy import FitConfig, TuneConfig
 from gnnflow.cli.replay import ReplayConfig
@@ -22,6 +27,7 @@ from gnnflow.config import (
     PartitionConfig,
     PolicyConfig,
     RuntimeConfig,
+    SamplingConfig,
     TrainConfig,
     parse_int_list,
 )
@@ -203,3 +209,144 @@ def test_numbers_out_of_range_are_refused_with_limit_and_value(
             continue  # absurd, but a number
         with pytest.raises(ConfigError, match=rf"^{name} must .*, got {re.escape(str(value))}"):
             config_class(**places, **{name: value})
+
+
+BOMB = "a: &a [x, x]\n" + "".join(f"k{n}: &k{n} [*a, *a]\n" for n in range(30))
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (BOMB, "line 2 has an alias"),
+        ("a: &a [*a]\n", "line 1 has an alias"),
+        ("base: &b {lr: 1}\n<<: *b\n", "line 2 has an alias"),
+        ("[" * 50_000, "nested too deeply"),
+        ("seed: 1" + ":1" * 3000, "line 1 has a value of more than 4096 characters"),
+        ("seed: 0x" + "f" * 5000, "line 1 has a value of more than 4096 characters"),
+        ("seed: 0x" + "f" * 4000, "Exceeds the limit"),
+        ("lr: !!python/name:os.system", "could not determine a constructor"),
+    ],
+)
+def test_yaml_that_would_grow(tmp_path: Path, text: str, message: str) -> None:
+    with pytest.raises(ConfigError, match=message) as caught:
+        parse("parts", "--config", str(write(tmp_path, text)))
+    assert "\n" not in str(caught.value)
+
+
+def test_yaml_that_is_too_large(tmp_path: Path) -> None:
+    path = write(tmp_path, "")
+    with path.open("wb") as file:
+        file.truncate(1 << 40)
+    with pytest.raises(ConfigError, match="it has 1.1 TB, and may have 262.1 kB"):
+        parse("parts", "--config", str(path))
+
+
+def whole_numbers(config_class: type[Any]) -> list[str]:
+    return [
+        entry.name
+        for entry in options.entries(config_class)
+        if re.search(r"\bint\b", str(entry.hint)) and entry.hint is not bool
+    ]
+
+
+CONFIGS = {
+    "gnnflow-train": TrainConfig,
+    "gnnflow-infer": infer.InferConfig,
+    "gnnflow-partition": partition.PartitionCommandConfig,
+    "gnnflow-replay": replay.ReplayConfig,
+    "gnnflow-doctor": doctor.DoctorConfig,
+    "gnnflow-policy collect": policy.CollectConfig,
+    "gnnflow-policy fit": policy.FitConfig,
+    "gnnflow-policy tune-llm": policy.TuneConfig,
+}
+
+
+@pytest.mark.parametrize("prog", CONFIGS)
+def test_whole_numbers_have_an_end(prog: str, capsys: pytest.CaptureFixture[str]) -> None:
+    config_class = CONFIGS[prog]
+    found = list(options.entries(config_class))
+    must = [entry for entry in found if entry.default is dataclasses.MISSING]
+    words = ["x" for entry in must if entry.positional]
+    words += [word for entry in must if not entry.positional for word in (f"--{entry.name}", "x")]
+    names = whole_numbers(config_class)
+    assert names
+    for name in names:
+        said = ""
+        try:
+            options.parse(config_class, prog=prog, args=[*words, f"--{name}", str(2**64)])
+        except (SystemExit, ConfigError) as error:
+            said = capsys.readouterr().err + str(error)
+        assert re.search(rf"{name.replace('-', '_')} must be (at most|in \[)", said), (name, said)
+        assert str(2**64) in said
+
+
+@pytest.mark.parametrize(
+    ("config_class", "values", "message"),
+    [
+        (RuntimeConfig, {"seed": 2**64}, "seed must be at most 9223372036854775807, got 1844"),
+        (RuntimeConfig, {"seed": -1}, "seed must not be negative, got -1"),
+        (RuntimeConfig, {"seed": 10**6000}, "got a number of 19932 bits"),
+        (RuntimeConfig, {"threads": 10**6}, "threads must be at most 1024, got 1000000"),
+        (PartitionConfig, {"halo_hops": 10**6}, "halo_hops must be at most 100, got 1000000"),
+        (PartitionConfig, {"num_parts": 10**5}, "num_parts must be at most 99999"),
+        (SamplingConfig, {"fanout": (10, 2**31)}, "got 2147483648; -1 keeps all neighbours"),
+        (SamplingConfig, {"fanout": (1,) * 101}, "fanout must have at most 100 numbers, got 101"),
+        (SamplingConfig, {"batch_size": 2.5}, "batch_size must be a whole number, got 2.5"),
+        (SamplingConfig, {"batch_size": True}, "batch_size must be a whole number, got True"),
+        (CacheConfig, {"cache_bytes": "9"}, "cache_bytes must be a whole number, got '9'"),
+        (CacheConfig, {"lookahead": 2**31}, "lookahead must be at most 2147483647"),
+    ],
+)
+def test_whole_numbers_of_programs(
+    config_class: type[Any], values: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(ConfigError, match=re.escape(message)):
+        config_class(**values)
+
+
+def test_the_largest_that_can_be() -> None:
+    assert RuntimeConfig(seed=2**63 - 1, threads=1024, topology_bytes=2**63 - 1).threads == 1024
+    assert SamplingConfig(batch_size=np.int64(5)).batch_size == 5
+
+
+def test_names_that_are_no_text(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for words in (
+        ["--out", os.fsdecode(b"run\xff")],
+        ["--config", str(write(tmp_path, 'out: "run\\udcff"'))],
+    ):
+        options.let_streams_print_everything()
+        with pytest.raises(SystemExit) as ended:
+            parse("parts", *words)
+        assert ended.value.code == 2
+        assert "is no text in utf-8; rename it (gnnflow-train --help" in capsys.readouterr().err
+
+
+PRINTING = r"""
+import os
+from gnnflow.cli import options
+from gnnflow.errors import ConfigError
+
+def main():
+    print("3 × 4 − … ─ é 漢", os.fsdecode(b"run\xff"))
+    raise ConfigError("… " + os.fsdecode(b"run\xff"))
+
+options.run(main)
+"""
+
+
+@pytest.mark.parametrize(
+    ("encoding", "printed"),
+    [
+        ("ascii", b"3 x 4 - ... - \\xe9 \\u6f22 run\\xff\n"),
+        ("latin-1", b"3 \xd7 4 - ... - \xe9 \\u6f22 run\\xff\n"),
+        ("utf-8", "3 × 4 − … ─ é 漢 run".encode() + b"\\xff\n"),
+    ],
+)
+def test_any_stream_prints_anything(encoding: str, printed: bytes) -> None:
+    ended = subprocess.run(
+        [sys.executable, "-c", PRINTING],
+        capture_output=True,
+        env={**os.environ, "PYTHONIOENCODING": encoding},
+    )
+    assert (ended.returncode, ended.stdout) == (1, printed), ended.stderr
+    assert ended.stderr.endswith(b" run\\xff\n") and ended.stderr.count(b"\n") == 1

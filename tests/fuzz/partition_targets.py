@@ -139,6 +139,11 @@ class ArraysTarget(Target):
         loader = DistNeighborLoader(graph, fanout=[2, 2], batch_size=5, seed=7)
         for batch in loader:
             assert len(batch.x) >= batch.batch_size
+        assert np.array_equal(graph.to_global(graph.to_original(everyone)), everyone)
+        labels = graph.partition.arrays.get("y")
+        if labels is not None and labels.ndim == 1 and labels.dtype.kind in "iu":
+            # What a loss and a table of weights are indexed with.
+            assert labels[graph.partition.splits["train"]].max(initial=0) < graph.num_classes
 
 
 def _told(choices: Choices, manifest: dict[str, Any], path: Path) -> str:

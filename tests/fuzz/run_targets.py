@@ -56,9 +56,7 @@ class CheckpointTarget(Target):
         self._graph = gnnflow.DistGraph.open(folder / "parts", self._context)
         self._whole, self._damaged = folder / "whole", folder / "damaged"
         state = self._state()
-        out = state.model(torch.zeros(2, 3), torch.tensor([[0], [1]]))
-        out.sum().backward()
-        state.shared["optimizer"].step()  # type: ignore[attr-defined]
+        self._step(state)
         save_checkpoint(self._whole, state, Position(epoch=1, step=1, num_updates=3), score=0.5)
         shutil.copytree(self._whole, self._damaged)
         self._names = sorted(path.name for path in self._whole.iterdir())
@@ -88,6 +86,13 @@ class CheckpointTarget(Target):
             },
         )
 
+    def _step(self, state: TrainingState) -> None:
+        """Uses what was loaded: a state that does not fit would fail here, without its name."""
+        out = state.model(torch.zeros(2, 3), torch.tensor([[0], [1]]))
+        out.sum().backward()
+        state.shared["optimizer"].step()  # type: ignore[attr-defined]
+        state.shared["schedule"].step()  # type: ignore[attr-defined]
+
     def run(self, data: bytes) -> None:
         choices = Choices(data)
         name = choices.pick(self._names)
@@ -109,7 +114,9 @@ class CheckpointTarget(Target):
         try:
             describe(self._damaged)
             load_model_from_checkpoint(self._damaged)
-            load_checkpoint(self._damaged, self._state())
+            state = self._state()
+            load_checkpoint(self._damaged, state)
+            self._step(state)
         finally:
             torch.set_rng_state(generator)
             (self._damaged / name).write_bytes(content)

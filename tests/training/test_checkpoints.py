@@ -7,6 +7,7 @@ import shutil
 
 import pytest
 import torch
+from safetensors import torch as safetensors
 from test_golden_losses import ring_with_chords
 from torch import nn
 from torch.nn import functional
@@ -267,6 +268,129 @@ def test_states_of_another_shape_are_refused(graph, saved, name, state, message)
     (folder / "checkpoint.json").write_text(json.dumps(facts))
     with pytest.raises(CheckpointError, match=message):
         load_checkpoint(folder, Run(graph).state)
+
+
+def write_with_hash(folder, name, content):
+    (folder / name).write_bytes(content)
+    facts = json.loads((folder / "checkpoint.json").read_text())
+    digest = hashlib.sha256(content).hexdigest()
+    facts["files"][name] = {"size_bytes": len(content), "sha256": digest}
+    (folder / "checkpoint.json").write_text(json.dumps(facts))
+
+
+@pytest.mark.parametrize(
+    ("optimizer", "shape", "message"),
+    [
+        ("Adam", [5], r"'\w+' of parameter \d+ has shape \[5\] there and \[\d+(, \d+)?\] here"),
+        ("SGD", [5], r"'momentum_buffer' of parameter \d+ has shape \[5\] there"),
+        ("Adam", None, r"of parameter \d+ it keeps \[.*\], not \["),
+    ],
+)
+def test_tensors_of_an_optimizer_have_the_shapes_of_parameters(
+    graph, tmp_path, optimizer, shape, message
+):
+    run = Run(graph)
+    options = {"momentum": 0.9} if optimizer == "SGD" else {"amsgrad": True}
+    run.optimizer = getattr(torch.optim, optimizer)(run.model.parameters(), lr=0.1, **options)
+    run.schedule = torch.optim.lr_scheduler.StepLR(run.optimizer, 2)
+    run.train(num_epochs=1)
+    save_checkpoint(tmp_path / "one", run.state, Position(epoch=1))
+    kept = safetensors.load_file(tmp_path / "one" / "state.safetensors")
+    text = (tmp_path / "one" / "state.json").read_text()
+    load_checkpoint(tmp_path / "one", run.state)
+    for name in [name for name in kept if not name.endswith(".step")][:2]:
+        if shape is None:
+            state = json.loads(text)
+            *path, last = name.removeprefix("state.").split(".")[1:]
+            inner = state["optimizer"]
+            inner = dict(inner["state"]["items"])[int(path[-1])]
+            del inner[last]
+            write_with_hash(tmp_path / "one", "state.json", json.dumps(state).encode())
+        else:
+            wrong = {**kept, name: torch.zeros(shape)}
+            write_with_hash(tmp_path / "one", "state.safetensors", safetensors.save(wrong))
+        with pytest.raises(CheckpointError, match=f"'optimizer' is of another kind.*{message}"):
+            load_checkpoint(tmp_path / "one", run.state)
+
+
+@pytest.mark.parametrize(
+    ("part", "name", "value", "message"),
+    [
+        ("optimizer", "lr", "0.1", "'lr' is '0.1' there and 0.05 here"),
+        ("optimizer", "lr", {}, "'lr' is {} there"),
+        ("optimizer", "betas", {"$": "tuple", "items": [0.9]}, r"'betas' is \(0.9,\) there"),
+        ("optimizer", "weight_decay", None, "'weight_decay' is None there and 0 here"),
+        ("schedule", "last_epoch", "x", "'last_epoch' is 'x' there"),
+        ("schedule", "base_lrs", [], r"'base_lrs' is \[\] there"),
+    ],
+)
+def test_numbers_of_a_state_are_numbers(graph, saved, part, name, value, message):
+    folder = saved / "epoch-0001-step-000002"
+    state = json.loads((folder / "state.json").read_text())
+    holder = state[part]["param_groups"][0] if part == "optimizer" else state[part]
+    assert name in holder
+    holder[name] = value
+    write_with_hash(folder, "state.json", json.dumps(state).encode())
+    with pytest.raises(CheckpointError, match=message):
+        load_checkpoint(folder, Run(graph).state)
+
+
+def sparse(path, header, data_bytes):
+    """A safetensors file whose data is a hole: no bytes on the disk, all of them in memory."""
+    text = json.dumps(header).encode()
+    with path.open("wb") as file:
+        file.write(len(text).to_bytes(8, "little") + text)
+        file.truncate(8 + len(text) + data_bytes)
+
+
+@pytest.mark.parametrize(
+    ("header", "message"),
+    [
+        ({}, "model.safetensors: its tensors take 0 bytes, and there are 6000000000"),
+        (
+            {"x": {"dtype": "F32", "shape": [1_500_000_000], "data_offsets": [0, 6_000_000_000]}},
+            "is of another model: '.*' is missing there|it has 1 tensors for all its layers",
+        ),
+        (
+            {"x": {"dtype": "F32", "shape": [2**62], "data_offsets": [0, 6_000_000_000]}},
+            r"model.safetensors: 'x' of shape \[\d+\] cannot lie in 6000000000 bytes",
+        ),
+    ],
+)
+def test_a_file_of_holes_is_not_read(graph, saved, header, message, monkeypatch):
+    folder = saved / "epoch-0001-step-000002"
+    sparse(folder / "model.safetensors", header, 6_000_000_000)
+    facts = json.loads((folder / "checkpoint.json").read_text())
+    size_bytes = (folder / "model.safetensors").stat().st_size
+    facts["files"]["model.safetensors"]["size_bytes"] = size_bytes
+    (folder / "checkpoint.json").write_text(json.dumps(facts))
+
+    def read(path, *_):
+        assert path.name == "checkpoint.json", f"{path} was read"
+        return path.read_bytes()
+
+    monkeypatch.setattr("gnnflow.training.checkpoint_files.read_regular", read)
+    with pytest.raises(CheckpointError, match=message):
+        load_checkpoint(folder, Run(graph).state)
+    with pytest.raises(CheckpointError, match=message):
+        load_model_from_checkpoint(folder)
+
+
+@pytest.mark.parametrize(
+    ("dims", "message"),
+    [
+        ([4, 2**40, 3], "is of another model: '.*' has shape"),
+        ([4] * 10_000, "it has 6 tensors for all its layers"),
+        ([4, 2**62, 2**62], "no model has the options|is of another model"),
+    ],
+)
+def test_the_width_of_a_model_is_that_of_its_weights(graph, saved, dims, message):
+    folder = saved / "epoch-0001-step-000002"
+    facts = json.loads((folder / "checkpoint.json").read_text())
+    facts["model"]["options"]["dims"] = dims
+    (folder / "checkpoint.json").write_text(json.dumps(facts))
+    with pytest.raises(CheckpointError, match=message):
+        load_model_from_checkpoint(folder)
 
 
 def test_no_checkpoint(graph, tmp_path):
