@@ -18,11 +18,11 @@ _LIMITS = {
 }
 _MAX_HOPS = 100
 _REMEDIES = {"fanout": "; -1 keeps all neighbours"}
-_ENDINGS_OF_64_BITS = ("seed", "_bytes")
+_ENDINGS_OF_64_BITS = ("seed", "_bytes", "num_vertices")
 
 
 def check_whole_numbers(config: Any) -> None:
-    """Checks every whole number of a dataclass of options against what it can be at most.
+    """Checks every whole number of a dataclass of options, and of those in it, for its limit.
 
     Raises:
         ConfigError: if one is larger, or is no whole number.
@@ -39,6 +39,8 @@ def check_whole_numbers(config: Any) -> None:
                 )
             for number in value:
                 _check(field.name, number)
+        elif dataclasses.is_dataclass(value):
+            check_whole_numbers(value)
         elif isinstance(value, int) and not isinstance(value, bool):
             _check(field.name, value)
 
