@@ -49,11 +49,6 @@ def main(what: str) -> None:
             raise KeyboardInterrupt
         elif what == "one aborts" and ctx.rank == 1:
             ctx.abort("that is enough")
-        elif what == "one has one row":
-            import torch  # which the other cases need not wait for
-
-            norm = gnnflow.wrap(torch.nn.BatchNorm1d(2), ctx)
-            norm(torch.ones(1 if ctx.rank == 1 else 4, 2)).sum().backward()
         elif what == "one is stopped, the others are at a barrier" and ctx.rank == 2:
             os.kill(os.getpid(), signal.SIGSTOP)
         elif what == "one is late for a barrier" and ctx.rank == 2:
