@@ -41,7 +41,7 @@ class CommError(GnnflowError, RuntimeError):
 
 
 class ResourceError(GnnflowError, RuntimeError):
-    """The machine has not enough memory or disk for what was asked."""
+    """The machine has not enough memory, disk or open files for what was asked."""
 
 
 class MissingExtraError(GnnflowError, ImportError):
@@ -56,13 +56,17 @@ class MissingExtraError(GnnflowError, ImportError):
 
 
 _NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+_NO_DESCRIPTORS = {errno.EMFILE, errno.ENFILE}
 
 
 def resource_error(error: BaseException) -> ResourceError | None:
-    """Says it in words if an exception means that memory or a disk is full; None if it does not.
+    """Says it in words if an exception means that memory, a disk or a table of files is full.
 
     Args:
         error: what Python, NumPy, torch or a kernel raised.
+
+    Returns:
+        The error to tell; None if it means something else.
     """
     text = " ".join(str(error).split())
     if isinstance(error, OSError) and error.errno in _NO_ROOM:
@@ -70,6 +74,9 @@ def resource_error(error: BaseException) -> ResourceError | None:
         return ResourceError(
             f"cannot write {what}: {error.strerror}; free some space or choose another folder"
         )
+    if isinstance(error, OSError) and error.errno in _NO_DESCRIPTORS:
+        what = "" if error.filename is None else f" ({error.filename})"
+        return ResourceError(f"too many open files{what}; raise the limit, as by ulimit -n 65536")
     # torch says so in a RuntimeError, and knows an OutOfMemoryError for GPUs.
     names = {kind.__name__ for kind in type(error).__mro__}
     if names & {"MemoryError", "OutOfMemoryError"} or "can't allocate memory" in text:
