@@ -45,7 +45,7 @@ class CommError(GnnflowError, RuntimeError):
 
 
 class ResourceError(GnnflowError, RuntimeError):
-    """The machine has not enough memory or disk for what was asked, or a place cannot be used."""
+    """The machine has not enough of what was asked for, or a place cannot be used."""
 
 
 class DivergedError(GnnflowError, ArithmeticError):
@@ -64,6 +64,7 @@ class MissingExtraError(GnnflowError, ImportError):
 
 
 _NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+_NO_DESCRIPTORS = {errno.EMFILE, errno.ENFILE}
 _NO_PLACE = {
     *(errno.EROFS, errno.EACCES, errno.EPERM, errno.ENAMETOOLONG, errno.ENOTDIR, errno.EISDIR),
     *(errno.ELOOP, errno.EIO, errno.ESTALE, errno.ENXIO),
@@ -85,16 +86,22 @@ def cannot_write(path: object, error: BaseException, what: str = "") -> Resource
 
 
 def resource_error(error: BaseException) -> ResourceError | None:
-    """Says it in words if memory or a disk is full or a place is unfit; None if it is not that.
+    """Says it in words if memory, a disk or a table of files is full or a place is unfit; None if it is not that.
 
     Args:
         error: what Python, NumPy, torch or a kernel raised.
+
+    Returns:
+        The error to tell; None if it means something else.
     """
     text = " ".join(str(error).split())
     if isinstance(error, OSError) and error.errno in _NO_ROOM:
         return cannot_write("a file" if error.filename is None else error.filename, error)
     if isinstance(error, OSError) and error.errno in _NO_PLACE and error.filename is not None:
         return ResourceError(f"cannot use {error.filename}: {error.strerror}; choose another place")
+    if isinstance(error, OSError) and error.errno in _NO_DESCRIPTORS:
+        what = "" if error.filename is None else f" ({error.filename})"
+        return ResourceError(f"too many open files{what}; raise the limit, as by ulimit -n 65536")
     # torch says so in a RuntimeError, and knows an OutOfMemoryError for GPUs.
     names = {kind.__name__ for kind in type(error).__mro__}
     if names & {"MemoryError", "OutOfMemoryError"} or "can't allocate memory" in text:

@@ -11,6 +11,7 @@ from pathlib import Path
 from gnnflow.units import human_bytes
 
 SHARED_MEMORY = "/dev/shm"
+_MPICH_MEMORY = f"{SHARED_MEMORY}/mpich_shm_"
 # Docker gives a container so much, with which MPI starts.
 _USUAL_BYTES = 64e6
 _PLENTY_BYTES = 4e6
@@ -97,3 +98,19 @@ def shared_memory_bytes() -> tuple[float, float]:
     except OSError:
         return math.inf, math.inf
     return float(room.f_bavail * room.f_frsize), float(room.f_blocks * room.f_frsize)
+
+
+def mpich_memory_of(pid: int | str) -> set[str]:
+    """Names of the shared memory that MPICH has set up in a process; none where there is no /proc.
+
+    MPICH removes them when it is finalised: those of a job that is killed would stay.
+    """
+    try:
+        maps = Path(f"/proc/{pid}/maps").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return set()
+    return {
+        line.split()[-1]
+        for line in maps.splitlines()
+        if f" {_MPICH_MEMORY}" in line and not line.endswith("(deleted)")
+    }

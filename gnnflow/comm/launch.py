@@ -78,7 +78,15 @@ def _needs_launcher(version: str) -> bool:
     are none of these it would start all ranks on this one.
     """
     settings = [name for name in os.environ if name.startswith(_HYDRA_SETTINGS)]
-    return "HYDRA" not in version or bool(settings) or not hasattr(os, "pidfd_open")
+    return "HYDRA" not in version or bool(settings) or not _can_follow_processes()
+
+
+def _can_follow_processes() -> bool:
+    try:
+        os.close(os.pidfd_open(os.getpid()))
+    except (AttributeError, OSError):  # not a Linux that has it
+        return False
+    return True
 
 
 def launch(num_ranks: int, argv: Sequence[str], *, remedy: str = "") -> NoReturn:

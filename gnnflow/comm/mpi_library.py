@@ -9,7 +9,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING
 
 from gnnflow.comm.environment import OPEN_MPI_LAUNCHER, is_on_one_machine
-from gnnflow.comm.job_end import SHARED_MEMORY, shared_memory_bytes
+from gnnflow.comm.job_end import SHARED_MEMORY, mpich_memory_of, shared_memory_bytes
 from gnnflow.errors import CommError
 from gnnflow.units import human_bytes
 
@@ -97,20 +97,14 @@ def _check_shared_memory(num_ranks: int) -> None:
 def _remove_names() -> None:
     """Removes the names of the shared memory that MPICH has set up, which stays as it is.
 
-    MPICH removes them when it is finalised, so a job that is killed would leave megabytes behind in
-    the machine's memory each time. Every rank of the machine has mapped them after the barrier.
+    A job that is killed would leave megabytes behind in the machine's memory each time. Every rank
+    of the machine has mapped them after the barrier.
     """
-    names = set()
-    try:
-        with open("/proc/self/maps", encoding="utf-8", errors="replace") as maps:
-            names = {line.split()[-1] for line in maps if f" {_MPICH_MEMORY}" in line}
-    except OSError:
-        pass  # no Linux: names stay until MPICH removes them
+    names = mpich_memory_of("self")
     MPI.COMM_WORLD.Barrier()
     for name in names:
-        if name.startswith(_MPICH_MEMORY):
-            with contextlib.suppress(OSError):
-                os.unlink(name)
+        with contextlib.suppress(OSError):
+            os.unlink(name)
 
 
 # UCX, which carries MPICH's and Open MPI's messages, notices after some 20 s that a peer cannot be
@@ -128,7 +122,6 @@ _LOOPBACK_FLAGS = Path("/sys/class/net/lo/flags")
 _IS_UP = 1
 # Measured with MPICH 5.0.2 on 2 ranks: 2 MB are too little, 3 MB are enough.
 _MPICH_BYTES_OF_RANK = 1.25e6
-_MPICH_MEMORY = "/dev/shm/mpich_shm_"
 _LEVELS = {MPI.THREAD_SINGLE: "SINGLE", MPI.THREAD_FUNNELED: "FUNNELED"}
 
 

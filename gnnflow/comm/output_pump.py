@@ -7,6 +7,7 @@ import threading
 from gnnflow.errors import one_line
 
 _PIPE_BYTES = 1 << 16
+_STDOUT = 1
 
 
 class OutputPump:
@@ -56,9 +57,11 @@ class OutputPump:
 def write_all(data: bytes) -> bool:
     """Writes to standard output; False if nobody reads it any more."""
     view = memoryview(data)
-    try:
-        while view:
-            view = view[os.write(1, view) :]
-    except BrokenPipeError:
-        return False
+    while view:
+        try:
+            view = view[os.write(_STDOUT, view) :]
+        except BlockingIOError:  # whoever made it waits for nothing, and so must we
+            select.select([], [_STDOUT], [])
+        except BrokenPipeError:
+            return False
     return True

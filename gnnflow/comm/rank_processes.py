@@ -16,7 +16,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 
-from gnnflow.comm.job_end import early_line, killed_line, name_of, say, warn
+from gnnflow.comm.job_end import early_line, killed_line, mpich_memory_of, name_of, say, warn
 from gnnflow.comm.output_pump import OutputPump
 from gnnflow.comm.process_manager import ProcessManager
 from gnnflow.comm.rank_board import BOARD_VARIABLE, RankBoard
@@ -69,6 +69,7 @@ class RankProcesses:
         self._exit_code: int | None = None
         self._asked_to_end: int | None = None
         self._kill_at: float | None = None
+        self._memory: set[str] = set()
 
     def run(self) -> int:
         """Runs the job; says on one line of stderr why it ended, if no rank has.
@@ -93,6 +94,9 @@ class RankProcesses:
                     warn(f"what the ranks printed cannot be written: {output.reason}")
         finally:
             self._send_signal(signal.SIGKILL)
+            for name in self._memory:
+                with contextlib.suppress(OSError):
+                    os.unlink(name)
             for connection in self._sockets:
                 connection.close()
             self._selector.close()
@@ -208,6 +212,7 @@ class RankProcesses:
 
     def _send_signal(self, number: signal.Signals) -> None:
         for process in self._running.values():
+            self._memory |= mpich_memory_of(process.pid)
             process.send_signal(number)
 
 

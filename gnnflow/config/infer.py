@@ -27,7 +27,7 @@ class InferConfig:
     """File of ids of the input (.npy, .npz, .csv, .parquet) to answer for; all by default."""
 
     ranks: int | None = None
-    """Start this many ranks with mpiexec; leave it out under mpiexec, srun or for one process."""
+    """Start this many ranks; leave it out under mpiexec, srun or for one process."""
 
     transport: Literal["auto", "shared", "alltoall", "rma"] = "auto"
     """How rows move between ranks, as for gnnflow-train."""

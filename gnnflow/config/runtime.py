@@ -13,7 +13,7 @@ class RuntimeConfig:
     """Where and how the job runs."""
 
     ranks: int | None = None
-    """Start this many ranks with mpiexec; leave it out under mpiexec, srun or for one process."""
+    """Start this many ranks; leave it out under mpiexec, srun or for one process."""
 
     transport: Literal["auto", "shared", "alltoall", "rma"] = "auto"
     """How rows move: shared memory inside a machine and messages between (auto), or one of them for

@@ -90,7 +90,7 @@ def connection_error(error: RuntimeError) -> str | None:
     """
     found = _GLOO_ERROR.search(str(error))
     if found is not None:
-        return " ".join(found[1].split())
+        return " ".join(found[1].split()).partition(". ")[0]  # what follows is advice of gloo's
     return " ".join(str(error).split()) if isinstance(error, distributed.DistError) else None
 
 

@@ -155,6 +155,16 @@ def test_nobody_reads_what_is_printed():
     process.stderr.close()
 
 
+def test_a_pipe_that_does_not_wait_loses_nothing():
+    reading, writing = os.pipe()
+    os.set_blocking(writing, False)
+    process = start("print('a line of some length\\n' * 5000, end='')", stdout=writing)
+    os.close(writing)
+    with open(reading) as lines:
+        assert lines.read() == "a line of some length\n" * 10_000
+    assert process.wait(60) == 0
+
+
 def test_what_is_printed_does_not_fit_on_the_disk():
     with open("/dev/full", "w") as full:
         process = start("print('a line')", stdout=full, stderr=subprocess.PIPE)

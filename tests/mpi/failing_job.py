@@ -1,6 +1,7 @@
 """A job that goes wrong in the way its first argument says; `test_failures.py` runs it."""
 
 import os
+import resource
 import signal
 import sys
 import threading
@@ -42,6 +43,10 @@ def main(what: str) -> None:
             return
         elif what == "one raises" and ctx.rank == 1:
             raise DataError("label 9 is too large\nuse less")
+        elif what == "one has no descriptors left" and ctx.rank == 1:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (100, 100))
+            while True:
+                os.dup(0)
         elif what == "all raise":
             raise DataError("label 9 is too large")
         elif what == "one has a bug" and ctx.rank == 2:

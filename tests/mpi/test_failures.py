@@ -25,6 +25,11 @@ def lines_of(ended: subprocess.CompletedProcess[str]) -> list[str]:
         ("all raise", "error: label 9 is too large"),
         ("one has a bug", "error on rank 2: KeyError: 'missing'"),
         ("all have a bug", "error: KeyError: 'missing'"),
+        (
+            "one has no descriptors left",
+            "error on rank 1: at epoch 3, step 14: too many open files; raise the limit, "
+            "as by ulimit -n 65536",
+        ),
         ("one aborts", "error on rank 1: that is enough"),
     ],
 )
