@@ -18,7 +18,7 @@ OPTIONS += ["--transport", "alltoall", "--eval-every", 0, "--ranks", 2]
 
 def test_checkpoints_before_the_disk_was_full_are_good(parts, tmp_path):
     train(parts, *OPTIONS, "--out", tmp_path / "whole")
-    with small_disk(tmp_path / "disk", "96k") as disk:
+    with small_disk(tmp_path / "disk", "100k") as disk:
         words = [parts, *OPTIONS, "--out", tmp_path / "run", "--save-every", 4, "--keep-last", 9]
         words += ["--checkpoint-dir", disk / "checkpoints"]
         ended = run_job(["-m", "gnnflow.cli.train", *words])
