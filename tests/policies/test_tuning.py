@@ -86,9 +86,10 @@ def test_the_adapter_of_the_command_loads_with_its_prompt(tmp_path, capsys, monk
         command.main([*words, "--epochs", "6", "--layers", "1", "--learning-rate", "0.02"])
     assert ended.value.code == 0
     shown = capsys.readouterr().out
-    assert all(name in shown for name in ("pass_at_1", *RIVALS))
+    assert "pass_at_1" in shown
     card = json.loads((out / "card.json").read_text())
     measures = card["measures"]
+    assert set(RIVALS) < measures["tuned, other"].keys()
     assert measures["tuned, other"]["pass_at_1"] > measures["untuned, other"]["pass_at_1"]
     assert sorted(path.name for path in out.iterdir()) == [
         "adapter_config.json",

@@ -20,10 +20,10 @@ NUM_EPOCHS, NUM_STEPS = 2, 30
 
 @pytest.fixture(scope="module")
 def minibatches():
-    """Rows that come back once, later than `decay` keeps them: a heavy tail."""
-    fresh = np.arange(60)
+    """A few rows come back at once and most never: `decay` fetches what nobody asks for again."""
+    fresh, again = np.arange(10), np.arange(3)
     return [
-        np.unique(np.concatenate([60 * number + fresh, 60 * max(number - 8, 0) + fresh]))
+        np.unique(np.concatenate([10 * number + fresh, 10 * max(number - 1, 0) + again]))
         for number in range(NUM_EPOCHS * NUM_STEPS)
     ]
 
