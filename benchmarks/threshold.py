@@ -15,7 +15,6 @@ from itertools import product
 from pathlib import Path
 
 import numpy as np
-from rich.progress import track
 
 from benchmarks._policy_graphs import TRAINING
 from benchmarks.policies import BUDGETS, POLICY_STALE_AFTER, MakePolicy, without_models
@@ -26,6 +25,7 @@ from gnnflow.policies.features import features
 from gnnflow.policies.rivals import RIVALS, fit_threshold, rival_scores
 from gnnflow.prefetch import ReplaySettings, Trace, read_traces
 from gnnflow.prefetch.policy_replay import replay_with_policy
+from gnnflow.terminal import PlainConsole, progress
 
 Judged = tuple[Observation, bool]
 """What a policy was asked, and which choice was the better one."""
@@ -74,8 +74,9 @@ def main() -> None:
     folder = parser.parse_args().folder
     makers = {name: make for name, make in without_models(print).items() if name != "rf"}
     judged: list[Judged] = []
-    for workload in track(TRAINING, description="replaying"):
-        judged += judged_decisions(read_traces(folder / workload.name)[0], makers)
+    with progress(PlainConsole(stderr=True)) as bars:
+        for workload in bars.track(TRAINING, description="replaying"):
+            judged += judged_decisions(read_traces(folder / workload.name)[0], makers)
     table = np.stack([features(observation) for observation, _ in judged])
     labels = np.array([better for _, better in judged])
     threshold = fit_threshold(table, labels)

@@ -86,7 +86,7 @@ def cannot_write(path: object, error: BaseException, what: str = "") -> Resource
 
 
 def resource_error(error: BaseException) -> ResourceError | None:
-    """Says it in words if memory, a disk or a table of files is full or a place is unfit; None if it is not that.
+    """Says it in words if memory, a disk or a table of files is full, or a place is unfit.
 
     Args:
         error: what Python, NumPy, torch or a kernel raised.
