@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from gnnflow import datasets
-from gnnflow.datasets.labels import LabelTask
+from gnnflow.datasets.label_kinds import LabelTask
 from gnnflow.datasets.split_spec import parse_split
 from gnnflow.errors import ConfigError
 from gnnflow.partition.progress import Progress

@@ -6,8 +6,6 @@ point and are answered as they arrive: ranks need not be in step, and a missing 
 rank that owes it.
 """
 
-import json
-import math
 import os
 import sys
 import threading
@@ -25,7 +23,7 @@ from gnnflow.comm.buffers import BufferPool, ByteArray
 from gnnflow.comm.calls import Call, Request
 from gnnflow.comm.collectives import Collective, CollectiveQueue, Steps
 from gnnflow.comm.failure import Failure, FailureReporter, end_process
-from gnnflow.comm.inquiry import Inquiry
+from gnnflow.comm.inquiry import Inquiry, Pauses, status_of
 from gnnflow.comm.mailbox import Mailbox
 from gnnflow.comm.messages import (
     FIRST_REPLY_TAG,
@@ -52,8 +50,6 @@ _DEADLINES_EVERY_S = 0.05
 # Another thread that runs Python code hands over the interpreter after this time, not after 5 ms.
 _SWITCH_INTERVAL_S = 2e-4
 _FAIL_WITHIN_S = 15.0
-# This thread never rests for long: so much of the time-out between two looks is a pause.
-_PAUSE_SHARE = 0.5
 
 
 class ExchangeService:
@@ -99,7 +95,7 @@ class ExchangeService:
         self._failures = FailureReporter(self._message_comm)
         self._neighbours = Neighbours()
         self._next_deadline_check = 0.0
-        self._pause = (-math.inf, 0.0)
+        self._pauses = Pauses(timeout_s)
         self._stopping = False
         self._switch_interval_s = sys.getswitchinterval()
         sys.setswitchinterval(min(self._switch_interval_s, _SWITCH_INTERVAL_S))
@@ -311,8 +307,7 @@ class ExchangeService:
             progress |= mailbox.outstanding.advance()
             progress |= self._collectives.begin()
             before, now = now, time.perf_counter()
-            if now - before > self.timeout_s * _PAUSE_SHARE:
-                self._pause = (now, now - before)
+            self._pauses.note(before, now)
             if now >= self._next_deadline_check:
                 self._check_deadlines(now)
             if gone := self._neighbours.gone(now):
@@ -364,12 +359,8 @@ class ExchangeService:
         elif tag == TAG_FAILURE:
             self._failures.hear(source, buffer.tobytes())
         elif tag == TAG_INQUIRY:
-            status = {
-                "step": self._describe_step(),
-                "collectives": self._collectives.num_begun,
-                "paused_s": self._paused_s(),
-            }
-            self._send_control(json.dumps(status).encode(), source, TAG_STATUS)
+            status = status_of(self._describe_step(), self._collectives, self._pauses)
+            self._send_control(status, source, TAG_STATUS)
         elif self._inquiry is not None:
             self._inquiry.hear(source, buffer.tobytes())
 
@@ -382,7 +373,7 @@ class ExchangeService:
         self._next_deadline_check = now + _DEADLINES_EVERY_S
         if self._inquiry is not None:
             if self._inquiry.over():
-                self._failures.end_job(self._inquiry.failure(self.rank, self._paused_s()))
+                self._failures.end_job(self._inquiry.failure(self.rank, self._pauses.latest_s))
             return
         late = [call for call in self._calls if now > call.deadline and not call.done()]
         collective = self._collectives.under_way
@@ -390,11 +381,6 @@ class ExchangeService:
             self._inquire(late[0].label, late[0].peers_owing())
         elif collective is not None and now > collective.deadline:
             self._inquire(collective.label, None)
-
-    def _paused_s(self) -> float:
-        """How long this rank was held up of late: stopped, swapped out, or asleep in a debugger."""
-        end, seconds = self._pause
-        return seconds if time.perf_counter() - end < self.timeout_s else 0.0
 
     def _inquire(self, label: str, owing: list[int] | None, reason: str = "") -> None:
         if self._inquiry is not None:

@@ -5,9 +5,37 @@ import time
 from collections.abc import Collection
 from typing import Any
 
+from gnnflow.comm.collectives import CollectiveQueue
 from gnnflow.comm.failure import Failure
 
 _ANSWER_WITHIN_S = 3.0
+# The thread that notes never rests for long: so much of the time-out between two looks is a pause.
+_PAUSE_SHARE = 0.5
+
+
+class Pauses:
+    """When this rank was held up: stopped, swapped out, or asleep in a debugger."""
+
+    def __init__(self, timeout_s: float) -> None:
+        """Takes the time-out, next to which a pause is long or short."""
+        self._timeout_s = timeout_s
+        self._end = self._seconds = 0.0
+
+    def note(self, before: float, now: float) -> None:
+        """Takes the times of two looks in a row."""
+        if now - before > self._timeout_s * _PAUSE_SHARE:
+            self._end, self._seconds = now, now - before
+
+    @property
+    def latest_s(self) -> float:
+        """How long the latest pause took; 0 if there was none within the time-out."""
+        return self._seconds if time.perf_counter() - self._end < self._timeout_s else 0.0
+
+
+def status_of(step: str, collectives: CollectiveQueue, pauses: Pauses) -> bytes:
+    """What a rank answers to an inquiry of another."""
+    status = {"step": step, "collectives": collectives.num_begun, "paused_s": pauses.latest_s}
+    return json.dumps(status).encode()
 
 
 class Inquiry:

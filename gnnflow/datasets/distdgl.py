@@ -20,7 +20,7 @@ from gnnflow.datasets.dgl_file import DglGraph, read_graph, read_tensors
 from gnnflow.datasets.edge_arrays import choose_edge_array
 from gnnflow.datasets.edge_writer import Progress
 from gnnflow.datasets.inside import lies_inside
-from gnnflow.datasets.labels import LabelTask
+from gnnflow.datasets.label_kinds import LabelTask
 from gnnflow.datasets.raw_graph import RawGraph
 from gnnflow.datasets.row_source import ArrayRows, RowSource
 from gnnflow.datasets.segments import Segment, vertex_arrays

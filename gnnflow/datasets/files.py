@@ -13,13 +13,13 @@ from gnnflow.datasets import structure
 from gnnflow.datasets.array_file import is_table, one_array, open_array, open_arrays
 from gnnflow.datasets.checks import chunks
 from gnnflow.datasets.edge_arrays import narrow
-from gnnflow.datasets.labels import LabelTask, labels_of
+from gnnflow.datasets.label_kinds import LabelTask, labels_of
 from gnnflow.datasets.raw_graph import RawGraph
 from gnnflow.datasets.row_source import ArrayRows, RowSource, float_rows
 from gnnflow.datasets.split_file import read_splits, splits_of_column
 from gnnflow.datasets.split_spec import Splits, SplitSpec, make_splits, parse_split
+from gnnflow.datasets.vertex_ids import vertex_ids
 from gnnflow.datasets.vertex_table import open_vertex_arrays
-from gnnflow.datasets.whole_numbers import vertex_ids
 from gnnflow.errors import DataError
 
 logger = logging.getLogger(__name__)

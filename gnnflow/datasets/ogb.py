@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gnnflow.datasets.labels import labels_of
+from gnnflow.datasets.label_kinds import labels_of
 from gnnflow.datasets.made_folders import made_folders
 from gnnflow.datasets.npz_member import map_or_unpack_member
 from gnnflow.datasets.raw_graph import RawGraph

@@ -19,7 +19,7 @@ from gnnflow.datasets.array_file import one_array
 from gnnflow.datasets.array_sink import ArraySink
 from gnnflow.datasets.edge_arrays import narrow
 from gnnflow.datasets.edge_writer import Progress
-from gnnflow.datasets.labels import LabelTask, labels_of
+from gnnflow.datasets.label_kinds import LabelTask, labels_of
 from gnnflow.datasets.raw_graph import RawGraph
 from gnnflow.datasets.row_source import ArrayRows, RowSource
 from gnnflow.datasets.segments import Segment, SegmentedRows, vertex_arrays

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from gnnflow.datasets.array_file import is_table, open_arrays
 from gnnflow.datasets.table_file import Table
-from gnnflow.datasets.whole_numbers import are_whole
+from gnnflow.datasets.vertex_ids import are_whole
 from gnnflow.errors import DataError
 
 logger = logging.getLogger(__name__)

@@ -1,6 +1,5 @@
 """Training on all ranks as one, exact evaluation, and what a run shows."""
 
-from gnnflow.training.buffers import sync_buffers
 from gnnflow.training.checkpoint import (
     Resumed,
     TrainingState,
@@ -14,6 +13,7 @@ from gnnflow.training.evaluation import evaluate
 from gnnflow.training.gradients import sum_gradients, unwrap, wrap
 from gnnflow.training.layerwise import LayerwiseInference, LayerwiseModel
 from gnnflow.training.link_evaluation import evaluate_links
+from gnnflow.training.model_buffers import sync_buffers
 from gnnflow.training.sync_batch_norm import SyncBatchNorm
 
 __all__ = [

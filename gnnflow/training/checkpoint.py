@@ -16,7 +16,6 @@ from gnnflow.graph import DistGraph
 from gnnflow.json_text import parse_json, to_json_text
 from gnnflow.loader import DistNeighborLoader
 from gnnflow.models import LayeredModel, make_model
-from gnnflow.training.buffers import sync_buffers
 from gnnflow.training.checkpoint_checks import (
     check_graph,
     check_optimizer,
@@ -39,6 +38,7 @@ from gnnflow.training.checkpoint_files import (
 )
 from gnnflow.training.generators import TorchGenerators
 from gnnflow.training.gradients import unwrap
+from gnnflow.training.model_buffers import sync_buffers
 from gnnflow.training.rank_bytes import broadcast_bytes, gather_bytes, scatter_bytes
 from gnnflow.training.state_tree import Stateful, check_kinds, pack, unpack
 

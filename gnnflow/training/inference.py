@@ -22,7 +22,6 @@ from gnnflow.loader import as_tensor
 from gnnflow.loader.arguments import as_array
 from gnnflow.regular_file import read_regular_text
 from gnnflow.terminal import say
-from gnnflow.training.buffers import sync_buffers
 from gnnflow.training.checkpoint import load_model_from_checkpoint
 from gnnflow.training.checkpoint_checks import check_graph
 from gnnflow.training.checkpoint_files import (
@@ -36,6 +35,7 @@ from gnnflow.training.gradients import unwrap
 from gnnflow.training.layerwise import CHUNK_BYTES, LayerwiseInference
 from gnnflow.training.memory import keep_freed_memory
 from gnnflow.training.minibatch_inference import MinibatchInference, inference_of
+from gnnflow.training.model_buffers import sync_buffers
 from gnnflow.training.model_calls import AUTO
 from gnnflow.training.row_file import RowFile
 from gnnflow.training.run import choose_device

@@ -13,10 +13,10 @@ from gnnflow.features import DistFeatureStore
 from gnnflow.graph import DistGraph
 from gnnflow.loader.arguments import as_whole_number
 from gnnflow.loader.edge_list import EdgeList, GivenEdges, edges_of_split
-from gnnflow.training.buffers import sync_buffers
 from gnnflow.training.gradients import unwrap
 from gnnflow.training.layerwise import CHUNK_BYTES
 from gnnflow.training.minibatch_inference import inference_of
+from gnnflow.training.model_buffers import sync_buffers
 from gnnflow.training.model_calls import AUTO
 
 _Ids = NDArray[np.int64]

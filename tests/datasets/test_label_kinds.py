@@ -10,7 +10,7 @@ from hypothesis.extra import numpy as arrays_of
 
 from gnnflow.datasets import ArrayRows, RawGraph
 from gnnflow.datasets.checks import missing_labels
-from gnnflow.datasets.labels import labels_of
+from gnnflow.datasets.label_kinds import labels_of
 from gnnflow.datasets.segments import Segment, vertex_arrays
 from gnnflow.errors import DataError
 

@@ -136,7 +136,7 @@ class HttpTarget(Target):
     modules = (
         "gnnflow.policies.llm.endpoint",
         "gnnflow.policies.llm.chat_forms",
-        "gnnflow.policies.llm.exchange",
+        "gnnflow.policies.llm.http_request",
     )
     words = ("HTTP/1.1 200 OK\\x0d\\x0a", "Content-Length: ", "Transfer-Encoding: chunked",
              "Location: http://b/", "302", "429", "Content-Encoding: gzip", '\\"choices\\"',

@@ -13,7 +13,7 @@ from gnnflow.config import PolicyConfig, TrainConfig, recorded_options
 from gnnflow.config.addresses import shown_address
 from gnnflow.errors import ConfigError
 from gnnflow.policies import PolicyController, PolicyError, Steering
-from gnnflow.policies.llm import exchange
+from gnnflow.policies.llm import http_request
 from gnnflow.policies.llm.endpoint import KEY_VARIABLE, Endpoint, EndpointPolicy
 from gnnflow.policies.llm.prompt import Prompt
 
@@ -154,9 +154,9 @@ def test_a_name_that_is_looked_up_for_ever_is_given_up(monkeypatch):
 
 
 def test_an_answer_is_read_to_a_limit(script, monkeypatch):
-    monkeypatch.setattr(exchange, "MAX_ANSWER_BYTES", 100)
+    monkeypatch.setattr(http_request, "MAX_ANSWER_BYTES", 100)
     script.replies = [(200, b" " * 100_000)]
-    reply = exchange.exchange(script.url, {}, b"{}", deadline=time.monotonic() + 10)
+    reply = http_request.exchange(script.url, {}, b"{}", deadline=time.monotonic() + 10)
     assert reply.body == b" " * 100
 
 

@@ -20,7 +20,7 @@ from gnnflow.policies.llm.chat_forms import (
     read_models,
     read_problem,
 )
-from gnnflow.policies.llm.exchange import Reply, exchange
+from gnnflow.policies.llm.http_request import Reply, exchange
 from gnnflow.policies.llm.model_files import TUNED_MODEL
 from gnnflow.policies.llm.prompt import Prompt
 from gnnflow.policies.observation import Observation

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gnnflow.datasets.checks import chunks
-from gnnflow.datasets.whole_numbers import are_whole
+from gnnflow.datasets.vertex_ids import are_whole
 from gnnflow.errors import DataError
 
 LabelTask = Literal["auto", "classes", "multilabel", "regression"]
