@@ -128,8 +128,16 @@ def did_you_mean(word: str, known: Iterable[str], *, cutoff: float = 0.6) -> str
 
 
 def printable(text: str) -> str:
-    r"""The text with what a terminal would obey, as escape sequences, written out as `\x1b`."""
-    return _UNPRINTABLE.sub(lambda found: repr(found[0])[1:-1], text)
+    r"""The text with what a terminal would obey, as escape sequences, written out as `\x1b`.
+
+    So are bytes of file names that are no text.
+    """
+    return _UNPRINTABLE.sub(_written_out, text)
+
+
+def _written_out(found: re.Match[str]) -> str:
+    code = ord(found[0])
+    return f"\\x{code - 0xDC00:02x}" if 0xDC80 <= code <= 0xDCFF else repr(found[0])[1:-1]
 
 
 def one_line(error: object) -> str:

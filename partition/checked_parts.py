@@ -2,13 +2,12 @@
 
 import contextlib
 import hashlib
-import json
 import logging
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from gnnflow.json_text import parse_json
+from gnnflow.json_text import parse_json, to_json_text
 from gnnflow.partition.part_contents import check_contents
 from gnnflow.regular_file import read_regular
 
@@ -71,7 +70,7 @@ def _remembered(path: Path, state: dict[str, Any]) -> list[str] | None:
 def _remember(path: Path, state: dict[str, Any]) -> None:
     temporary = path.with_name(f"{path.name}.{os.getpid()}")
     try:
-        temporary.write_text(json.dumps(state) + "\n", encoding="utf-8")
+        temporary.write_text(to_json_text(state) + "\n", encoding="utf-8")
         os.replace(temporary, path)
     except OSError:  # a folder that is only read is checked again by the next job
         with contextlib.suppress(OSError):

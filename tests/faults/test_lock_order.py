@@ -15,6 +15,7 @@ LEAVES = {
 # Outer before inner; all other locks are held alone.
 ORDER = {("gnnflow.policies.steering", "gnnflow.policies.controller")}
 MADE = LEAVES | {
+    "gnnflow.comm.failure",
     "gnnflow.policies.controller",
     "gnnflow.policies.steering",
     "gnnflow.prefetch.cached_rows",

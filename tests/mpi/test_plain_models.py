@@ -128,6 +128,7 @@ class Stored(nn.Module):
     """Gives what it was given, so that ranks of known embeddings are known."""
 
     num_layers = 1
+    _ddp_params_and_buffers_to_ignore = ("own",)  # each rank has those of its own vertices
 
     def __init__(self, rows, graph):
         super().__init__()

@@ -98,7 +98,7 @@ def test_a_line_for_programs(capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_errors_and_names_that_are_no_text() -> None:
     assert str(DataError(f"{HOSTILE}\nsecond")) == f"{SHOWN} second"
-    assert printable("a\udcff\tb\nc é 漢") == "a\\udcff\tb\nc é 漢"
+    assert printable("a\udcff\tb\nc é 漢") == "a\\xff\tb\nc é 漢"
     assert isinstance(DataError(""), GnnflowError)
 
 

@@ -200,11 +200,14 @@ FINE = {
     "partition/adjacency.py", "partition/held_out_edges.py", "partition/metis_process.py",
     "partition/solver_process.py", "gnnflow/training/row_file.py",
     # What the system or the package itself holds.
+    "gnnflow/comm/job_end.py", "partition/mtkahypar_process.py",
     "gnnflow/comm/mpi_library.py", "gnnflow/comm/rank_deaths.py", "gnnflow/datasets/ogb.py",
     "gnnflow/datasets/debian_packages.py", "gnnflow/report/page.py", "partition/memory.py",
     "gnnflow/regular_file.py",
     # Opened after it was compared with what a rank of the same job made.
     "gnnflow/comm/rank_board.py", "gnnflow/training/checkpoint_files.py",
+    # Opened for their locks and names, never read.
+    "gnnflow/training/folder_lock.py", "gnnflow/policies/llm/socket_folder.py",
 }  # fmt: skip
 """Modules with readers of their own, and why they may have them."""
 OF_THE_PACKAGE = {

@@ -18,7 +18,7 @@ from gnnflow.whole_file import LineFile, make_folder, whole_file, write_whole
 BETWEEN_PROCESSES = {
     f"{folder}/{name}.py"
     for folder, names in {
-        "gnnflow/comm": ("collectives", "exchange", "failure", "local"),
+        "gnnflow/comm": ("collectives", "failure", "inquiry", "local"),
         "gnnflow/policies/llm": ("server", "server_client", "answers", "endpoint"),
         "gnnflow": ("json_text",),
         "partition": ("solver_process", "metis_process", "mtkahypar_process"),

@@ -1,11 +1,11 @@
 """Adapters of peft: plain LoRA, whose settings are numbers and names."""
 
-import json
 import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from gnnflow.json_text import to_json_text
 from gnnflow.optional import require_package
 from gnnflow.policies.decision import PolicyError
 from gnnflow.policies.llm.model_folder import (
@@ -68,7 +68,7 @@ def _lora_settings(file: Path, values: dict[str, Any]) -> dict[str, Any]:
             continue
         if fits is None or not fits(value):
             raise PolicyError(
-                f"'{name}' of {file} is {json.dumps(value)[:80]}, which gnnflow does not apply; "
+                f"'{name}' of {file} is {to_json_text(value)[:80]}, which gnnflow does not apply; "
                 "it takes LoRA on modules that are listed by name"
             )
         settings[name] = value

@@ -4,7 +4,6 @@ A folder comes from a stranger. Its files name classes, packages, kernels, other
 expressions; here only plain weights and plain settings get through.
 """
 
-import json
 import re
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ from gnnflow.json_text import parse_json
 from gnnflow.optional import require_package
 from gnnflow.policies.decision import PolicyError
 from gnnflow.policies.llm.model_files import locate_model
+from gnnflow.regular_file import read_regular
 
 ADAPTER_FILE = "adapter_config.json"
 ADAPTER_WEIGHTS = "adapter_model.safetensors"
@@ -77,7 +77,7 @@ def read_json(file: Path) -> dict[str, Any]:
     if size > _MAX_JSON_BYTES:
         raise PolicyError(f"{file} has {size} bytes, at most {_MAX_JSON_BYTES}")
     try:
-        values = parse_json(file.read_bytes())
+        values = parse_json(read_regular(file))
     except (OSError, ValueError) as error:
         raise PolicyError(f"{file} is no JSON: {one_line(error)}") from None
     if not isinstance(values, dict):
@@ -152,7 +152,7 @@ def load_tokenizer(folder: Path) -> Any:
             raise _needs_code(folder) from None
         raise
     template = tokenizer.chat_template
-    length = len(template if isinstance(template, str) else json.dumps(template, default=str))
+    length = len(template if isinstance(template, str) else str(template))
     if length > _MAX_TEMPLATE:
         raise PolicyError(
             f"the chat template of {folder} has {length} characters, at most {_MAX_TEMPLATE}"
