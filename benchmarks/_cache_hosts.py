@@ -6,9 +6,9 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from gnnflow.features.vertex_values import VertexValues
-from gnnflow.prefetch import ReplaySettings, Trace, replay_trace
+from gnnflow.cache.vertex_values import VertexValues
 from gnnflow.prefetch.host_rows import SHARE, common_ids
+from gnnflow.replay import ReplaySettings, Trace, replay_trace
 
 Ids = NDArray[np.int64]
 HOSTS = ((0, 1), (2, 3))

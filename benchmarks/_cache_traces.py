@@ -14,8 +14,8 @@ from gnnflow import datasets
 from gnnflow._kernels import Topology
 from gnnflow.config import PartitionConfig
 from gnnflow.partition import GraphPartition, open_partition, partition_graph
-from gnnflow.prefetch import Trace
-from gnnflow.prefetch.sample_traces import sample_traces
+from gnnflow.replay import Trace
+from gnnflow.replay.sample_traces import sample_traces
 from gnnflow.sampling import LocalNeighborSampler
 
 NUM_PARTS = 4

@@ -16,8 +16,8 @@ import numpy as np
 
 import gnnflow
 from benchmarks._cache_traces import NUM_PARTS
-from gnnflow.comm.launch import find_mpiexec, launch_environment
-from gnnflow.json_text import to_json_text
+from gnnflow.files.json_text import to_json_text
+from gnnflow.launch.mpiexec import find_mpiexec, launch_environment
 from gnnflow.sampling.dist_sampler import MinibatchSeeds
 
 MINIBATCHES = 12

@@ -23,7 +23,7 @@ from gnnflow.features import DistFeatureStore
 from gnnflow.features.remote_rows import MessageRows, WindowRows
 from gnnflow.features.row_service import RowAnswers, rows_per_part
 from gnnflow.features.wire import Wire
-from gnnflow.json_text import to_json_text
+from gnnflow.files.json_text import to_json_text
 
 ROW_BYTES = (128, 512, 1024, 4096)
 INT32 = np.dtype(np.int32)

@@ -11,9 +11,9 @@ from pathlib import Path
 from time import perf_counter
 
 from gnnflow.errors import GnnflowError
-from gnnflow.json_text import to_json_text
+from gnnflow.files.json_text import to_json_text
+from gnnflow.files.whole_file import write_whole
 from gnnflow.terminal import PlainConsole, Table
-from gnnflow.whole_file import write_whole
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -8,13 +8,13 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from gnnflow.features.vertex_values import VertexValues
-from gnnflow.features.vip import exchange_between, vip_walk
+from gnnflow.cache.vertex_values import VertexValues
+from gnnflow.cache.vip import exchange_between, vip_walk
 from gnnflow.loader import SeedSchedule
 from gnnflow.partition import GraphPartition, open_partition, read_manifest
 from gnnflow.partition.manifest import Manifest
-from gnnflow.prefetch import Trace
-from gnnflow.prefetch.sample_traces import sample_traces
+from gnnflow.replay import Trace
+from gnnflow.replay.sample_traces import sample_traces
 
 
 def row_bytes_of(manifest: Manifest) -> int:

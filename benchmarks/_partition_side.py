@@ -15,7 +15,7 @@ import numpy as np
 
 from gnnflow.config import PartitionConfig
 from gnnflow.datasets import ArrayRows, RawGraph
-from gnnflow.json_text import to_json_text
+from gnnflow.files.json_text import to_json_text
 from gnnflow.partition import partition_graph
 from gnnflow.partition.adjacency import build_adjacency
 from gnnflow.partition.csc import count_in_degrees

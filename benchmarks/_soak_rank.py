@@ -17,9 +17,10 @@ from xml.etree import ElementTree
 import psutil
 
 from gnnflow.cli import options
-from gnnflow.comm import detect_launch, init
+from gnnflow.comm import init
 from gnnflow.config import TrainConfig
-from gnnflow.json_text import to_json_text
+from gnnflow.files.json_text import to_json_text
+from gnnflow.launch import detect_launch
 
 # The record of rows asked for grows up to its bound of 32 MiB. Here it is full soon, so that what
 # grows after that is a leak.
@@ -59,8 +60,8 @@ def _train(words: list[str]) -> None:
     ) as ctx:
         ctx.end_on_interrupt()
         from gnnflow.training import run
-        from gnnflow.training.optimum import AskedRows
         from gnnflow.training.process_group import close_process_group
+        from gnnflow.training.records.asked_rows import AskedRows
 
         run.AskedRows = functools.partial(AskedRows, max_ids=_RECORDED_IDS)  # type: ignore[misc,assignment]
         run.train(config, ctx)

@@ -19,8 +19,8 @@ from torch.nn import functional
 from torch_geometric.nn import GraphSAGE
 
 from gnnflow.datasets import load
-from gnnflow.json_text import to_json_text
-from gnnflow.whole_file import write_whole
+from gnnflow.files.json_text import to_json_text
+from gnnflow.files.whole_file import write_whole
 
 HIDDEN = 128
 EVAL_EVERY = 5

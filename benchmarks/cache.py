@@ -35,8 +35,9 @@ from benchmarks._cache_traces import Sampled, Workload, repeated, sample_workloa
 from benchmarks._harness import Report, Row, benchmark, over, take_turns
 from benchmarks._sorted_buffer import SortedBuffer
 from benchmarks.schedules import Schedule, best_schedule, schedules, search
+from gnnflow.cache import belady_hits
 from gnnflow.partition import open_partition
-from gnnflow.prefetch import Replay, ReplaySettings, Trace, belady_hits, replay_trace
+from gnnflow.replay import Replay, ReplaySettings, Trace, replay_trace
 
 WORKLOADS = (
     Workload(name="debian-packages", generate=None, fanout=(10, 10), batch_size=256, num_epochs=6),

@@ -40,7 +40,7 @@ from benchmarks.distdgl.launch import convert
 from benchmarks.emulated_hosts import EmulatedHosts, EmulationUnavailableError, emulated_hosts
 from benchmarks.peers import peer_python
 from gnnflow.errors import GnnflowError
-from gnnflow.json_text import to_json_text
+from gnnflow.files.json_text import to_json_text
 
 _AGAINST = {
     DISTDGL: "DistDGL 1.1.3",

@@ -16,9 +16,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks._commands import gnnflow_command, run_command
-from gnnflow.json_text import to_json_text
+from gnnflow.files.json_text import to_json_text
+from gnnflow.files.whole_file import write_whole
 from gnnflow.terminal import PlainConsole, Table
-from gnnflow.whole_file import write_whole
 
 GRAPH = "sbm:vertices=20000,edges=200000"
 JOB_BATCH = 400

@@ -30,7 +30,7 @@ import numpy as np
 
 from benchmarks._commands import run_command
 from benchmarks._harness import Options, Report, Row, benchmark
-from gnnflow.comm.launch import find_mpiexec, launch_environment
+from gnnflow.launch.mpiexec import find_mpiexec, launch_environment
 
 COMPARISONS = (
     ("alltoall", "alltoall", "plain", "plain all-to-all-v"),

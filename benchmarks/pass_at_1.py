@@ -27,7 +27,8 @@ import torch
 
 from benchmarks.policies import language_policy
 from gnnflow.errors import DataError, GnnflowError
-from gnnflow.json_text import to_json_text
+from gnnflow.files.json_text import to_json_text
+from gnnflow.files.whole_file import write_whole
 from gnnflow.policies import ReplacementPolicy
 from gnnflow.policies.auto import AutoPolicy
 from gnnflow.policies.classifier.policy import ClassifierPolicy
@@ -37,7 +38,6 @@ from gnnflow.policies.llm.model_files import SMALL_MODEL, TUNED_MODEL
 from gnnflow.policies.rivals import LEARNT, RIVALS, Threshold, fit_threshold, rival_scores
 from gnnflow.policies.situations import Situation, read_situations, stake
 from gnnflow.terminal import PlainConsole, Table, plain
-from gnnflow.whole_file import write_whole
 
 Record = Mapping[str, Mapping[str, Mapping[str, float]]]
 """Figures by policy and graph."""

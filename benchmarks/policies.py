@@ -37,6 +37,7 @@ from benchmarks._cache_traces import sample_workload
 from benchmarks._harness import Options, Report, Row, benchmark, over
 from benchmarks._policy_graphs import QUICK, SEEN, UNSEEN
 from benchmarks.schedules import STALE_AFTER, best_schedule, capacity_of, schedules
+from gnnflow.cache import belady_hits
 from gnnflow.errors import GnnflowError
 from gnnflow.policies import ReplacementPolicy
 from gnnflow.policies.auto import AutoPolicy
@@ -48,9 +49,9 @@ from gnnflow.policies.llm.language_model import LanguageModel
 from gnnflow.policies.llm.model_files import SMALL_MODEL, TUNED_MODEL
 from gnnflow.policies.llm.policy import LlmPolicy, prompt_parts
 from gnnflow.policies.rivals import RIVALS
-from gnnflow.prefetch import ReplaySettings, Trace, belady_hits, replay_trace
-from gnnflow.prefetch.policy_replay import replay_with_policy
-from gnnflow.prefetch.replay import ReplayResult
+from gnnflow.replay import ReplaySettings, Trace, replay_trace
+from gnnflow.replay.policy_replay import replay_with_policy
+from gnnflow.replay.replay import ReplayResult
 from gnnflow.terminal import PlainConsole, Table, progress
 
 BUDGETS = (0.05, 0.10, 0.25, 0.50)

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from benchmarks._cache_traces import sample_workload
 from benchmarks._policy_graphs import TRAINING, UNSEEN
-from gnnflow.prefetch.trace import write_trace
+from gnnflow.replay.trace import write_trace
 
 
 def main() -> None:

@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from itertools import product
 from typing import Generic, TypeVar
 
-from gnnflow.prefetch import ReplaySettings, Trace, replay_trace
-from gnnflow.prefetch.replay import ReplayResult, every
+from gnnflow.cache.transfer import every
+from gnnflow.replay import ReplaySettings, Trace, replay_trace
+from gnnflow.replay.replay import ReplayResult
 
 PERIODS = (1, 2, 3, 5, 10, 20, 25, 40, 50, 80, 100)
 """Minibatches between two replacements."""

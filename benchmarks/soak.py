@@ -31,9 +31,9 @@ from scipy.stats import theilslopes
 from benchmarks._commands import gnnflow_command, run_command
 from benchmarks._harness import over
 from benchmarks._soak_rank import STEPS_PER_EPOCH
-from gnnflow.json_text import to_json_text
+from gnnflow.files.json_text import to_json_text
+from gnnflow.files.whole_file import write_whole
 from gnnflow.terminal import PlainConsole, Table
-from gnnflow.whole_file import write_whole
 
 ROOT = Path(__file__).parents[1]
 NUM_RANKS = 4
@@ -138,7 +138,7 @@ def job(parts: Path, folder: Path, num_minibatches: int) -> Iterator[Job]:
     mark = secrets.token_hex(8)
     words = [parts, *WORDS, "--epochs", -(-num_minibatches // STEPS_PER_EPOCH)]
     starter = (
-        "import sys; from gnnflow.comm import launch; "
+        "import sys; from gnnflow.launch import launch; "
         f"launch({NUM_RANKS}, [sys.executable, '-m', 'benchmarks._soak_rank', *sys.argv[1:]])"
     )
     terminal, terminal_of_job = pty.openpty()

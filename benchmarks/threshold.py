@@ -23,8 +23,8 @@ from gnnflow.policies import Decision, Observation, Outcome, ReplacementPolicy
 from gnnflow.policies.decision import LearningPolicy
 from gnnflow.policies.features import features
 from gnnflow.policies.rivals import RIVALS, fit_threshold, rival_scores
-from gnnflow.prefetch import ReplaySettings, Trace, read_traces
-from gnnflow.prefetch.policy_replay import replay_with_policy
+from gnnflow.replay import ReplaySettings, Trace, read_traces
+from gnnflow.replay.policy_replay import replay_with_policy
 from gnnflow.terminal import PlainConsole, progress
 
 Judged = tuple[Observation, bool]

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 import gnnflow
-from gnnflow.training.checkpoint import load_model_from_checkpoint
+from gnnflow.training.checkpoints.saving import load_model_from_checkpoint
 from gnnflow.training.inference import find_checkpoint, infer
 
 

@@ -7,9 +7,9 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from gnnflow.json_text import parse_json, to_json_text
+from gnnflow.files.json_text import parse_json, to_json_text
+from gnnflow.files.regular_file import read_regular
 from gnnflow.partition.part_contents import check_contents
-from gnnflow.regular_file import read_regular
 
 if TYPE_CHECKING:
     from gnnflow.partition.graph_partition import GraphPartition

@@ -9,8 +9,8 @@ import numpy as np
 import numpy.typing as npt
 
 from gnnflow.datasets.counter_hash import random_bits, stream_key
-from gnnflow.datasets.reserved_file import new_mapped_array
 from gnnflow.errors import ConfigError
+from gnnflow.files.reserved_file import new_mapped_array
 from gnnflow.partition.book import IntArray
 from gnnflow.partition.csc import edge_chunks
 from gnnflow.partition.progress import Progress, silent

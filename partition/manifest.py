@@ -9,7 +9,7 @@ from typing import Any, TypeVar, get_type_hints
 import numpy as np
 
 from gnnflow.errors import PartitionFormatError, one_line
-from gnnflow.json_text import parse_json, to_json_text
+from gnnflow.files.json_text import parse_json, to_json_text
 from gnnflow.partition.book import PartitionBook
 from gnnflow.partition.stored_rows import INT8_SCALED, SCALE_BYTES
 

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from gnnflow.errors import ConfigError, MissingExtraError, printable
+from gnnflow.files.whole_file import write_whole
 from gnnflow.partition.report import PartitionReport
 from gnnflow.units import short_number
-from gnnflow.whole_file import write_whole
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

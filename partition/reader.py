@@ -7,11 +7,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from gnnflow.datasets.inside import lies_inside
-from gnnflow.datasets.npy_file import map_npy
 from gnnflow.errors import PartitionFormatError, one_line
+from gnnflow.files.inside import lies_inside
+from gnnflow.files.npy_file import map_npy
+from gnnflow.files.regular_file import UnfitFileError, open_regular, read_regular_text
 from gnnflow.partition.manifest import MANIFEST_FILE, FileSpec, Manifest, part_folder
-from gnnflow.regular_file import UnfitFileError, open_regular, read_regular_text
 
 FINGERPRINT_BYTES = 4096
 FINGERPRINT_DIGITS = 16

@@ -7,7 +7,7 @@ import numpy as np
 
 from benchmarks.distdgl import CONFIG_FILE, GRAPH_NAME
 from benchmarks.emulated_hosts import EmulationError
-from gnnflow.json_text import to_json_text
+from gnnflow.files.json_text import to_json_text
 from gnnflow.partition import GraphPartition, open_partition, read_manifest
 
 _VERTEX_TYPE = "_N"

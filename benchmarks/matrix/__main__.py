@@ -38,7 +38,7 @@ from benchmarks.matrix.runs import (
 from benchmarks.peers import peer_python
 from gnnflow.datasets.ogb import GRAPHS as OGB_GRAPHS
 from gnnflow.errors import GnnflowError
-from gnnflow.json_text import to_json_text
+from gnnflow.files.json_text import to_json_text
 
 RUNS = Path("docs/results/matrix.jsonl")
 

@@ -5,11 +5,12 @@ from typing import Any
 
 from benchmarks._harness import over
 from benchmarks.schedules import best_schedule, capacity_of, schedules
+from gnnflow.cache import belady_hits
 from gnnflow.errors import GnnflowError
 from gnnflow.policies.classifier.policy import ClassifierPolicy
 from gnnflow.policies.classifier.saved import load_classifier, shipped_classifiers
-from gnnflow.prefetch import ReplaySettings, Trace, belady_hits, replay_trace
-from gnnflow.prefetch.policy_replay import replay_with_policy
+from gnnflow.replay import ReplaySettings, Trace, replay_trace
+from gnnflow.replay.policy_replay import replay_with_policy
 
 FILLS = ("empty", "degree")
 _PERIOD_OF_POLICIES = 25

@@ -18,7 +18,7 @@ from typing import Any
 
 from benchmarks.scaling import estimated, largest, measured
 from gnnflow.errors import GnnflowError
-from gnnflow.json_text import to_json_text
+from gnnflow.files.json_text import to_json_text
 
 FILE = Path("docs/results/scaling.json")
 SECTIONS = ("strong", "weak", "estimated", "largest")

@@ -23,12 +23,12 @@ from numpy.typing import NDArray
 from benchmarks._commands import CommandError, gnnflow_command
 from benchmarks._part_traces import steps_of, traces_of_parts
 from benchmarks.partition import proportional_bytes
+from gnnflow.config import DEFAULT_DEPTH
 from gnnflow.partition import read_manifest
 from gnnflow.partition.manifest import Manifest
-from gnnflow.prefetch import ReplaySettings, Trace, replay_trace
-from gnnflow.prefetch.epoch_model import EpochModel, LinkModel
-from gnnflow.prefetch.pipeline import DEFAULT_DEPTH
-from gnnflow.prefetch.replay import ReplayResult
+from gnnflow.replay import ReplaySettings, Trace, replay_trace
+from gnnflow.replay.epoch_model import EpochModel, LinkModel
+from gnnflow.replay.replay import ReplayResult
 
 ROW_BYTES = 512
 BUDGET = 0.25

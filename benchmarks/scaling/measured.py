@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks._commands import gnnflow_command, option_words, run_command
-from gnnflow.comm.launch import find_mpiexec, launch_environment
+from gnnflow.launch.mpiexec import find_mpiexec, launch_environment
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

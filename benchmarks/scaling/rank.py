@@ -14,7 +14,7 @@ from pathlib import Path
 
 from gnnflow.cli.train import main as train
 from gnnflow.training import run
-from gnnflow.training.step_metrics import EpochMetrics, StepMetrics
+from gnnflow.training.records.step_metrics import EpochMetrics, StepMetrics
 from gnnflow.training.trainer import Trainer
 
 

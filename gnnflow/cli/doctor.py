@@ -4,10 +4,10 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
 from gnnflow.cli import options
-from gnnflow.comm import detect_launch
 from gnnflow.config import require
 from gnnflow.errors import CommError
-from gnnflow.json_text import to_json_text
+from gnnflow.files.json_text import to_json_text
+from gnnflow.launch import detect_launch
 from gnnflow.terminal import PlainConsole, Table, plain
 
 PROG = "gnnflow-doctor"

@@ -8,7 +8,7 @@ from typing import Any
 import tyro
 
 from gnnflow.cli import options
-from gnnflow.json_text import to_json_text
+from gnnflow.files.json_text import to_json_text
 from gnnflow.report.description import Description, describe
 from gnnflow.terminal import PlainConsole, Table
 

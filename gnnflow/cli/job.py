@@ -5,9 +5,9 @@ import shutil
 import sys
 from pathlib import Path
 
-from gnnflow.comm import detect_launch, launch
-from gnnflow.comm.environment import check_no_torchrun
 from gnnflow.errors import ConfigError
+from gnnflow.launch import detect_launch, launch
+from gnnflow.launch.environment import check_no_torchrun
 from gnnflow.partition import read_manifest
 
 

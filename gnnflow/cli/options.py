@@ -26,7 +26,7 @@ from gnnflow.cli.streams import fill_streams, let_streams_print_everything
 from gnnflow.cli.usage import usage_message
 from gnnflow.config.whole_numbers import check_whole_numbers
 from gnnflow.errors import ConfigError, GnnflowError, did_you_mean, one_line, resource_error
-from gnnflow.regular_file import read_regular_text
+from gnnflow.files.regular_file import read_regular_text
 
 ConfigT = TypeVar("ConfigT")
 

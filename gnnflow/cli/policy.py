@@ -11,8 +11,8 @@ import tyro
 from gnnflow.cli import options
 from gnnflow.config import require, require_not_negative
 from gnnflow.errors import ConfigError, DataError, did_you_mean
+from gnnflow.files.whole_file import make_folder
 from gnnflow.terminal import PlainConsole, Table, say
-from gnnflow.whole_file import make_folder
 
 PROG = "gnnflow-policy"
 
@@ -224,8 +224,8 @@ def _get_model(words: list[str]) -> None:
 def _collect(words: list[str]) -> None:
     config = options.parse(CollectConfig, prog=f"{PROG} collect", args=words)
     from gnnflow.policies.situations import Situation, write_situations
-    from gnnflow.prefetch import ReplaySettings, read_traces
-    from gnnflow.prefetch.labels import behaviours, collect_situations
+    from gnnflow.replay import ReplaySettings, read_traces
+    from gnnflow.replay.labels import behaviours, collect_situations
 
     traces = read_traces(config.traces)
     name = config.name or config.traces.resolve().name

@@ -10,19 +10,19 @@ from typing import Any, Literal
 
 import tyro
 
+from gnnflow.cache.scorers import SCORERS
 from gnnflow.cli import options
 from gnnflow.config import IntList, PolicyConfig, require
 from gnnflow.errors import ConfigError, DataError, did_you_mean
-from gnnflow.features.scorers import SCORERS
-from gnnflow.json_text import to_json_text
+from gnnflow.files.json_text import to_json_text
+from gnnflow.files.whole_file import write_whole
 from gnnflow.partition.plot import check_output
-from gnnflow.prefetch.budget_table import BudgetRow, budget_table
-from gnnflow.prefetch.epoch_model import EpochModel
-from gnnflow.prefetch.replay import ReplayResult, ReplaySettings, replay_trace
-from gnnflow.prefetch.replay_plot import plot_budgets
-from gnnflow.prefetch.trace import Trace, read_traces
+from gnnflow.replay.budget_table import BudgetRow, budget_table
+from gnnflow.replay.epoch_model import EpochModel
+from gnnflow.replay.replay import ReplayResult, ReplaySettings, replay_trace
+from gnnflow.replay.replay_plot import plot_budgets
+from gnnflow.replay.trace import Trace, read_traces
 from gnnflow.terminal import PlainConsole, Table
-from gnnflow.whole_file import write_whole
 
 PROG = "gnnflow-replay"
 
@@ -219,7 +219,7 @@ def _runner(config: ReplayConfig) -> Callable[[Trace, str, int], ReplayResult]:
             return replay_trace(trace, settings)
         from gnnflow.policies import RankInfo
         from gnnflow.policies.registry import make_policy
-        from gnnflow.prefetch.policy_replay import replay_with_policy
+        from gnnflow.replay.policy_replay import replay_with_policy
 
         policy = make_policy(PolicyConfig(policy=config.policy), RankInfo(period=period))
         return replay_with_policy(trace, settings, policy).result

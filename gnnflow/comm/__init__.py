@@ -1,16 +1,11 @@
 """Who am I, and how rows and samples move between ranks."""
 
 from gnnflow.comm.context import DEFAULT_TIMEOUT_S, Context, Transport
-from gnnflow.comm.environment import Launch, detect_launch
-from gnnflow.comm.launch import launch
 from gnnflow.comm.start import init
 
 __all__ = [
     "DEFAULT_TIMEOUT_S",
     "Context",
-    "Launch",
     "Transport",
-    "detect_launch",
     "init",
-    "launch",
 ]

@@ -36,9 +36,9 @@ from gnnflow.comm.messages import (
     write_message,
 )
 from gnnflow.comm.mpi_library import MPI
-from gnnflow.comm.neighbours import Neighbours
 from gnnflow.comm.windows import FillRows, RowWindows
 from gnnflow.errors import CommError
+from gnnflow.launch.neighbours import Neighbours
 
 MESSAGE_LIMIT_BYTES = 1 << 30
 # After the last event the thread spins, then sleeps for an eighth of the time since that event.

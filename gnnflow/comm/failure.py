@@ -18,8 +18,8 @@ import numpy as np
 
 from gnnflow.comm.messages import TAG_FAILURE
 from gnnflow.comm.mpi_library import MPI
-from gnnflow.comm.rank_board import OWN_SLOT
 from gnnflow.errors import GnnflowError, resource_error
+from gnnflow.launch.rank_board import OWN_SLOT
 
 # Ranks that fail for the same reason do so at about the same time: this long, a rank listens for
 # others before it speaks, so that a reason is told once.

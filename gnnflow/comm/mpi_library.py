@@ -8,9 +8,9 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING
 
-from gnnflow.comm.environment import OPEN_MPI_LAUNCHER, is_on_one_machine
-from gnnflow.comm.job_end import SHARED_MEMORY, mpich_memory_of, shared_memory_bytes
 from gnnflow.errors import CommError
+from gnnflow.launch.environment import OPEN_MPI_LAUNCHER, is_on_one_machine
+from gnnflow.launch.job_end import SHARED_MEMORY, mpich_memory_of, shared_memory_bytes
 from gnnflow.units import human_bytes
 
 if TYPE_CHECKING:

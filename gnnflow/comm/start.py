@@ -6,11 +6,11 @@ from pathlib import Path
 from types import TracebackType
 
 from gnnflow.comm.context import DEFAULT_TIMEOUT_S, TRANSPORTS, Context, Transport
-from gnnflow.comm.environment import check_no_torchrun, detect_launch
 from gnnflow.comm.local import LocalContext
-from gnnflow.comm.rank_board import OWN_SLOT
 from gnnflow.config import require_seconds
 from gnnflow.errors import CommError, ConfigError, GnnflowError, resource_error
+from gnnflow.launch.environment import check_no_torchrun, detect_launch
+from gnnflow.launch.rank_board import OWN_SLOT
 
 _LOGGER = logging.getLogger(__name__)
 

@@ -5,7 +5,7 @@ need the data; what needs it (fanout against layers, ranks against parts) is che
 known.
 """
 
-from gnnflow.config.cache import DEFAULT_CACHE, CacheConfig
+from gnnflow.config.cache import DEFAULT_CACHE, DEFAULT_DEPTH, CacheConfig
 from gnnflow.config.checkpoint import CheckpointConfig
 from gnnflow.config.infer import InferConfig
 from gnnflow.config.model import ModelConfig
@@ -27,6 +27,7 @@ from gnnflow.config.values import (
 )
 
 __all__ = [
+    "DEFAULT_DEPTH",
     "DEFAULT_CACHE",
     "CacheConfig",
     "CheckpointConfig",

@@ -7,6 +7,9 @@ from typing import Literal
 from gnnflow.config.values import require
 from gnnflow.config.whole_numbers import check_whole_numbers
 
+DEFAULT_DEPTH = 4
+"""Minibatches fetched ahead where there is something to wait for."""
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class CacheConfig:

@@ -17,10 +17,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gnnflow.datasets.apt_indexes import fetched_indexes, read_index
-from gnnflow.datasets.npy_file import read_archive
 from gnnflow.datasets.raw_graph import RawGraph
 from gnnflow.datasets.row_source import ArrayRows
 from gnnflow.errors import DataError
+from gnnflow.files.npy_file import read_archive
 
 NUM_BUCKETS = 32
 """Width of the features: words of a vertex' name, hashed into signed buckets."""

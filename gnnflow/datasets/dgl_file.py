@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gnnflow.errors import DataError
-from gnnflow.regular_file import open_regular
+from gnnflow.files.regular_file import open_regular
 
 _TENSORS_MAGIC = 0xDD5A9FBE3FA2443F
 _GRAPHS_MAGIC = 0xDD2E4FF046B4A13F

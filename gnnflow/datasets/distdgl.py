@@ -15,18 +15,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gnnflow.datasets import structure
-from gnnflow.datasets.array_sink import ArraySink
 from gnnflow.datasets.dgl_file import DglGraph, read_graph, read_tensors
 from gnnflow.datasets.edge_arrays import choose_edge_array
 from gnnflow.datasets.edge_writer import Progress
-from gnnflow.datasets.inside import lies_inside
 from gnnflow.datasets.label_kinds import LabelTask
 from gnnflow.datasets.raw_graph import RawGraph
 from gnnflow.datasets.row_source import ArrayRows, RowSource
 from gnnflow.datasets.segments import Segment, vertex_arrays
 from gnnflow.errors import DataError
-from gnnflow.json_text import parse_json
-from gnnflow.regular_file import read_regular
+from gnnflow.files.array_sink import ArraySink
+from gnnflow.files.inside import lies_inside
+from gnnflow.files.json_text import parse_json
+from gnnflow.files.regular_file import read_regular
 
 _VERTEX_TYPE, _EDGE_TYPE = "_N", "_N:_E:_N"  # what DGL calls the only type
 _ID = "_ID"

@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gnnflow.datasets.array_sink import ArraySink
 from gnnflow.datasets.label_kinds import as_float32
 from gnnflow.datasets.segments import Segment, SegmentedRows, common_rows
 from gnnflow.errors import DataError
+from gnnflow.files.array_sink import ArraySink
 
 logger = logging.getLogger(__name__)
 

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gnnflow.datasets.array_sink import ArraySink
 from gnnflow.datasets.edge_makers import EdgeMaker
+from gnnflow.files.array_sink import ArraySink
 
 CHUNK_EDGES = 1 << 18
 """Edges that a thread makes at a time; small enough to stay in the processor's cache."""

@@ -10,7 +10,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gnnflow.datasets import structure
-from gnnflow.datasets.array_file import is_table, one_array, open_array, open_arrays
 from gnnflow.datasets.checks import chunks
 from gnnflow.datasets.edge_arrays import narrow
 from gnnflow.datasets.label_kinds import LabelTask, labels_of
@@ -21,6 +20,7 @@ from gnnflow.datasets.split_spec import Splits, SplitSpec, make_splits, parse_sp
 from gnnflow.datasets.vertex_ids import vertex_ids
 from gnnflow.datasets.vertex_table import open_vertex_arrays
 from gnnflow.errors import DataError
+from gnnflow.files.array_file import is_table, one_array, open_array, open_arrays
 
 logger = logging.getLogger(__name__)
 

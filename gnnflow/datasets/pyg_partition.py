@@ -15,8 +15,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gnnflow.datasets import structure
-from gnnflow.datasets.array_file import one_array
-from gnnflow.datasets.array_sink import ArraySink
 from gnnflow.datasets.edge_arrays import narrow
 from gnnflow.datasets.edge_writer import Progress
 from gnnflow.datasets.label_kinds import LabelTask, labels_of
@@ -26,8 +24,10 @@ from gnnflow.datasets.segments import Segment, SegmentedRows, vertex_arrays
 from gnnflow.datasets.split_file import read_splits
 from gnnflow.datasets.vertex_table import open_vertex_arrays
 from gnnflow.errors import DataError
-from gnnflow.json_text import parse_json
-from gnnflow.regular_file import open_regular, read_regular
+from gnnflow.files.array_file import one_array
+from gnnflow.files.array_sink import ArraySink
+from gnnflow.files.json_text import parse_json
+from gnnflow.files.regular_file import open_regular, read_regular
 
 logger = logging.getLogger(__name__)
 

@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gnnflow.datasets.array_file import extension, is_table, open_arrays
 from gnnflow.datasets.vertex_table import open_vertex_arrays
 from gnnflow.errors import DataError
+from gnnflow.files.array_file import extension, is_table, open_arrays
 
 logger = logging.getLogger(__name__)
 

@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gnnflow.datasets.array_file import first_text
 from gnnflow.errors import DataError
+from gnnflow.files.array_file import first_text
 
 
 def are_whole(numbers: NDArray[Any]) -> NDArray[np.bool_]:

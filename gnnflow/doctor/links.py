@@ -10,10 +10,10 @@ from dataclasses import asdict, dataclass
 
 import numpy as np
 
-from gnnflow.comm.environment import Launch, detect_launch
 from gnnflow.comm.mpi_library import MPI, library_name, start_mpi
 from gnnflow.errors import CommError
-from gnnflow.json_text import to_json_text
+from gnnflow.files.json_text import to_json_text
+from gnnflow.launch.environment import Launch, detect_launch
 
 _NAME_BYTES = 256
 _NUM_PINGS = 200

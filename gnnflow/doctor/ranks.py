@@ -5,11 +5,11 @@ import subprocess
 import sys
 from collections.abc import Sequence
 
-from gnnflow.comm.environment import Launch
-from gnnflow.comm.launch import find_mpiexec, launch_environment
 from gnnflow.doctor.finding import Finding
 from gnnflow.doctor.links import Links
 from gnnflow.errors import CommError
+from gnnflow.launch.environment import Launch
+from gnnflow.launch.mpiexec import find_mpiexec, launch_environment
 from gnnflow.units import human_bytes
 
 _LIMIT_S = 120.0

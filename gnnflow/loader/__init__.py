@@ -11,10 +11,8 @@ from gnnflow.loader.minibatch_maker import (
 from gnnflow.loader.neighbor_loader import DistNeighborLoader
 from gnnflow.loader.pyg_stores import PygFeatureStore, PygGraphStore, PygSampler
 from gnnflow.loader.seed_schedule import Schedule, SeedBatch, SeedSchedule
-from gnnflow.prefetch.pipeline import DEFAULT_DEPTH
 
 __all__ = [
-    "DEFAULT_DEPTH",
     "DistLinkNeighborLoader",
     "DistNeighborLoader",
     "MinibatchCost",

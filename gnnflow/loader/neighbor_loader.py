@@ -16,7 +16,7 @@ from numpy.typing import ArrayLike, NDArray
 from torch_geometric.data import Data
 
 from gnnflow.comm import Context
-from gnnflow.config import DEFAULT_CACHE, CacheConfig, PolicyConfig
+from gnnflow.config import DEFAULT_CACHE, DEFAULT_DEPTH, CacheConfig, PolicyConfig
 from gnnflow.errors import ConfigError, DataError, GnnflowError
 from gnnflow.graph import DistGraph
 from gnnflow.loader.arguments import (
@@ -41,7 +41,6 @@ from gnnflow.loader.pyg_names import PygNames, take_pyg_names
 from gnnflow.loader.seed_schedule import Schedule, SeedBatch, SeedSchedule
 from gnnflow.policies import ReplacementPolicy
 from gnnflow.prefetch import CacheSetup, LivePolicy, Pipeline, set_up_cache, start_live_policy
-from gnnflow.prefetch.pipeline import DEFAULT_DEPTH
 
 _LOGGER = logging.getLogger(__name__)
 

@@ -18,8 +18,8 @@ from torch_geometric.sampler import (
 )
 from torch_geometric.sampler.neighbor_sampler import edge_sample
 
-from gnnflow.datasets.npy_file import map_npy
 from gnnflow.errors import ConfigError, DataError
+from gnnflow.files.npy_file import map_npy
 from gnnflow.graph import DistGraph
 from gnnflow.loader.arguments import Fanout, as_fanout
 from gnnflow.loader.minibatch_maker import as_tensor

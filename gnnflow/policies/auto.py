@@ -19,7 +19,7 @@ class AutoPolicy:
     What a row was used for in the past overstates its future: rows are picked because they were
     used often. The share of the predicted uses that came true, the yield, is learnt from outcomes.
 
-    Fewer rows make a shorter epoch on any link: in the model of `gnnflow.prefetch.epoch_model`
+    Fewer rows make a shorter epoch on any link: in the model of `gnnflow.replay.epoch_model`
     seconds only rise with bytes. So rows are compared, which are exact, and not seconds.
     """
 

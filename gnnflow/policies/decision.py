@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Literal, Protocol, get_args, runtime_checkable
 
 from gnnflow.errors import GnnflowError
-from gnnflow.json_text import INT64_LIMIT
+from gnnflow.files.json_text import INT64_LIMIT
 from gnnflow.policies.observation import Observation
 
 WireDtype = Literal["stored", "bfloat16", "int8"]

@@ -10,12 +10,12 @@ from types import TracebackType
 from typing import Any, Self
 
 from gnnflow.errors import ResourceError
-from gnnflow.json_text import to_json_text
+from gnnflow.files.json_text import to_json_text
+from gnnflow.files.whole_file import LineFile, make_folder
 from gnnflow.policies.controller import Answer
 from gnnflow.policies.decision import Outcome
 from gnnflow.policies.observation import to_json
 from gnnflow.policies.rivals import LEARNT, RIVALS
-from gnnflow.whole_file import LineFile, make_folder
 
 _HIT_RATE_STEP = 0.005
 _VOLUME_STEP = 0.01

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 
 from gnnflow.errors import DataError
-from gnnflow.json_text import INT64_LIMIT
+from gnnflow.files.json_text import INT64_LIMIT
 
 RecordT = TypeVar("RecordT")
 

@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from gnnflow.errors import DataError
-from gnnflow.json_text import parse_json
+from gnnflow.files.json_text import parse_json
+from gnnflow.files.regular_file import read_regular_text
+from gnnflow.files.whole_file import whole_file
 from gnnflow.policies.observation import Observation, from_json, to_json
-from gnnflow.regular_file import read_regular_text
-from gnnflow.whole_file import whole_file
 
 _STAKE_SCALE = 4.0
 _LEAST_STAKE = 0.1

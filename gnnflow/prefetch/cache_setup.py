@@ -6,20 +6,19 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from gnnflow.cache.fill import cache_capacity, fill_candidates
+from gnnflow.cache.halo_cache import HaloCache
+from gnnflow.cache.lookahead_window import LookaheadWindow
+from gnnflow.cache.scorers import ScorerOptions, make_scorer
+from gnnflow.cache.transfer import Transfer, every
+from gnnflow.cache.vertex_values import VertexValues
+from gnnflow.cache.vip import VipMessage, exchange_through, vip_walk
 from gnnflow.comm import Context
 from gnnflow.config import CacheConfig
 from gnnflow.features import DistFeatureStore
-from gnnflow.features.cache_fill import cache_capacity, fill_candidates
-from gnnflow.features.halo_cache import HaloCache
-from gnnflow.features.scorers import ScorerOptions, make_scorer
-from gnnflow.features.vertex_values import VertexValues
-from gnnflow.features.vip import VipMessage, exchange_through, vip_walk
 from gnnflow.graph import DistGraph
 from gnnflow.prefetch.cached_rows import CachedRows
 from gnnflow.prefetch.host_rows import HostRows
-from gnnflow.prefetch.lookahead_window import LookaheadWindow
-from gnnflow.prefetch.replay import every
-from gnnflow.prefetch.transfer import Transfer
 
 Ids = npt.NDArray[np.int64]
 

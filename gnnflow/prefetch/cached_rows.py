@@ -8,17 +8,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from gnnflow.cache.halo_cache import HaloCache
+from gnnflow.cache.step import CacheStep
+from gnnflow.cache.transfer import Decide, Transfer
 from gnnflow.comm.buffers import BufferPool
 from gnnflow.features import DistFeatureStore, FetchUnderWay, RowPlan
-from gnnflow.features.cache_step import CacheStep
-from gnnflow.features.halo_cache import HaloCache
 from gnnflow.features.wire import WireDtype
 from gnnflow.prefetch.host_rows import HostRows
 from gnnflow.prefetch.memory_meter import MemoryMeter
 from gnnflow.prefetch.recycled_rows import RecycledRows
-from gnnflow.prefetch.replay import Decide
 from gnnflow.prefetch.stall_clock import StallClock
-from gnnflow.prefetch.transfer import Transfer
 
 if TYPE_CHECKING:
     import torch

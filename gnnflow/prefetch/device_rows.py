@@ -15,9 +15,9 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from gnnflow.cache.halo_cache import HaloCache
+from gnnflow.cache.step import CacheStep
 from gnnflow.features import DistFeatureStore, RowPlan
-from gnnflow.features.cache_step import CacheStep
-from gnnflow.features.halo_cache import HaloCache
 
 Ids = npt.NDArray[np.int64]
 Rows = npt.NDArray[Any]

@@ -17,10 +17,10 @@ import numpy as np
 import numpy.typing as npt
 
 from gnnflow._kernels import CacheIndex
+from gnnflow.cache.vertex_values import VertexValues
 from gnnflow.comm import Context
 from gnnflow.errors import DataError
 from gnnflow.features import DistFeatureStore, RowPlan
-from gnnflow.features.vertex_values import VertexValues
 
 Ids = npt.NDArray[np.int64]
 Rows = npt.NDArray[Any]

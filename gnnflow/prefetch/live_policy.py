@@ -8,9 +8,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from gnnflow.cache.scorers import ReplacementScorer
+from gnnflow.cache.steered import SteeredDecide
+from gnnflow.cache.transfer import every
 from gnnflow.config import PolicyConfig
 from gnnflow.errors import GnnflowError
-from gnnflow.features.scorers import ReplacementScorer
 from gnnflow.features.wire import WIRE_DTYPES
 from gnnflow.graph import DistGraph
 from gnnflow.policies import (
@@ -24,8 +26,6 @@ from gnnflow.policies import (
 )
 from gnnflow.prefetch.cache_setup import CacheSetup
 from gnnflow.prefetch.cached_rows import CachedRows
-from gnnflow.prefetch.replay import every
-from gnnflow.prefetch.steered_decide import SteeredDecide
 
 Policy = str | PolicyConfig | ReplacementPolicy
 """How a policy is named: by its name, with its options, or as an object."""

@@ -26,8 +26,6 @@ from typing import Any, Generic, Protocol, TypeVar
 from gnnflow.prefetch.channel import Channel, ChannelClosed
 from gnnflow.prefetch.gate import Gate
 
-DEFAULT_DEPTH = 4
-"""Minibatches fetched ahead where there is something to wait for."""
 OWN_THREADS = "gnnflow-"
 """What the names of all threads begin with that a pipeline may wait for."""
 

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 from gnnflow.errors import DataError
-from gnnflow.json_text import parse_json
-from gnnflow.regular_file import read_regular_text
+from gnnflow.files.json_text import parse_json
+from gnnflow.files.regular_file import read_regular_text
 from gnnflow.report.summary_file import is_number
 from gnnflow.units import human_seconds, signed_percent
 

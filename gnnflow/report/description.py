@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from gnnflow.errors import DataError, one_line
-from gnnflow.json_text import parse_json
+from gnnflow.files.json_text import parse_json
+from gnnflow.files.regular_file import read_regular
 from gnnflow.partition import read_manifest
 from gnnflow.partition.manifest import MANIFEST_FILE
-from gnnflow.prefetch.trace import Trace, read_trace, read_traces
-from gnnflow.regular_file import read_regular
+from gnnflow.replay.trace import Trace, read_trace, read_traces
 from gnnflow.report.figures import option_groups, over_optimum, wait_share
 from gnnflow.report.run_record import read_run
 from gnnflow.report.summary_file import SUMMARY_FILE

@@ -7,10 +7,10 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from gnnflow.files.whole_file import write_whole
 from gnnflow.optional import require_package
 from gnnflow.report import charts, comparison, figures
 from gnnflow.report.run_record import RunRecord, read_run
-from gnnflow.whole_file import write_whole
 
 REPORT_FILE = "report.html"
 

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from gnnflow.datasets.npy_file import map_npy
 from gnnflow.errors import GnnflowError
+from gnnflow.files.npy_file import map_npy
 from gnnflow.partition import read_manifest
 from gnnflow.partition.manifest import part_folder
 

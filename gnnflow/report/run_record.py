@@ -10,10 +10,10 @@ import numpy as np
 import numpy.typing as npt
 
 from gnnflow.errors import DataError
-from gnnflow.json_text import parse_json, without_nan
-from gnnflow.prefetch.optimum import Optimum
-from gnnflow.prefetch.trace import read_traces
-from gnnflow.regular_file import read_regular_text
+from gnnflow.files.json_text import parse_json, without_nan
+from gnnflow.files.regular_file import read_regular_text
+from gnnflow.replay.optimum import Optimum
+from gnnflow.replay.trace import read_traces
 from gnnflow.report.decisions import DecisionLine, read_decisions
 from gnnflow.report.partition_figures import PartitionFigures, read_partition_figures
 from gnnflow.report.summary_file import is_number, read_summary

@@ -5,9 +5,9 @@ from pathlib import Path
 from typing import Any
 
 from gnnflow.errors import DataError, one_line
-from gnnflow.json_text import INT64_LIMIT, is_count, parse_json, without_nan
+from gnnflow.files.json_text import INT64_LIMIT, is_count, parse_json, without_nan
+from gnnflow.files.regular_file import read_regular
 from gnnflow.policies.rivals import RIVALS
-from gnnflow.regular_file import read_regular
 
 SUMMARY_FILE = "summary.json"
 

@@ -1,14 +1,14 @@
 """Training on all ranks as one, exact evaluation, and what a run shows."""
 
-from gnnflow.training.checkpoint import (
+from gnnflow.training.checkpoints.files import Position
+from gnnflow.training.checkpoints.folder import Checkpoints
+from gnnflow.training.checkpoints.saving import (
     Resumed,
     TrainingState,
     load_checkpoint,
     load_model_from_checkpoint,
     save_checkpoint,
 )
-from gnnflow.training.checkpoint_files import Position
-from gnnflow.training.checkpoints import Checkpoints
 from gnnflow.training.evaluation import evaluate
 from gnnflow.training.gradients import sum_gradients, unwrap, wrap
 from gnnflow.training.layerwise import LayerwiseInference, LayerwiseModel

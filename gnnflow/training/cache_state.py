@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from gnnflow.features.vertex_values import VertexValues
+from gnnflow.cache.vertex_values import VertexValues
 from gnnflow.prefetch import CacheSetup
 
 

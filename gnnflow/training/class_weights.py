@@ -5,10 +5,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from gnnflow.datasets.npy_file import map_npy
 from gnnflow.errors import ConfigError, one_line
+from gnnflow.files.npy_file import map_npy
+from gnnflow.files.regular_file import read_regular_text
 from gnnflow.graph import DistGraph
-from gnnflow.regular_file import read_regular_text
 
 BALANCED = "balanced"
 

@@ -13,24 +13,25 @@ from torch import Tensor, nn
 import gnnflow
 from gnnflow.comm import Context
 from gnnflow.config import InferConfig
-from gnnflow.datasets.array_file import open_array
 from gnnflow.errors import CheckpointError, ConfigError, DataError
 from gnnflow.features import DistFeatureStore
+from gnnflow.files.array_file import open_array
+from gnnflow.files.json_text import to_json_text
+from gnnflow.files.regular_file import read_regular_text
+from gnnflow.files.whole_file import make_folder, write_whole
 from gnnflow.graph import DistGraph
-from gnnflow.json_text import to_json_text
 from gnnflow.loader import as_tensor
 from gnnflow.loader.arguments import as_array
-from gnnflow.regular_file import read_regular_text
 from gnnflow.terminal import say
-from gnnflow.training.checkpoint import load_model_from_checkpoint
-from gnnflow.training.checkpoint_checks import check_graph
-from gnnflow.training.checkpoint_files import (
+from gnnflow.training.checkpoints.checks import check_graph
+from gnnflow.training.checkpoints.files import (
     FACTS_FILE,
     POINTER_BYTES,
     checkpoint_folders,
     read_facts,
 )
-from gnnflow.training.checkpoints import BEST
+from gnnflow.training.checkpoints.folder import BEST
+from gnnflow.training.checkpoints.saving import load_model_from_checkpoint
 from gnnflow.training.gradients import unwrap
 from gnnflow.training.layerwise import CHUNK_BYTES, LayerwiseInference
 from gnnflow.training.memory import keep_freed_memory
@@ -40,7 +41,6 @@ from gnnflow.training.model_calls import AUTO
 from gnnflow.training.row_file import RowFile
 from gnnflow.training.run import choose_device
 from gnnflow.training.tasks import MultiLabelTask, SingleLabelTask, Task, task_of
-from gnnflow.whole_file import make_folder, write_whole
 
 SUMMARY_FILE = "inference.json"
 """Written last: a folder without it is not complete."""

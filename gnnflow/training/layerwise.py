@@ -13,8 +13,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from gnnflow.datasets.reserved_file import new_mapped_array
 from gnnflow.features import DistFeatureStore
+from gnnflow.files.reserved_file import new_mapped_array
 from gnnflow.graph import DistGraph
 from gnnflow.loader import as_tensor
 from gnnflow.models import LayerAdjacency, LayeredModel

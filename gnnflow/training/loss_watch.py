@@ -10,7 +10,7 @@ from torch import nn
 
 from gnnflow.comm import Context
 from gnnflow.errors import DivergedError
-from gnnflow.training.step_metrics import StepMetrics
+from gnnflow.training.records.step_metrics import StepMetrics
 
 _LOGGER = logging.getLogger(__name__)
 _CAUSES = "take a smaller --lr or --clip-norm, or look for NaN and huge numbers in the features"

@@ -11,8 +11,8 @@ from torch.nn.modules.instancenorm import _InstanceNorm
 
 from gnnflow.comm import Context
 from gnnflow.training.alike import check_alike, shared_buffers
+from gnnflow.training.checkpoints.rank_bytes import broadcast_bytes
 from gnnflow.training.gradients import take_share, unwrap
-from gnnflow.training.rank_bytes import broadcast_bytes
 
 
 def sync_buffers(model: nn.Module, ctx: Context) -> None:

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from gnnflow.comm import Context
-from gnnflow.datasets.reserved_file import reserve
+from gnnflow.files.reserved_file import reserve
 
 
 class RowFile:

@@ -16,7 +16,7 @@ from torch.optim.lr_scheduler import (
 )
 
 from gnnflow.config import OptimizationConfig
-from gnnflow.training.state_tree import check_kinds
+from gnnflow.training.checkpoints.state_tree import check_kinds
 
 
 def make_optimizer(

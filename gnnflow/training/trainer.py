@@ -13,8 +13,8 @@ from gnnflow.models import LayeredModel, layer_adjacencies
 from gnnflow.training.gradients import WeightedDataParallel, unwrap
 from gnnflow.training.in_degree import IN_DEGREE
 from gnnflow.training.loss_shares import LossShares
+from gnnflow.training.records.step_metrics import EpochMetrics, EpochRecorder, StepMetrics
 from gnnflow.training.schedules import LearningRate
-from gnnflow.training.step_metrics import EpochMetrics, EpochRecorder, StepMetrics
 from gnnflow.training.tasks import Task
 
 

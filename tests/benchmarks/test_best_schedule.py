@@ -15,9 +15,9 @@ from benchmarks.schedules import (
 )
 from gnnflow.cli import options
 from gnnflow.config import TrainConfig
-from gnnflow.prefetch import ReplaySettings, replay_trace
+from gnnflow.replay import ReplaySettings, replay_trace
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "prefetch"))
+sys.path.insert(0, str(Path(__file__).parents[1] / "replay"))
 from trace_maker import make_trace  # noqa: E402
 
 

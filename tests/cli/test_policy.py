@@ -7,7 +7,7 @@ from gnnflow.cli import policy
 from gnnflow.policies.classifier import training
 from gnnflow.policies.rivals import RIVALS
 from gnnflow.policies.situations import read_situations
-from gnnflow.prefetch import TraceFacts, TraceRecorder, read_traces
+from gnnflow.replay import TraceFacts, TraceRecorder, read_traces
 
 
 def run(*words):

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from gnnflow.cli import replay as command
-from gnnflow.prefetch import TraceFacts, TraceRecorder
+from gnnflow.replay import TraceFacts, TraceRecorder
 
 
 @pytest.fixture(scope="module")

@@ -19,7 +19,7 @@ from gnnflow.datasets.raw_graph import RawGraph
 from gnnflow.datasets.row_source import ArrayRows
 from gnnflow.partition import partition_graph
 from gnnflow.report.description import describe
-from gnnflow.training.summary import RunSummary
+from gnnflow.training.records.summary import RunSummary
 
 
 def make_graph(labels, num_vertices=120, num_classes=3):

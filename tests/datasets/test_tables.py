@@ -12,11 +12,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gnnflow.datasets import from_files
-from gnnflow.datasets.array_file import open_array
 from gnnflow.datasets.files import read_edges
 from gnnflow.datasets.split_file import read_splits
-from gnnflow.datasets.table_file import MISSING, read_csv, read_parquet
 from gnnflow.errors import DataError
+from gnnflow.files.array_file import open_array
+from gnnflow.files.table_file import MISSING, read_csv, read_parquet
 
 Write = Callable[..., Path]
 

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 import yaml
 
-from gnnflow.comm.launch import find_mpiexec, launch_environment
 from gnnflow.config import PartitionConfig
 from gnnflow.datasets import generate
+from gnnflow.launch.mpiexec import find_mpiexec, launch_environment
 from gnnflow.partition import partition_graph
 
 ROOT = Path(__file__).parents[2]

@@ -21,9 +21,9 @@ import pytest
 import yaml
 from pages import PAGES, ROOT, Block, commands_of, inline_commands, read_blocks, split_commands
 
-from gnnflow.comm.launch import find_mpiexec, launch_environment
 from gnnflow.config import PartitionConfig
 from gnnflow.datasets import from_distdgl, generate
+from gnnflow.launch.mpiexec import find_mpiexec, launch_environment
 from gnnflow.partition import partition_graph
 
 PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())

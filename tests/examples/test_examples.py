@@ -10,9 +10,9 @@ from pathlib import Path
 import matplotlib
 import pytest
 
-from gnnflow.comm.launch import find_mpiexec, launch_environment
 from gnnflow.config import PartitionConfig
 from gnnflow.datasets import generate
+from gnnflow.launch.mpiexec import find_mpiexec, launch_environment
 from gnnflow.partition import partition_graph
 
 EXAMPLES = Path(__file__).parents[2] / "examples"

@@ -14,8 +14,8 @@ import sys
 import numpy as np
 
 from gnnflow.cli import job, train
-from gnnflow.comm import detect_launch, launch
-from gnnflow.comm.rank_board import BOARD_VARIABLE
+from gnnflow.launch import detect_launch, launch
+from gnnflow.launch.rank_board import BOARD_VARIABLE
 
 
 def suffer(fault: str, batch) -> None:

@@ -101,7 +101,7 @@ def main() -> None:
     threading.Lock, threading.RLock, threading.Condition = lock, rlock, condition
     threading.Event.wait = wait
     from gnnflow.cli import job, train
-    from gnnflow.comm import detect_launch, launch
+    from gnnflow.launch import detect_launch, launch
 
     folder, *words = sys.argv[1:]
     sys.argv[:] = ["gnnflow-train", *words]

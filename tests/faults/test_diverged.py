@@ -5,7 +5,7 @@ from pathlib import Path
 
 from jobs import run_faulty, run_job, train
 
-from gnnflow.training.checkpoint_files import checkpoint_folders, read_files
+from gnnflow.training.checkpoints.files import checkpoint_folders, read_files
 
 OPTIONS = ["--fanout", "3,2", "--hidden", 64, "--epochs", 4, "--threads", 1, "--batch-size", 10]
 OPTIONS += ["--transport", "alltoall", "--ranks", 2]
@@ -73,7 +73,7 @@ def test_a_run_folder_that_is_gone_costs_the_records_alone(parts: Path, tmp_path
 def test_a_job_in_the_folder_of_another_is_refused(parts: Path, tmp_path: Path) -> None:
     hold = (
         "import subprocess, sys; from pathlib import Path; "
-        "from gnnflow.training.folder_lock import FolderLock; "
+        "from gnnflow.files.folder_lock import FolderLock; "
         "held = FolderLock(Path(sys.argv[1]), '--checkpoint-dir'); "
         "sys.exit(subprocess.run([sys.executable, *sys.argv[2:]]).returncode)"
     )

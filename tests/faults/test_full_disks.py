@@ -5,11 +5,11 @@ import pytest
 from jobs import computed, grow_disk, run_job, small_disk, train
 
 import gnnflow
-from gnnflow.datasets.reserved_file import new_mapped_array
 from gnnflow.errors import DataError, resource_error
+from gnnflow.files.reserved_file import new_mapped_array
 from gnnflow.partition import open_partition
-from gnnflow.prefetch.trace import TraceFacts, TraceRecorder, read_trace
-from gnnflow.training.checkpoint_files import checkpoint_folders, read_files
+from gnnflow.replay.trace import TraceFacts, TraceRecorder, read_trace
+from gnnflow.training.checkpoints.files import checkpoint_folders, read_files
 from gnnflow.training.row_file import RowFile
 
 OPTIONS = ["--fanout", "3,2", "--hidden", 64, "--epochs", 3, "--threads", 1, "--batch-size", 10]

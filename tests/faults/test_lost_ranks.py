@@ -7,7 +7,7 @@ import sys
 import pytest
 from jobs import PROGRAM, computed, run_faulty, run_job, train
 
-from gnnflow.comm.launch import find_mpiexec
+from gnnflow.launch.mpiexec import find_mpiexec
 
 STEPS = 10
 OPTIONS = ["--fanout", "3,2", "--hidden", "8", "--epochs", 3, "--threads", 1, "--batch-size", 10]

@@ -36,8 +36,8 @@ class _FilesTarget(Target):
     """One file of a graph in files is damaged, the others are as they should be."""
 
     ending = ""
-    modules = ("gnnflow.datasets.files", "gnnflow.datasets.array_file",
-               "gnnflow.datasets.table_file", "gnnflow.datasets.split_file",
+    modules = ("gnnflow.datasets.files", "gnnflow.files.array_file",
+               "gnnflow.files.table_file", "gnnflow.datasets.split_file",
                "gnnflow.datasets.checks")  # fmt: skip
 
     def __init__(self, folder: Path) -> None:
@@ -186,7 +186,7 @@ class NumpyTarget(_FilesTarget):
     """The same in `.npy` and `.npz`."""
 
     name = "numpy-files"
-    modules = (*_FilesTarget.modules, "gnnflow.datasets.npz_member", "gnnflow.datasets.row_source")
+    modules = (*_FilesTarget.modules, "gnnflow.files.npz_member", "gnnflow.datasets.row_source")
 
     def content(self, role: str) -> bytes:
         table = self._arrays[role]

@@ -17,15 +17,15 @@ from partition_targets import small_graph
 from target import Target
 
 import gnnflow
+from gnnflow.cache.vertex_values import VertexValues
 from gnnflow.config import PartitionConfig
-from gnnflow.features.vertex_values import VertexValues
 from gnnflow.loader import DistNeighborLoader
 from gnnflow.models import make_model
 from gnnflow.partition import partition_graph
-from gnnflow.prefetch import TraceFacts, TraceRecorder
-from gnnflow.prefetch.optimum import Optimum
-from gnnflow.prefetch.replay import ReplaySettings, replay_trace
-from gnnflow.prefetch.trace import read_trace, trace_file
+from gnnflow.replay import TraceFacts, TraceRecorder
+from gnnflow.replay.optimum import Optimum
+from gnnflow.replay.replay import ReplaySettings, replay_trace
+from gnnflow.replay.trace import read_trace, trace_file
 from gnnflow.report import write_report
 from gnnflow.report.description import describe
 from gnnflow.training import (
@@ -34,7 +34,7 @@ from gnnflow.training import (
     load_model_from_checkpoint,
     save_checkpoint,
 )
-from gnnflow.training.checkpoint_files import FACTS_FILE, Position
+from gnnflow.training.checkpoints.files import FACTS_FILE, Position
 
 sys.path.append(str(Path(__file__).parents[1] / "report"))
 from made_run import make_parts, make_run  # noqa: E402
@@ -44,8 +44,8 @@ class CheckpointTarget(Target):
     """A checkpoint whose facts, states or tensors were changed, with hashes that fit or do not."""
 
     name = "checkpoints"
-    modules = ("gnnflow.training.checkpoint_files", "gnnflow.training.checkpoint",
-               "gnnflow.training.checkpoint_checks", "gnnflow.training.state_tree",
+    modules = ("gnnflow.training.checkpoints.files", "gnnflow.training.checkpoints.saving",
+               "gnnflow.training.checkpoints.checks", "gnnflow.training.checkpoints.state_tree",
                "gnnflow.report.description")  # fmt: skip
     words = ('"files"', '"sha256"', '"position"', '"$"', '"tensor"', '"../x.json"')
 
@@ -126,7 +126,7 @@ class TraceTarget(Target):
     """`trace-rank*.npz`, then replayed."""
 
     name = "traces"
-    modules = ("gnnflow.prefetch.trace", "gnnflow.prefetch.optimum")
+    modules = ("gnnflow.replay.trace", "gnnflow.replay.optimum")
 
     def __init__(self, folder: Path) -> None:
         super().__init__(folder)
@@ -181,7 +181,7 @@ class RunTarget(Target):
 
     name = "run-folders"
     modules = ("gnnflow.report.run_record", "gnnflow.report.decisions", "gnnflow.report.figures",
-               "gnnflow.report.description", "gnnflow.prefetch.optimum",
+               "gnnflow.report.description", "gnnflow.replay.optimum",
                "gnnflow.report.partition_figures")  # fmt: skip
 
     def __init__(self, folder: Path) -> None:

@@ -16,9 +16,10 @@ import pytest
 from ranks import run_ranks
 
 import gnnflow
-from gnnflow.comm import Context, detect_launch
+from gnnflow.comm import Context
 from gnnflow.config import PartitionConfig
 from gnnflow.datasets.raw_graph import RawGraph
+from gnnflow.launch import detect_launch
 
 _RESULTS_VARIABLE = "GNNFLOW_TEST_RESULTS"
 _PARTS_VARIABLE = "GNNFLOW_TEST_PARTS"

@@ -7,7 +7,7 @@ import sys
 import torch
 
 import gnnflow
-from gnnflow.comm import detect_launch, launch
+from gnnflow.launch import detect_launch, launch
 from gnnflow.training.process_group import close_process_group, ensure_process_group
 
 LISTENING = "0A"

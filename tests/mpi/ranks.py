@@ -7,7 +7,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from gnnflow.comm.launch import find_mpiexec, launch_environment
+from gnnflow.launch.mpiexec import find_mpiexec, launch_environment
 
 ROOT = Path(__file__).parents[2]
 ENVIRONMENT = {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}

@@ -15,11 +15,11 @@ from gnnflow.config import DEFAULT_CACHE, CacheConfig, TrainConfig
 from gnnflow.errors import GnnflowError
 from gnnflow.loader import DistNeighborLoader
 from gnnflow.models import make_model
-from gnnflow.prefetch import ReplaySettings, read_trace, replay_trace
+from gnnflow.replay import ReplaySettings, read_trace, replay_trace
 from gnnflow.training import evaluate, wrap
 from gnnflow.training.cache_state import CacheState
-from gnnflow.training.run_trace import RunTrace
-from gnnflow.training.step_metrics import EpochRecorder
+from gnnflow.training.records.run_trace import RunTrace
+from gnnflow.training.records.step_metrics import EpochRecorder
 from gnnflow.training.tasks import task_of
 from gnnflow.training.trainer import Trainer, attach_layers
 

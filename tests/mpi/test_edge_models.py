@@ -14,7 +14,7 @@ import gnnflow
 from gnnflow.loader import DistNeighborLoader, SeedSchedule
 from gnnflow.models import make_model
 from gnnflow.training import LayerwiseInference, evaluate, wrap
-from gnnflow.training.step_metrics import EpochRecorder
+from gnnflow.training.records.step_metrics import EpochRecorder
 from gnnflow.training.tasks import task_of
 from gnnflow.training.trainer import Trainer
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from ranks import run_ranks
 
-from gnnflow.comm.launch import find_mpiexec
+from gnnflow.launch.mpiexec import find_mpiexec
 
 JOB = str(Path(__file__).with_name("failing_job.py"))
 TIMED_OUT = "within 3 s (--comm-timeout): "

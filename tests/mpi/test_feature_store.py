@@ -6,11 +6,11 @@ import pytest
 import torch
 from small_graphs import power_law, tiny
 
+from gnnflow.cache.halo_cache import HaloCache
+from gnnflow.cache.scorers import make_scorer
 from gnnflow.comm import Context
 from gnnflow.config import CacheConfig
 from gnnflow.errors import ConfigError, DataError
-from gnnflow.features.halo_cache import HaloCache
-from gnnflow.features.scorers import make_scorer
 from gnnflow.graph import DistGraph
 from gnnflow.loader import DistNeighborLoader, as_tensor
 from gnnflow.partition.stored_rows import StoredRows

@@ -9,8 +9,9 @@ import gnnflow
 from gnnflow.comm.hosts import HostMap
 from gnnflow.config import CacheConfig
 from gnnflow.loader import DistNeighborLoader
-from gnnflow.prefetch import ReplaySettings, host_rows, replay_trace
-from gnnflow.prefetch.trace import TraceFacts, TraceRecorder
+from gnnflow.prefetch import host_rows
+from gnnflow.replay import ReplaySettings, replay_trace
+from gnnflow.replay.trace import TraceFacts, TraceRecorder
 
 pytestmark = pytest.mark.mpi(4)
 

@@ -13,11 +13,11 @@ from gnnflow.models import make_model
 from gnnflow.policies import Decision, DecisionLog, decision_log_name
 from gnnflow.policies.auto import AutoPolicy
 from gnnflow.policies.bandit import BanditPolicy
-from gnnflow.prefetch import ReplaySettings, read_trace
-from gnnflow.prefetch.policy_replay import replay_with_policy
+from gnnflow.replay import ReplaySettings, read_trace
+from gnnflow.replay.policy_replay import replay_with_policy
 from gnnflow.training import wrap
-from gnnflow.training.run_trace import RunTrace
-from gnnflow.training.step_metrics import EpochRecorder
+from gnnflow.training.records.run_trace import RunTrace
+from gnnflow.training.records.step_metrics import EpochRecorder
 from gnnflow.training.tasks import task_of
 from gnnflow.training.trainer import Trainer, attach_layers
 

@@ -17,7 +17,7 @@ import gnnflow
 from gnnflow.config import InferConfig
 from gnnflow.errors import CheckpointError, ConfigError
 from gnnflow.training import TrainingState, evaluate, evaluate_links, save_checkpoint, wrap
-from gnnflow.training.checkpoint_files import Position
+from gnnflow.training.checkpoints.files import Position
 from gnnflow.training.inference import infer, run_inference
 from gnnflow.training.minibatch_inference import MinibatchInference
 

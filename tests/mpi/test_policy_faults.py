@@ -17,7 +17,7 @@ from gnnflow.loader import DistNeighborLoader
 from gnnflow.models import make_model
 from gnnflow.policies import Decision
 from gnnflow.training import wrap
-from gnnflow.training.step_metrics import EpochRecorder
+from gnnflow.training.records.step_metrics import EpochRecorder
 from gnnflow.training.tasks import task_of
 from gnnflow.training.trainer import Trainer, attach_layers
 

@@ -24,8 +24,8 @@ from gnnflow.training.class_weights import class_weights
 from gnnflow.training.evaluation import evaluate_scores
 from gnnflow.training.in_degree import IN_DEGREE, ensure_in_degree
 from gnnflow.training.loss_shares import LossShares
+from gnnflow.training.records.step_metrics import EpochRecorder
 from gnnflow.training.schedules import LearningRate, make_optimizer
-from gnnflow.training.step_metrics import EpochRecorder
 from gnnflow.training.tasks import task_of
 from gnnflow.training.trainer import Trainer, attach_layers
 

@@ -11,7 +11,7 @@ from small_graphs import power_law, tiny
 
 from gnnflow.config import PartitionConfig
 from gnnflow.partition import partition_graph
-from gnnflow.prefetch.optimum import Optimum
+from gnnflow.replay.optimum import Optimum
 
 OPTIONS = ["--fanout", "3,2", "--hidden", "8", "--epochs", "2", "--threads", "1"]
 COMMAND = ["-m", "gnnflow.cli.train"]

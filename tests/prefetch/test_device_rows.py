@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 import torch
 
+from gnnflow.cache.halo_cache import HaloCache
+from gnnflow.cache.scorers import LruScorer
+from gnnflow.cache.vertex_values import VertexValues
 from gnnflow.features import DistFeatureStore
-from gnnflow.features.halo_cache import HaloCache
-from gnnflow.features.scorers import LruScorer
-from gnnflow.features.vertex_values import VertexValues
 from gnnflow.prefetch.device_rows import DeviceRows, StagingBuffers
 
 NUM_OWN, NUM_VERTICES = 40, 100

@@ -8,7 +8,7 @@ from gnnflow.config import PartitionConfig
 from gnnflow.datasets.raw_graph import RawGraph
 from gnnflow.datasets.row_source import ArrayRows
 from gnnflow.partition import partition_graph
-from gnnflow.prefetch.optimum import Optimum
+from gnnflow.replay.optimum import Optimum
 
 NUM_STEPS = 5
 EXPLANATION = "Too many rows lie idle; <b>replacing</b> pays </script> within 12 minibatches."

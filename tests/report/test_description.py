@@ -8,7 +8,7 @@ import pytest
 from made_run import make_parts, make_run
 
 from gnnflow.cli import info as command
-from gnnflow.prefetch import TraceFacts, TraceRecorder
+from gnnflow.replay import TraceFacts, TraceRecorder
 
 
 @pytest.fixture

@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 from made_run import EXPLANATION, NUM_STEPS, decision_line, make_parts, make_run
 
+from gnnflow.cache.belady import belady_hits
 from gnnflow.errors import DataError
-from gnnflow.prefetch import TraceFacts, TraceRecorder
-from gnnflow.prefetch.belady import belady_hits
-from gnnflow.prefetch.optimum import Optimum
+from gnnflow.replay import TraceFacts, TraceRecorder
+from gnnflow.replay.optimum import Optimum
 from gnnflow.report import read_run
 from gnnflow.report.curves import Windows, cumulative, hit_rates, least_rows, losses
 from gnnflow.report.decisions import read_decisions

@@ -13,10 +13,15 @@ from safetensors import torch as safetensors
 
 from gnnflow.config import PartitionConfig
 from gnnflow.datasets import ArrayRows, RawGraph, from_distdgl
-from gnnflow.datasets.inside import lies_inside
 from gnnflow.errors import CheckpointError, DataError, PartitionFormatError
+from gnnflow.files.inside import lies_inside
 from gnnflow.partition import open_partition, partition_graph, read_manifest
-from gnnflow.training.checkpoint_files import CheckpointFacts, Position, read_files, write_files
+from gnnflow.training.checkpoints.files import (
+    CheckpointFacts,
+    Position,
+    read_files,
+    write_files,
+)
 
 PEERS = Path(__file__).parents[1] / "datasets" / "peer_folders.tar.xz"
 LEADING_OUT = ("../up.npy", "/etc/x.npy", "part-00001/x.npy", "..", "a\0b.npy", "x.npy/../../y.npy")

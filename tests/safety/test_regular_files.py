@@ -17,19 +17,24 @@ import gnnflow
 from gnnflow.cli import options
 from gnnflow.config import PartitionConfig, TrainConfig
 from gnnflow.datasets import ArrayRows, RawGraph, from_distdgl
-from gnnflow.datasets.npy_file import map_npy, read_archive
 from gnnflow.errors import GnnflowError
+from gnnflow.files.npy_file import map_npy, read_archive
+from gnnflow.files.regular_file import (
+    UnfitFileError,
+    open_regular,
+    read_regular,
+    read_regular_text,
+)
 from gnnflow.partition import open_partition, partition_graph, read_manifest
 from gnnflow.policies.classifier.saved import load_classifier
 from gnnflow.policies.situations import read_situations
-from gnnflow.prefetch.optimum import Optimum
-from gnnflow.prefetch.trace import read_trace
-from gnnflow.regular_file import UnfitFileError, open_regular, read_regular, read_regular_text
+from gnnflow.replay.optimum import Optimum
+from gnnflow.replay.trace import read_trace
 from gnnflow.report.decisions import read_decisions
 from gnnflow.report.run_record import read_run
 from gnnflow.report.summary_file import read_summary
 from gnnflow.training import load_model_from_checkpoint
-from gnnflow.training.checkpoint_files import read_facts
+from gnnflow.training.checkpoints.files import read_facts
 
 sys.path.append(str(Path(__file__).parents[1] / "report"))
 from made_run import make_parts, make_run  # noqa: E402
@@ -86,7 +91,7 @@ def test_what_takes_the_place_of_a_file_is_not_waited_for(
     (tmp_path / "file").write_text("text")
     status = os.stat(tmp_path / "file")
     os.mkfifo(tmp_path / "pipe")
-    monkeypatch.setattr("gnnflow.regular_file.os.stat", lambda path: status)
+    monkeypatch.setattr("gnnflow.files.regular_file.os.stat", lambda path: status)
     with pytest.raises(UnfitFileError, match="a named pipe"):
         open_regular(tmp_path / "pipe")
 
@@ -175,7 +180,7 @@ def test_so_are_those_of_a_run(tmp_path: Path, name: str) -> None:
 def test_so_are_those_of_a_checkpoint(parts: Path, tmp_path: Path) -> None:
     from gnnflow.models import make_model
     from gnnflow.training import TrainingState, save_checkpoint
-    from gnnflow.training.checkpoint_files import Position
+    from gnnflow.training.checkpoints.files import Position
 
     with gnnflow.init(threads=1) as ctx:
         graph = gnnflow.DistGraph.open(parts, ctx)
@@ -192,22 +197,22 @@ def test_so_are_those_of_a_checkpoint(parts: Path, tmp_path: Path) -> None:
 READS = {"read_text", "read_bytes", "open", "memmap", "ZipFile", "load", "load_file", "safe_open"}
 FINE = {
     # Checked to be files first, or made by the process itself and its children.
-    "gnnflow/datasets/apt_indexes.py", "gnnflow/datasets/array_file.py",
-    "gnnflow/datasets/array_sink.py", "gnnflow/datasets/npz_member.py",
-    "gnnflow/datasets/reserved_file.py", "gnnflow/datasets/table_file.py",
+    "gnnflow/datasets/apt_indexes.py", "gnnflow/files/array_file.py",
+    "gnnflow/files/array_sink.py", "gnnflow/files/npz_member.py",
+    "gnnflow/files/reserved_file.py", "gnnflow/files/table_file.py",
     "gnnflow/policies/classifier/kinds.py", "gnnflow/policies/llm/get_model.py",
     "gnnflow/policies/llm/server_client.py", "gnnflow/prefetch/host_rows.py",
     "partition/adjacency.py", "partition/held_out_edges.py", "partition/metis_process.py",
     "partition/solver_process.py", "gnnflow/training/row_file.py",
     # What the system or the package itself holds.
-    "gnnflow/comm/job_end.py", "partition/mtkahypar_process.py",
-    "gnnflow/comm/mpi_library.py", "gnnflow/comm/rank_deaths.py", "gnnflow/datasets/ogb.py",
+    "gnnflow/launch/job_end.py", "partition/mtkahypar_process.py",
+    "gnnflow/comm/mpi_library.py", "gnnflow/launch/rank_deaths.py", "gnnflow/datasets/ogb.py",
     "gnnflow/datasets/debian_packages.py", "gnnflow/report/page.py", "partition/memory.py",
-    "gnnflow/regular_file.py",
+    "gnnflow/files/regular_file.py",
     # Opened after it was compared with what a rank of the same job made.
-    "gnnflow/comm/rank_board.py", "gnnflow/training/checkpoint_files.py",
+    "gnnflow/launch/rank_board.py", "gnnflow/training/checkpoints/files.py",
     # Opened for their locks and names, never read.
-    "gnnflow/training/folder_lock.py", "gnnflow/policies/llm/socket_folder.py",
+    "gnnflow/files/folder_lock.py", "gnnflow/policies/llm/socket_folder.py",
 }  # fmt: skip
 """Modules with readers of their own, and why they may have them."""
 OF_THE_PACKAGE = {

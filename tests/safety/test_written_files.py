@@ -12,15 +12,15 @@ import pytest
 from test_no_code_from_data import ROOT, dotted, sources
 
 from gnnflow.errors import DataError, ResourceError, resource_error
-from gnnflow.json_text import to_json_text
-from gnnflow.whole_file import LineFile, make_folder, whole_file, write_whole
+from gnnflow.files.json_text import to_json_text
+from gnnflow.files.whole_file import LineFile, make_folder, whole_file, write_whole
 
 BETWEEN_PROCESSES = {
     f"{folder}/{name}.py"
     for folder, names in {
         "gnnflow/comm": ("collectives", "failure", "inquiry", "local"),
         "gnnflow/policies/llm": ("server", "server_client", "answers", "endpoint"),
-        "gnnflow": ("json_text",),
+        "gnnflow/files": ("json_text",),
         "partition": ("solver_process", "metis_process", "mtkahypar_process"),
         "benchmarks": (
             *("_peer_process", "_dgl_aggregation", "_dgl_sampler", "_graphbolt_sampler", "peers"),
@@ -45,7 +45,7 @@ def test_json_is_written_strictly() -> None:
                 )
                 if not strict:
                     lenient.add(f"{name}:{node.lineno}")
-    assert lenient == set(), "use gnnflow.json_text.to_json_text, which writes null for NaN"
+    assert lenient == set(), "use gnnflow.files.json_text.to_json_text, which writes null for NaN"
 
 
 def test_numbers_that_are_none_become_null() -> None:

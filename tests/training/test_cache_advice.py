@@ -4,15 +4,15 @@ import numpy as np
 import pytest
 
 import gnnflow
+from gnnflow.cache.vertex_values import VertexValues
 from gnnflow.config import CacheConfig
-from gnnflow.features.vertex_values import VertexValues
 from gnnflow.loader import MinibatchCost
-from gnnflow.prefetch import ReplaySettings, TraceFacts, TraceRecorder, replay_trace
 from gnnflow.prefetch.cache_setup import CacheSetup, Halo
-from gnnflow.training.cache_advice import cache_warning
-from gnnflow.training.optimum import AskedRows
-from gnnflow.training.step_metrics import EpochMetrics
-from gnnflow.training.summary import RunSummary
+from gnnflow.replay import ReplaySettings, TraceFacts, TraceRecorder, replay_trace
+from gnnflow.training.records.asked_rows import AskedRows
+from gnnflow.training.records.cache_advice import cache_warning
+from gnnflow.training.records.step_metrics import EpochMetrics
+from gnnflow.training.records.summary import RunSummary
 
 CAPACITY = 40
 NUM_EPOCHS, NUM_STEPS = 2, 30

@@ -13,7 +13,7 @@ from torch import nn
 import gnnflow
 from gnnflow.errors import DivergedError
 from gnnflow.training.loss_watch import LossWatch
-from gnnflow.training.step_metrics import EpochRecorder, StepMetrics
+from gnnflow.training.records.step_metrics import EpochRecorder, StepMetrics
 
 
 @pytest.fixture

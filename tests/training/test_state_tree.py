@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from safetensors import torch as safetensors
 
 from gnnflow.errors import CheckpointError
-from gnnflow.training.state_tree import pack, unpack
+from gnnflow.training.checkpoints.state_tree import pack, unpack
 
 
 def through_files(state):

@@ -11,10 +11,10 @@ import torch
 from rich.console import Console
 
 from gnnflow.policies import DecisionStatistics
-from gnnflow.training.policies_of_run import policy_table
-from gnnflow.training.progress import TrainingProgress
-from gnnflow.training.step_metrics import EpochMetrics, StepMetrics
-from gnnflow.training.summary import RunSummary
+from gnnflow.training.records.policies_of_run import policy_table
+from gnnflow.training.records.progress import TrainingProgress
+from gnnflow.training.records.step_metrics import EpochMetrics, StepMetrics
+from gnnflow.training.records.summary import RunSummary
 from gnnflow.training.tasks import MultiLabelTask, SingleLabelTask
 from gnnflow.units import human_bytes, human_seconds, short_number, signed_percent
 

@@ -8,8 +8,8 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from gnnflow.config import RecordsConfig
 from gnnflow.errors import MissingExtraError
-from gnnflow.training.step_metrics import EpochMetrics, StepMetrics
-from gnnflow.training.trackers import TensorBoardTracker, Trackers
+from gnnflow.training.records.step_metrics import EpochMetrics, StepMetrics
+from gnnflow.training.records.trackers import TensorBoardTracker, Trackers
 
 
 def tell(trackers):

@@ -10,11 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gnnflow.errors import ConfigError, one_line
+from gnnflow.files.regular_file import open_regular
 from gnnflow.optional import require_package
 from gnnflow.policies.classifier.soundness import unsound
 from gnnflow.policies.decision import PolicyError
 from gnnflow.policies.features import FEATURE_NAMES
-from gnnflow.regular_file import open_regular
 
 Matrix = NDArray[np.float64]
 

@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from gnnflow.errors import DataError
-from gnnflow.json_text import parse_json, to_json_text
+from gnnflow.files.json_text import parse_json, to_json_text
+from gnnflow.files.regular_file import read_regular
 from gnnflow.policies.classifier.kinds import Classifier, make_classifier
 from gnnflow.policies.decision import PolicyError
 from gnnflow.policies.features import FEATURE_NAMES, FEATURE_VERSION
 from gnnflow.policies.observation import from_json, to_json
-from gnnflow.regular_file import read_regular
 
 _DESCRIPTION = "classifier.json"
 _FORMAT_VERSION = 1

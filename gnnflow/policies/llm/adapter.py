@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from gnnflow.json_text import to_json_text
+from gnnflow.files.json_text import to_json_text
 from gnnflow.optional import require_package
 from gnnflow.policies.decision import PolicyError
 from gnnflow.policies.llm.model_folder import (

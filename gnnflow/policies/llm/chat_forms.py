@@ -12,7 +12,7 @@ from typing import Any
 
 from gnnflow.config.policy import MAX_ANSWER_TOKENS
 from gnnflow.errors import one_line
-from gnnflow.json_text import parse_json
+from gnnflow.files.json_text import parse_json
 from gnnflow.policies.llm.answers import ANSWER_SCHEMA, has_answer
 
 _LEAST_TOKENS = 64

@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from gnnflow.errors import DataError
-from gnnflow.json_text import parse_json, to_json_text
+from gnnflow.files.json_text import parse_json, to_json_text
+from gnnflow.files.regular_file import read_regular_text
 from gnnflow.policies.decision import PolicyError
 from gnnflow.policies.llm.answers import REPLACE_CHOICES, REPLACE_LEAD, WORDS, answer_parts
 from gnnflow.policies.llm.calibration import Calibration, calibrate
@@ -19,7 +20,6 @@ from gnnflow.policies.llm.guided import GuidedWriter
 from gnnflow.policies.llm.language_model import LanguageModel, Prefix
 from gnnflow.policies.llm.model_files import cache_dir
 from gnnflow.policies.observation import from_json
-from gnnflow.regular_file import read_regular_text
 
 _LOGGER = logging.getLogger(__name__)
 _MAX_BATCH = 8

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from gnnflow.config.policy import DEFAULT_MODEL
-from gnnflow.json_text import to_json_text
+from gnnflow.files.json_text import to_json_text
 from gnnflow.optional import require_package
 from gnnflow.policies.decision import PolicyError
 

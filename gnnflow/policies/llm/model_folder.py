@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from gnnflow.errors import one_line
-from gnnflow.json_text import parse_json
+from gnnflow.files.json_text import parse_json
+from gnnflow.files.regular_file import read_regular
 from gnnflow.optional import require_package
 from gnnflow.policies.decision import PolicyError
 from gnnflow.policies.llm.model_files import locate_model
-from gnnflow.regular_file import read_regular
 
 ADAPTER_FILE = "adapter_config.json"
 ADAPTER_WEIGHTS = "adapter_model.safetensors"

@@ -9,12 +9,12 @@ import jinja2
 from jinja2.sandbox import SandboxedEnvironment
 
 from gnnflow.errors import ConfigError
+from gnnflow.files.regular_file import read_regular_text
 from gnnflow.policies.features import expected_return, feature_values
 from gnnflow.policies.llm.answers import render_answer
 from gnnflow.policies.llm.time_limit import time_limit
 from gnnflow.policies.observation import Observation
 from gnnflow.policies.situations import Situation
-from gnnflow.regular_file import read_regular_text
 
 _BLOCKS = ("instructions", "question")
 _MAX_SHOWN = 999.0

@@ -12,8 +12,8 @@ import time
 from pathlib import Path
 from typing import Any
 
-from gnnflow.comm.job_end import cause, name_of
 from gnnflow.config import PolicyConfig
+from gnnflow.launch.job_end import cause, name_of
 from gnnflow.policies.decision import PolicyError, RankInfo
 from gnnflow.policies.llm.calibration import Calibration
 from gnnflow.policies.llm.judge import Task, Verdict

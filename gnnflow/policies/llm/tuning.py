@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 
 from gnnflow.errors import DataError
-from gnnflow.json_text import to_json_text
+from gnnflow.files.json_text import to_json_text
 from gnnflow.optional import require_package
 from gnnflow.policies.llm.answers import WORDS
 from gnnflow.policies.llm.language_model import LanguageModel

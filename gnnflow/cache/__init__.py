@@ -1,0 +1,7 @@
+"""The halo cache: which remote rows a rank keeps, and how far it looks ahead to choose them."""
+
+from gnnflow.cache.belady import belady_hits
+from gnnflow.cache.halo_cache import HaloCache
+from gnnflow.cache.lookahead_window import LookaheadWindow
+
+__all__ = ["HaloCache", "LookaheadWindow", "belady_hits"]

@@ -1,0 +1,103 @@
+"""Where steering meets the cache: before each plan, the last minibatch in and a decision out.
+
+Training and replay differ in where minibatches come from (`MinibatchSource`), and in nothing else.
+"""
+
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from gnnflow.cache.cache_view import HaloCacheView
+from gnnflow.cache.halo_cache import HaloCache
+from gnnflow.cache.step import CacheCounts
+from gnnflow.cache.transfer import Decide, Transfer
+from gnnflow.policies import Decision, MinibatchCounters, Steering
+
+Ids = npt.NDArray[np.int64]
+
+
+class MinibatchSource(Protocol):
+    """What is known of a minibatch besides the counts of the cache."""
+
+    def ids(self, minibatch: int, /) -> Ids:
+        """Distinct remote rows of the minibatch planned last, int64 `[n]`."""
+
+    def times(self, minibatch: int, /) -> tuple[float, float]:
+        """Seconds of stall and of everything that became known between two plans.
+
+        Args:
+            minibatch: The one about to be planned.
+        """
+
+
+class SteeredDecide:
+    """Lets a policy decide on the rows of a cache; what `CachedRows` and `replay_trace` call.
+
+    The schedule of the run goes on until the policy has answered, and while it fails. A decision to
+    replace is carried out once with a scorer that fetches its replacements; with one that keeps
+    what arrives it holds until the next decision.
+    """
+
+    def __init__(
+        self, steering: Steering, source: MinibatchSource, *, transfer: Transfer, schedule: Decide
+    ) -> None:
+        """Starts before the first minibatch.
+
+        Args:
+            steering: Asks the policy.
+            source: Where minibatches come from.
+            transfer: How rows travel; follows the decisions.
+            schedule: Decides where the policy does not.
+        """
+        self._steering = steering
+        self._source = source
+        self.transfer = transfer
+        """How rows travel from now on."""
+        self._row_bytes = transfer.row_bytes  # of the minibatch planned last
+        self._schedule = schedule
+        self._view: HaloCacheView | None = None
+        self._before = CacheCounts()
+        self._held = 0.0
+
+    def __call__(self, cache: HaloCache, minibatch: int) -> float:
+        """Takes account of the minibatch before and gives the share to replace with this one."""
+        if self._view is None:
+            self._view = HaloCacheView(cache, self.transfer)
+            self._before = cache.counts
+        decision = None
+        if minibatch > 0:
+            decision = self._ask(cache, self._view, minibatch)
+        if decision is not None:
+            self.transfer.follow(decision)
+        self._row_bytes = self.transfer.row_bytes
+        if not self._steering.is_followed:
+            share = self._schedule(cache, minibatch)
+            if share > 0:
+                self._steering.note_replacement()
+            return share
+        if decision is not None:
+            self._held = _share(decision)
+        elif not self._steering.free_admission:
+            self._held = 0.0
+        return self._held
+
+    def _ask(self, cache: HaloCache, view: HaloCacheView, minibatch: int) -> Decision | None:
+        latest, self._before = cache.counts - self._before, cache.counts
+        stall_s, elapsed_s = self._source.times(minibatch)
+        counters = MinibatchCounters(
+            minibatch=minibatch - 1,
+            remote_rows=latest.num_requested,
+            hit_rows=latest.num_hits,
+            filled_rows=latest.num_fill,
+            moved_bytes=latest.volume_rows * self._row_bytes,
+            stall_s=stall_s,
+            elapsed_s=elapsed_s,
+        )
+        return self._steering.after_minibatch(counters, view, self._source.ids(minibatch - 1))
+
+
+def _share(decision: Decision) -> float:
+    if not decision.replace:
+        return 0.0
+    return 1.0 if decision.fraction is None else decision.fraction

@@ -1,0 +1,127 @@
+"""Scorers and budgets over the traces of all ranks of a run, beside Belady's optimum."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+from gnnflow.cache.belady import belady_hits
+from gnnflow.replay.replay import ReplayResult, ReplaySettings
+from gnnflow.replay.trace import Trace
+
+OPTIMUM = "belady"
+"""The name under which the optimum stands among the scorers."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class BudgetRow:
+    """One scorer at one budget, summed over the ranks."""
+
+    scorer: str
+    """Name of the scorer, or `belady`."""
+    budget_percent: int
+    """Size of the cache in percent of each rank's halo vertices."""
+    cache_rows: int
+    """Rows that the caches of all ranks can hold together."""
+    num_requested: int
+    """Remote rows asked for: the volume without a cache."""
+    num_hits: int
+    """Rows found."""
+    volume_rows: int
+    """Rows that cross between ranks, those that only fill caches included."""
+    volume_bytes: int
+    """The same in bytes."""
+    largest_minibatch_rows: int
+    """Most rows that any minibatch moves."""
+    over_belady: float
+    """Volume over that of the optimum."""
+    never_filled: bool = False
+    """Whether the period was not over before the trace was, so that no row came into the cache: the
+    figures are those of no cache and say nothing about the scorer."""
+
+    @property
+    def hit_rate(self) -> float:
+        """Rows found over rows asked for."""
+        return self.num_hits / max(self.num_requested, 1)
+
+    @property
+    def relative_volume(self) -> float:
+        """Volume over the volume without a cache."""
+        return self.volume_rows / max(self.num_requested, 1)
+
+    def to_json(self) -> dict[str, Any]:
+        """Returns the row for a file."""
+        return asdict(self) | {
+            "hit_rate": self.hit_rate,
+            "relative_volume": self.relative_volume,
+        }
+
+
+def capacity_of(trace: Trace, budget_percent: int) -> int:
+    """Returns the rows that a budget allows a rank."""
+    return trace.num_halo * budget_percent // 100
+
+
+def budget_table(
+    traces: Sequence[Trace],
+    budgets: Sequence[int],
+    scorers: Sequence[str],
+    run: Callable[[Trace, str, int], ReplayResult],
+) -> list[BudgetRow]:
+    """Replays every scorer at every budget.
+
+    Args:
+        traces: Of all ranks.
+        budgets: In percent of the halo vertices.
+        scorers: Names.
+        run: Replays a trace with a scorer and a capacity.
+
+    Returns:
+        A row for each budget and scorer, the optimum first at each budget.
+    """
+    rows = []
+    for budget in budgets:
+        hits = [belady_hits(trace.minibatches(), capacity_of(trace, budget)) for trace in traces]
+        best = [
+            ReplayResult(
+                settings=ReplaySettings(scorer=OPTIMUM, capacity=capacity_of(trace, budget)),
+                row_bytes=trace.facts.row_bytes,
+                num_requested=np.diff(trace.offsets),
+                num_hits=found,
+                num_fill=np.zeros_like(found),
+                num_evicted=np.zeros_like(found),
+                window=np.zeros_like(found),
+                num_fill_at_start=0,
+            )
+            for trace, found in zip(traces, hits, strict=True)
+        ]
+        least = sum(result.volume_rows for result in best)
+        rows.append(_row(OPTIMUM, budget, best, least))
+        for scorer in scorers:
+            results = [run(trace, scorer, capacity_of(trace, budget)) for trace in traces]
+            rows.append(_row(scorer, budget, results, least))
+    return rows
+
+
+def _row(scorer: str, budget: int, results: Sequence[ReplayResult], least: int) -> BudgetRow:
+    volume = sum(result.volume_rows for result in results)
+    return BudgetRow(
+        scorer=scorer,
+        budget_percent=budget,
+        cache_rows=sum(result.settings.capacity for result in results),
+        num_requested=sum(int(result.num_requested.sum()) for result in results),
+        num_hits=sum(int(result.num_hits.sum()) for result in results),
+        volume_rows=volume,
+        volume_bytes=sum(result.volume_bytes for result in results),
+        largest_minibatch_rows=max(int(result.moved_rows.max(initial=0)) for result in results),
+        over_belady=volume / least if least else 1.0,
+        never_filled=scorer != OPTIMUM and all(map(_is_never_filled, results)),
+    )
+
+
+def _is_never_filled(result: ReplayResult) -> bool:
+    period, capacity = result.settings.period, result.settings.capacity
+    is_reached = 0 < period <= len(result.num_requested)
+    came_in = result.num_hits.any() or result.num_fill.any() or result.num_fill_at_start
+    return bool(capacity > 0 and not is_reached and not came_in)

@@ -1,0 +1,92 @@
+"""Traces without a run: all parts in one process, sampled as the ranks of a job would."""
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from gnnflow._kernels import Topology
+from gnnflow.cache.vertex_values import VertexValues
+from gnnflow.partition import GraphPartition
+from gnnflow.replay.trace import Trace, TraceFacts, TraceRecorder
+from gnnflow.sampling import LocalNeighborSampler
+
+SeedBatches = Callable[[int, int], Sequence[npt.NDArray[np.int64]]]
+"""Given rank and epoch, the seeds of each step as global ids."""
+
+
+def sample_traces(
+    partitions: Sequence[GraphPartition],
+    seed_batches: SeedBatches,
+    *,
+    fanout: Sequence[int],
+    batch_size: int,
+    num_epochs: int,
+    row_bytes: int,
+    seed: int = 0,
+    num_threads: int = 1,
+    vip: Sequence[VertexValues] | None = None,
+    ranks: Sequence[int] | None = None,
+) -> list[Trace]:
+    """Samples the minibatches of all ranks and notes what each would ask others for.
+
+    Args:
+        partitions: All parts, in order.
+        seed_batches: The seeds of each rank and epoch, step by step.
+        fanout: Neighbours kept per hop, seeds first.
+        batch_size: Seeds of one rank in one minibatch, for the facts of the traces.
+        num_epochs: Epochs to sample.
+        row_bytes: Size of one row, for the facts of the traces.
+        seed: Seed of the sampling.
+        num_threads: Threads of the sampler.
+        vip: Vertex inclusion probabilities for each rank.
+        ranks: Ranks whose traces are wanted; by default all.
+
+    Returns:
+        The traces of the ranks, in order, without times.
+    """
+    book = partitions[0].book
+    topology = Topology(book.offsets)
+    for part, partition in enumerate(partitions):
+        topology.set_part(part, partition.indptr, partition.indices, partition.original_id)
+    sampler = LocalNeighborSampler(topology, seed=seed, num_threads=num_threads)
+    manifest = partitions[0].manifest
+    traces = []
+    for rank in range(len(partitions)) if ranks is None else ranks:
+        partition = partitions[rank]
+        low, high = book.range(rank)
+        facts = TraceFacts(
+            graph=manifest.name,
+            rank=rank,
+            num_ranks=len(partitions),
+            graph_vertices=manifest.num_vertices,
+            graph_edges=manifest.num_edges,
+            part_vertices=partition.num_vertices,
+            row_bytes=row_bytes,
+            batch_size=batch_size,
+            fanout=tuple(fanout),
+            num_train_seeds=sum(manifest.num_seeds("train")),
+            num_threads=num_threads,
+        )
+        recorder = TraceRecorder(
+            facts,
+            np.asarray(partition.halo),
+            np.asarray(partition.halo_degree),
+            None if vip is None else vip[rank],
+        )
+        for epoch in range(num_epochs):
+            for step, seeds in enumerate(seed_batches(rank, epoch)):
+                subgraph = sampler.sample(
+                    seeds, fanout, epoch=epoch, minibatch=step * len(partitions) + rank
+                )
+                vertices = subgraph.vertices
+                recorder.add(
+                    vertices[(vertices < low) | (vertices >= high)],
+                    epoch=epoch,
+                    num_seeds=len(seeds),
+                    num_vertices=subgraph.num_vertices,
+                    num_edges=subgraph.num_edges,
+                    subgraph_bytes=vertices.nbytes + subgraph.src.nbytes + subgraph.indptr.nbytes,
+                )
+        traces.append(recorder.trace())
+    return traces

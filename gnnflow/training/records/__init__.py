@@ -1,0 +1,1 @@
+"""What a run writes down: steps, summary, progress, traces, trackers."""
