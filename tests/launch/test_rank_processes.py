@@ -8,6 +8,7 @@ import re
 import signal
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -161,7 +162,8 @@ def test_a_pipe_that_does_not_wait_loses_nothing():
     process = start("print('a line of some length\\n' * 5000, end='')", stdout=writing)
     os.close(writing)
     with open(reading) as lines:
-        assert lines.read() == "a line of some length\n" * 10_000
+        # Lines of two ranks may be in each other.
+        assert Counter(lines.read()) == Counter("a line of some length\n" * 10_000)
     assert process.wait(60) == 0
 
 
