@@ -106,8 +106,8 @@ def test_an_answer_that_fails_ends_the_job() -> None:
 def test_shared_transport_across_machines_is_refused(tmp_path: Path) -> None:
     script = tmp_path / "job.py"
     script.write_text(
-        "import os, gnnflow.comm\n"
-        "os.environ['GNNFLOW_HOST'] = f'host{gnnflow.comm.detect_launch().rank}'\n"
+        "import os, gnnflow, gnnflow.launch\n"
+        "os.environ['GNNFLOW_HOST'] = f'host{gnnflow.launch.detect_launch().rank}'\n"
         "gnnflow.init(transport='shared')\n"
     )
     ended = run_ranks(2, [str(script)], limit_s=60)
