@@ -34,7 +34,8 @@ class OtherLoad:
             for process, (seconds, _) in self._before.items()
             if process in after and process not in own
         )
-        return busy_s / elapsed_s
+        # Ticks are coarse: over a moment they may come to more than there is.
+        return min(busy_s / elapsed_s, float(os.cpu_count() or 1))
 
 
 def _seconds_by_process() -> dict[int, tuple[float, int]]:
