@@ -320,6 +320,7 @@ def test_tensors_of_an_optimizer_have_the_shapes_of_parameters(
         ("optimizer", "lr", {}, "'lr' is {} there"),
         ("optimizer", "betas", {"$": "tuple", "items": [0.9]}, r"'betas' is \(0.9,\) there"),
         ("optimizer", "weight_decay", None, "'weight_decay' is None there and 0 here"),
+        ("schedule", "step_size", 0, "'schedule' is of another kind here"),
         ("schedule", "last_epoch", "x", "'last_epoch' is 'x' there"),
         ("schedule", "base_lrs", [], r"'base_lrs' is \[\] there"),
     ],
@@ -333,6 +334,34 @@ def test_numbers_of_a_state_are_numbers(graph, saved, part, name, value, message
     write_with_hash(folder, "state.json", json.dumps(state).encode())
     with pytest.raises(CheckpointError, match=message):
         load_checkpoint(folder, Run(graph).state)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda optimizer: optimizer["param_groups"][0].pop("lr"), "its group lacks 'lr'"),
+        (lambda optimizer: optimizer["param_groups"][0].pop("betas"), "its group lacks 'betas'"),
+        (lambda optimizer: optimizer["state"].pop("$"), "it has a state of 'items'"),
+        (lambda optimizer: optimizer["state"]["items"].append([99, {}]), "it has a state of 99"),
+    ],
+)
+def test_an_optimizer_has_all_that_its_next_step_needs(graph, saved, change, message):
+    folder = saved / "epoch-0001-step-000002"
+    state = json.loads((folder / "state.json").read_text())
+    change(state["optimizer"])
+    write_with_hash(folder, "state.json", json.dumps(state).encode())
+    with pytest.raises(CheckpointError, match=message):
+        load_checkpoint(folder, Run(graph).state)
+
+
+def test_an_option_that_is_younger_than_the_checkpoint_is_filled_in(graph, saved):
+    folder = saved / "epoch-0001-step-000002"
+    state = json.loads((folder / "state.json").read_text())
+    del state["optimizer"]["param_groups"][0]["maximize"]
+    write_with_hash(folder, "state.json", json.dumps(state).encode())
+    run = Run(graph)
+    load_checkpoint(folder, run.state)
+    assert run.optimizer.param_groups[0]["maximize"] is False
 
 
 def sparse(path, header, data_bytes):

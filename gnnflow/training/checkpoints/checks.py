@@ -1,7 +1,9 @@
 """Whether a checkpoint fits what it is loaded into: its graph, its partition, its weights."""
 
+import contextlib
 import hashlib
-from collections.abc import Mapping
+import warnings
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -112,9 +114,12 @@ def check_optimizer(state: Mapping[str, Any], optimizer: torch.optim.Optimizer) 
     groups = state["param_groups"]
     for here, there in zip(optimizer.param_groups, groups, strict=True):
         check_kinds(there, {name: value for name, value in here.items() if name != "params"})
+    numbers = [number for group in groups for number in group["params"]]
+    strangers = [kept for kept in state["state"] if kept not in numbers]
+    if strangers:
+        raise ValueError(f"it has a state of {strangers[0]!r:.80}, which no group has")
     if type(optimizer) not in _ELEMENTWISE:
         return  # what its tensors must look like is its own business
-    numbers = [number for group in groups for number in group["params"]]
     parameters = [each for group in optimizer.param_groups for each in group["params"]]
     names: set[str] | None = None
     for number, parameter in zip(numbers, parameters, strict=True):
@@ -133,6 +138,38 @@ def check_optimizer(state: Mapping[str, Any], optimizer: torch.optim.Optimizer) 
                 )
             if not isinstance(value, Tensor | int | float | None):
                 raise ValueError(f"'{name}' of parameter {number} is {value!r:.80}")
+
+
+def check_loaded_options(
+    optimizer: torch.optim.Optimizer, before: Sequence[Mapping[str, Any]]
+) -> None:
+    """Refuses an optimizer that a state has left without an option.
+
+    Which options a state may lack, because they are younger than it, only the optimizer knows:
+    what it has not filled in itself after loading would be missing in its next step.
+
+    Args:
+        optimizer: with the state loaded.
+        before: its groups as they were.
+
+    Raises:
+        ValueError: if an option is gone.
+    """
+    for here, there in zip(before, optimizer.param_groups, strict=True):
+        gone = [name for name in here if name not in there]
+        if gone:
+            raise ValueError(f"its group lacks '{gone[0]}'")
+
+
+def check_next_rate(schedule: torch.optim.lr_scheduler.LRScheduler) -> None:
+    """Lets a loaded schedule compute its next learning rates, which fails here if it must fail.
+
+    Raises:
+        ArithmeticError, TypeError: whatever the schedule raises.
+    """
+    with warnings.catch_warnings(), contextlib.suppress(NotImplementedError):
+        warnings.simplefilter("ignore")  # torch warns of whoever asks outside of a step
+        schedule.get_lr()
 
 
 def _first_difference(found: Mapping[str, list[int]], expected: Mapping[str, list[int]]) -> str:

@@ -18,6 +18,8 @@ from gnnflow.loader import DistNeighborLoader
 from gnnflow.models import LayeredModel, make_model
 from gnnflow.training.checkpoints.checks import (
     check_graph,
+    check_loaded_options,
+    check_next_rate,
     check_optimizer,
     check_weights,
     graph_facts,
@@ -250,6 +252,10 @@ def _read_on_rank_0(path: Path, state: TrainingState) -> tuple[CheckpointFacts, 
     return facts, read
 
 
+_UNFIT = (KeyError, ValueError, TypeError, AttributeError, RuntimeError, ArithmeticError)
+"""What loading the state of something else raises."""
+
+
 def _load_parts(path: Path, states: Mapping[str, Any], parts: Mapping[str, Stateful]) -> None:
     for name, part in parts.items():
         if name not in states:
@@ -257,10 +263,16 @@ def _load_parts(path: Path, states: Mapping[str, Any], parts: Mapping[str, State
         try:
             if isinstance(part, torch.optim.Optimizer):
                 check_optimizer(states[name], part)
+                before = [dict(group) for group in part.param_groups]
+                part.load_state_dict(states[name])
+                check_loaded_options(part, before)
             elif isinstance(part, torch.optim.lr_scheduler.LRScheduler):
                 check_kinds(states[name], part.state_dict())
-            part.load_state_dict(states[name])
-        except (KeyError, ValueError, TypeError, AttributeError, RuntimeError) as error:
+                part.load_state_dict(states[name])
+                check_next_rate(part)
+            else:
+                part.load_state_dict(states[name])
+        except _UNFIT as error:
             reason = " ".join(str(error).split())
             raise CheckpointError(
                 f"the checkpoint {path} does not fit: '{name}' is of another kind here ({reason}); "
