@@ -10,11 +10,35 @@ from gnnflow.config import PartitionConfig
 from gnnflow.errors import DataError
 from gnnflow.partition.adjacency import Adjacency, build_adjacency, induce
 from gnnflow.partition.ldg import cut_with_ldg, rebalance
-from gnnflow.partition.memory import own_memory_bytes
 from gnnflow.partition.metis import run_metis
 from gnnflow.partition.mtkahypar import cut_with_mtkahypar
 from gnnflow.partition.progress import Progress
-from gnnflow.partition.random_cut import cut_randomly
+from gnnflow.partition.report import own_memory_bytes
+
+
+def cut_randomly(
+    is_train: npt.NDArray[np.bool_], num_parts: int, seed: int
+) -> npt.NDArray[np.int32]:
+    """Deals vertices out to parts in random order.
+
+    Train seeds are dealt first and the others go on where they ended, so that both numbers
+    differ by at most one between parts.
+
+    Args:
+        is_train: `[num_vertices]`.
+        num_parts: Number of parts.
+        seed: Seed of the order.
+
+    Returns:
+        int32 `[num_vertices]`: the part of each vertex.
+    """
+    generator = np.random.default_rng(seed)
+    shuffled = generator.permutation(len(is_train))
+    trains_first = shuffled[np.argsort(~is_train[shuffled], kind="stable")]
+    part = np.empty(len(is_train), dtype=np.int32)
+    part[trains_first] = np.arange(len(is_train), dtype=np.int64) % num_parts
+    return part
+
 
 IMBALANCE = 1.05
 """Largest part over mean part that is aimed at, for vertices, edges and train seeds alike."""

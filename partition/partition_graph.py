@@ -26,11 +26,10 @@ from gnnflow.partition.manifest import (
     check_array_names,
 )
 from gnnflow.partition.mapped_pages import release_pages, release_rows
-from gnnflow.partition.memory import peak_memory_bytes
 from gnnflow.partition.output_folder import check_output, staged_folder
 from gnnflow.partition.part_writer import PartWriter, WrittenPart
 from gnnflow.partition.progress import Progress, silent
-from gnnflow.partition.report import PartitionReport
+from gnnflow.partition.report import PartitionReport, peak_memory_bytes
 from gnnflow.partition.stored_rows import StoredRows
 from gnnflow.partition.undirected import make_undirected
 

@@ -18,15 +18,52 @@ from typing import Annotated, Any, NoReturn, TypeVar
 import tyro
 import yaml
 
-from gnnflow.cli.commands import is_first_rank, say_interrupted
+from gnnflow.cli.commands import (
+    fill_streams,
+    is_first_rank,
+    let_streams_print_everything,
+    say_interrupted,
+)
 from gnnflow.cli.completion import SHELLS, completion_script
-from gnnflow.cli.help_page import entries, help_page
-from gnnflow.cli.plain_yaml import MAX_BYTES, read_yaml
-from gnnflow.cli.streams import fill_streams, let_streams_print_everything
-from gnnflow.cli.usage import usage_message
+from gnnflow.cli.help_page import entries, help_page, usage_message
 from gnnflow.config.whole_numbers import check_whole_numbers
 from gnnflow.errors import ConfigError, GnnflowError, did_you_mean, one_line, resource_error
 from gnnflow.files.regular_file import read_regular_text
+
+MAX_BYTES = 1 << 18
+"""Size of a file of options beyond which it is not read."""
+_MAX_VALUE = 4096
+
+
+def read_yaml(text: str) -> Any:
+    """Reads a YAML document of plain values.
+
+    Raises:
+        ValueError: It is no YAML, is nested too deeply, or has aliases (a few lines of which stand
+            for more values than there is memory for) or a value longer than any path.
+    """
+    try:
+        return _PlainLoader(text).get_single_data()
+    except RecursionError:
+        raise ValueError("it is nested too deeply") from None
+    except yaml.YAMLError as error:
+        raise ValueError(str(error)) from None
+
+
+class _PlainLoader(yaml.SafeLoader):
+    """The safe loader without aliases."""
+
+    def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
+        """Composes a value; refuses one that only points at another."""
+        if self.check_event(yaml.AliasEvent):
+            line = self.get_mark().line + 1
+            raise ValueError(f"line {line} has an alias (*); write the value out")
+        node: yaml.Node | None = super().compose_node(parent, index)
+        if isinstance(node, yaml.ScalarNode) and len(node.value) > _MAX_VALUE:
+            line = node.start_mark.line + 1
+            raise ValueError(f"line {line} has a value of more than {_MAX_VALUE} characters")
+        return node
+
 
 ConfigT = TypeVar("ConfigT")
 

@@ -17,10 +17,9 @@ from gnnflow.errors import ConfigError, DataError, did_you_mean
 from gnnflow.files.json_text import to_json_text
 from gnnflow.files.whole_file import write_whole
 from gnnflow.partition.plot import check_output
-from gnnflow.replay.budget_table import BudgetRow, budget_table
+from gnnflow.replay.budget_table import BudgetRow, budget_table, plot_budgets
 from gnnflow.replay.epoch_model import EpochModel
 from gnnflow.replay.replay import ReplayResult, ReplaySettings, replay_trace
-from gnnflow.replay.replay_plot import plot_budgets
 from gnnflow.replay.trace import Trace, read_traces
 from gnnflow.terminal import PlainConsole, Table
 

@@ -1,16 +1,54 @@
 """`gnnflow-train`: trains a graph neural network on a folder of partitions."""
 
+import logging
 import sys
 from pathlib import Path
 
 from gnnflow.cli import options
 from gnnflow.cli.job import start_ranks
-from gnnflow.cli.logs import set_up_logging
 from gnnflow.comm import init
 from gnnflow.config import RecordsConfig, TrainConfig
-from gnnflow.errors import GnnflowError
+from gnnflow.errors import GnnflowError, printable
 from gnnflow.optional import check_package
 from gnnflow.policies.registry import check_policy_name
+
+
+class _StderrHandler(logging.StreamHandler):  # type: ignore[type-arg]
+    """Writes to what is stderr at that moment, so that lines stand above a live line."""
+
+    def __init__(self) -> None:
+        logging.Handler.__init__(self)
+
+    @property
+    def stream(self):  # type: ignore[no-untyped-def]
+        return sys.stderr
+
+
+class _PlainFormatter(logging.Formatter):
+    """Writes out what a terminal would obey in names, answers and reasons from outside."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return printable(super().format(record))
+
+
+def set_up_logging(level: str, rank: int) -> None:
+    """Shows what gnnflow logs, each line with time, level and rank.
+
+    Args:
+        level: least level to show: debug, info, warning or error.
+        rank: this rank.
+    """
+    logger = logging.getLogger("gnnflow")
+    for handler in [each for each in logger.handlers if isinstance(each, _StderrHandler)]:
+        logger.removeHandler(handler)
+    handler = _StderrHandler()
+    handler.setFormatter(
+        _PlainFormatter(
+            f"%(asctime)s %(levelname)s rank {rank} %(name)s: %(message)s", datefmt="%H:%M:%S"
+        )
+    )
+    logger.addHandler(handler)
+    logger.setLevel(level.upper())
 
 
 def main() -> None:

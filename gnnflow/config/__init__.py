@@ -12,7 +12,6 @@ from gnnflow.config.model import ModelConfig
 from gnnflow.config.optimization import OptimizationConfig
 from gnnflow.config.partition import PartitionConfig
 from gnnflow.config.policy import PolicyConfig
-from gnnflow.config.recorded import recorded_options
 from gnnflow.config.records import RecordsConfig
 from gnnflow.config.runtime import RuntimeConfig
 from gnnflow.config.sampling import SamplingConfig
@@ -20,6 +19,7 @@ from gnnflow.config.train import TrainConfig
 from gnnflow.config.values import (
     IntList,
     parse_int_list,
+    recorded_options,
     require,
     require_not_negative,
     require_positive,

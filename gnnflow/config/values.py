@@ -1,10 +1,13 @@
 """Checks of option values, and values that a command line writes in one word."""
 
+import dataclasses
 import math
-from typing import Annotated
+from pathlib import Path
+from typing import Annotated, Any
 
 import tyro
 
+from gnnflow.config.addresses import shown_address
 from gnnflow.errors import ConfigError
 
 IntList = Annotated[
@@ -65,3 +68,23 @@ def require(condition: bool, message: str) -> None:
     """Raises `ConfigError(message)` unless the condition holds."""
     if not condition:
         raise ConfigError(message)
+
+
+def recorded_options(config: Any) -> dict[str, Any]:
+    """Options as values of JSON: paths as strings, tuples as lists, addresses without secrets.
+
+    Args:
+        config: a dataclass of options.
+    """
+    values: dict[str, Any] = _plain(dataclasses.asdict(config))
+    return values
+
+
+def _plain(value: Any, name: str = "") -> Any:
+    if isinstance(value, dict):
+        return {key: _plain(item, key) for key, item in value.items()}
+    if isinstance(value, tuple):
+        return [_plain(item) for item in value]
+    if isinstance(value, str) and name.endswith("_url"):
+        return shown_address(value)
+    return str(value) if isinstance(value, Path) else value

@@ -18,7 +18,7 @@ from gnnflow.datasets.made_folders import made_folders
 from gnnflow.datasets.raw_graph import RawGraph
 from gnnflow.datasets.row_source import ArrayRows, float_rows
 from gnnflow.errors import DataError, MissingExtraError
-from gnnflow.files.npz_member import map_or_unpack_member
+from gnnflow.files.npy_file import map_or_unpack_member
 
 SPLIT_FILES = {"train": "train", "val": "valid", "test": "test"}
 """Name of the file of each split."""

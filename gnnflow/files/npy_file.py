@@ -6,6 +6,7 @@ before memory is asked for, and Python objects always are: reading them would un
 
 import math
 import os
+import shutil
 import tokenize
 import warnings
 import zipfile
@@ -173,3 +174,22 @@ def _map(stream: BinaryIO, header: NpyHeader, offset: int, mode: Literal["r", "c
     if math.prod(header.shape) * header.dtype.itemsize == 0:
         return np.empty(header.shape, header.dtype, order)  # no bytes can be mapped
     return np.memmap(stream, header.dtype, mode, offset, header.shape, order)
+
+
+def map_or_unpack_member(file: Path, name: str) -> NDArray[Any]:
+    """Maps an array of an archive; a compressed one is first unpacked beside the archive, once.
+
+    Raises:
+        ValueError: The archive has no array of this name, is damaged, or holds Python objects.
+    """
+    mapped = map_member(file, name)
+    if mapped is not None:
+        return mapped
+    unpacked = file.with_name(f"{file.stem}.{name}.npy")
+    if not unpacked.exists():
+        partial = unpacked.with_suffix(".partial")
+        with zipfile.ZipFile(file) as archive, archive.open(f"{name}.npy") as source:
+            with partial.open("wb") as target:
+                shutil.copyfileobj(source, target, 1 << 24)
+        partial.replace(unpacked)
+    return map_npy(unpacked)

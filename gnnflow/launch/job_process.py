@@ -2,19 +2,143 @@
 
 import ctypes
 import os
+import re
 import select
 import signal
 import subprocess
 import threading
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from gnnflow.errors import one_line
-from gnnflow.launch.banner_filter import BannerFilter
 from gnnflow.launch.job_end import killed_line, launcher_line, say, warn
 from gnnflow.launch.output_pump import write_all
 from gnnflow.launch.rank_board import BOARD_VARIABLE, RankBoard
-from gnnflow.launch.rank_deaths import RankDeath, RankDeaths
+
+# Field 52 of /proc/PID/stat, counted behind the name in brackets, which is field 2.
+_EXIT_CODE_FIELD = 52 - 3
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RankDeath:
+    """The end of a rank's process."""
+
+    rank: int
+    pid: int
+    signal: int | None
+    """The signal that ended it, 0 if none did; None if that could not be found out."""
+
+
+class RankDeaths:
+    """Follows the processes of the ranks on this machine by file descriptors of theirs.
+
+    A launcher that notices a dead rank kills the others, and says of any of them that it was the
+    bad one; so the order of the ends has to be seen as it happens.
+    """
+
+    def __init__(self, board: RankBoard) -> None:
+        """Takes the board on which ranks note their processes."""
+        self._board = board
+        self._pids: dict[int, int] = {}
+        self._descriptors: dict[int, int] = {}
+        self.deaths: list[RankDeath] = []
+        """In the order in which they were seen."""
+
+    def find_new(self, poll: select.poll) -> None:
+        """Begins to follow ranks that have noted their process since."""
+        for rank in range(self._board.num_ranks):
+            pid = self._board.read(rank).pid
+            if not pid or rank in self._pids:
+                continue
+            self._pids[rank] = pid
+            try:
+                descriptor = os.pidfd_open(pid)
+            except OSError:
+                self.deaths.append(RankDeath(rank=rank, pid=pid, signal=None))
+                continue
+            self._descriptors[descriptor] = rank
+            poll.register(descriptor, select.POLLIN)
+
+    @property
+    def knows_all(self) -> bool:
+        """Whether every rank has noted its process."""
+        return len(self._pids) == self._board.num_ranks
+
+    def see(self, descriptor: int, poll: select.poll) -> bool:
+        """Notes an end if a descriptor that is ready belongs to a rank; says whether it does."""
+        if descriptor not in self._descriptors:
+            return False
+        rank = self._descriptors.pop(descriptor)
+        pid = self._pids[rank]
+        self.deaths.append(RankDeath(rank=rank, pid=pid, signal=_signal_of(pid)))
+        poll.unregister(descriptor)
+        os.close(descriptor)
+        return True
+
+    def close(self) -> None:
+        """Lets go of the processes that have not ended."""
+        for descriptor in self._descriptors:
+            os.close(descriptor)
+        self._descriptors.clear()
+
+
+def _signal_of(pid: int) -> int | None:
+    """The signal that ended a process which its parent has not asked about yet."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        return int(fields[_EXIT_CODE_FIELD]) & 0x7F if fields[0] == "Z" else None
+    except (OSError, IndexError, ValueError):
+        return None
+
+
+_OPENING = b"\n" + b"=" * 83 + b"\n=   BAD TERMINATION OF ONE OF YOUR APPLICATION PROCESSES"
+_LAST_LINE = b"Please see the FAQ page"
+_SIGNAL = re.compile(rb"EXIT STRING: .*\(signal (\d+)\)")
+
+
+class BannerFilter:
+    """Lets bytes pass as they come, except for the launcher's banner.
+
+    Only a line that may begin the banner is held back, so that a live line is seen at once.
+    """
+
+    def __init__(self) -> None:
+        """Begins at the start of a line."""
+        self._held = b""
+        self._at_line_start = True
+        self._in_banner = False
+        self.signal: int | None = None
+        """The signal that ended ranks, as far as a banner said so."""
+
+    def feed(self, data: bytes) -> bytes:
+        """Takes what was printed; returns what may be shown now."""
+        data, self._held = self._held + data, b""
+        shown = []
+        while data:
+            if self._at_line_start and not self._in_banner:
+                self._in_banner = data.startswith(_OPENING)
+                if not self._in_banner and _OPENING.startswith(data):
+                    self._held = data
+                    break
+            line, end, rest = data.partition(b"\n")
+            if self._in_banner and not end:
+                self._held = data
+                break
+            if self._in_banner:
+                if found := _SIGNAL.search(line):
+                    self.signal = int(found[1])
+                self._in_banner = not line.startswith(_LAST_LINE)
+            else:
+                shown.append(line + end)
+            self._at_line_start = bool(end)
+            data = rest
+        return b"".join(shown)
+
+    def finish(self) -> bytes:
+        """Returns what was held back when the output ends."""
+        return b"" if self._in_banner else self._held
+
 
 _LOOK_FOR_RANKS_MS = 100
 _PIPE_BYTES = 1 << 16

@@ -1,5 +1,10 @@
 """What gnnflow's networks share: a stack of layers, trained on samples and evaluated exactly."""
 
+import contextlib
+import linecache
+import os
+import sys
+import tempfile
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from itertools import accumulate
@@ -9,12 +14,33 @@ import torch
 from torch import Tensor, nn
 
 from gnnflow.models.aggregation import runs_on_kernels
-from gnnflow.models.generated_files import remove_generated_files
 from gnnflow.models.layer_adjacency import (
     LayerAdjacency,
     layer_adjacencies,
     whole_adjacency,
 )
+
+
+def remove_generated_files() -> None:
+    """Removes the source files of PyG's generated modules, which have been loaded from them.
+
+    PyG writes one for each kind of layer and process and never removes it. What they say stays
+    known to tracebacks and to TorchScript, which read it through `linecache`.
+    """
+    folder = tempfile.gettempdir()
+    for name, module in list(sys.modules.items()):
+        path = getattr(module, "__file__", None) or ""
+        generated = os.path.join(folder, f"{name}_")
+        if not (name.startswith("torch_geometric.") and path.startswith(generated)):
+            continue
+        lines = linecache.getlines(path)
+        if not lines:
+            continue
+        # Without a time of change an entry is never looked for on the disk again.
+        linecache.cache[path] = (sum(map(len, lines)), None, lines, path)
+        for left in (path, getattr(module, "__cached__", None)):
+            with contextlib.suppress(OSError, TypeError):
+                os.unlink(left)  # type: ignore[arg-type]
 
 
 class LayeredModel(nn.Module):

@@ -1,13 +1,15 @@
 """Predictions and embeddings of vertices, exact over all neighbours, into files by original id."""
 
+import io
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Any
+from types import TracebackType
+from typing import Any, Self
 
 import numpy as np
 import torch
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike, DTypeLike, NDArray
 from torch import Tensor, nn
 
 import gnnflow
@@ -18,6 +20,7 @@ from gnnflow.features import DistFeatureStore
 from gnnflow.files.array_file import open_array
 from gnnflow.files.json_text import to_json_text
 from gnnflow.files.regular_file import read_regular_text
+from gnnflow.files.reserved_file import reserve
 from gnnflow.files.whole_file import make_folder, write_whole
 from gnnflow.graph import DistGraph
 from gnnflow.loader import as_tensor
@@ -38,9 +41,62 @@ from gnnflow.training.memory import keep_freed_memory
 from gnnflow.training.minibatch_inference import MinibatchInference, inference_of
 from gnnflow.training.model_buffers import sync_buffers
 from gnnflow.training.model_calls import AUTO
-from gnnflow.training.row_file import RowFile
 from gnnflow.training.run import choose_device
 from gnnflow.training.tasks import MultiLabelTask, SingleLabelTask, Task, task_of
+
+
+class RowFile:
+    """Rows of an array on disk; every byte is written by one rank, without mapping the file.
+
+    (Ranks on several machines may share a disk, but no pages of it.)
+    """
+
+    def __init__(
+        self, path: Path, dtype: DTypeLike, shape: tuple[int, ...], start: int, ctx: Context
+    ) -> None:
+        """Makes the file on rank 0 and opens it on all; all ranks do so together.
+
+        Args:
+            path: the file.
+            dtype: type of its numbers.
+            shape: shape of the whole array.
+            start: the first row that this rank writes.
+            ctx: the job.
+        """
+        self.dtype = np.dtype(dtype).newbyteorder("<")
+        self.shape = shape
+        header = io.BytesIO()
+        np.lib.format.write_array_header_1_0(
+            header, {"descr": self.dtype.str, "fortran_order": False, "shape": shape}
+        )
+        row_bytes = self.dtype.itemsize * int(np.prod(shape[1:], dtype=np.int64))
+        size_bytes = len(header.getvalue()) + row_bytes * shape[0]
+        if ctx.rank == 0:
+            with path.open("xb") as file:
+                file.write(header.getvalue())
+            reserve(path, size_bytes)  # a disk that is too small is found before the work
+        ctx.barrier()
+        self._file = path.open("r+b")
+        self._file.seek(len(header.getvalue()) + start * row_bytes)
+
+    def append(self, rows: NDArray[Any]) -> None:
+        """Writes the next rows of this rank."""
+        assert rows.shape[1:] == self.shape[1:], (rows.shape, self.shape)
+        self._file.write(np.ascontiguousarray(rows, dtype=self.dtype).data)
+
+    def __enter__(self) -> Self:
+        """Returns itself."""
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """Closes the file."""
+        self._file.close()
+
 
 SUMMARY_FILE = "inference.json"
 """Written last: a folder without it is not complete."""

@@ -19,14 +19,12 @@ from gnnflow.files.whole_file import make_folder
 from gnnflow.graph import DistGraph
 from gnnflow.loader import DistNeighborLoader, SeedSchedule
 from gnnflow.models import LayeredModel, build_model
-from gnnflow.partition.memory import peak_memory_bytes
+from gnnflow.partition.report import peak_memory_bytes
 from gnnflow.terminal import PlainConsole, say
-from gnnflow.training.cache_state import CacheState
-from gnnflow.training.checkpoints.of_run import RunCheckpoints, check_source
+from gnnflow.training.checkpoints.of_run import CacheState, RunCheckpoints, check_source
 from gnnflow.training.checkpoints.saving import TrainingState
 from gnnflow.training.checkpoints.state_tree import Stateful
 from gnnflow.training.class_weights import class_weights
-from gnnflow.training.early_stopping import EarlyStopping
 from gnnflow.training.evaluation import SPLITS, evaluate_scores
 from gnnflow.training.gradients import wrap
 from gnnflow.training.in_degree import IN_DEGREE, ensure_in_degree
@@ -36,15 +34,14 @@ from gnnflow.training.memory import MemoryUse, keep_freed_memory
 from gnnflow.training.records.asked_rows import AskedRows, write_optimum
 from gnnflow.training.records.cache_advice import cache_warning
 from gnnflow.training.records.policies_of_run import policy_summary, policy_table
-from gnnflow.training.records.progress import TrainingProgress
+from gnnflow.training.records.progress import TrainingProgress, Watcher
 from gnnflow.training.records.run_history import RunHistory
 from gnnflow.training.records.run_records import RunRecords
 from gnnflow.training.records.run_trace import RunTrace
 from gnnflow.training.records.step_metrics import EpochRecorder, StepMetrics
 from gnnflow.training.records.summary import SUMMARY_FILE, RunSummary, Scores
 from gnnflow.training.records.trackers import Trackers
-from gnnflow.training.records.watcher import Watcher
-from gnnflow.training.schedules import LearningRate, make_optimizer
+from gnnflow.training.schedules import EarlyStopping, LearningRate, make_optimizer
 from gnnflow.training.tasks import RegressionTask, Scored, Task, task_of
 from gnnflow.training.trainer import Trainer, attach_layers
 

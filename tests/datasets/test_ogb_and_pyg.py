@@ -9,8 +9,7 @@ import pytest
 from gnnflow.datasets import RawGraph, load
 from gnnflow.datasets.ogb import from_ogb_arrays
 from gnnflow.errors import DataError, MissingExtraError
-from gnnflow.files.npy_file import map_member
-from gnnflow.files.npz_member import map_or_unpack_member
+from gnnflow.files.npy_file import map_member, map_or_unpack_member
 
 EDGES = np.array([[0, 1, 2, 3], [1, 2, 0, 3]])
 X = np.arange(8, dtype=np.float32).reshape(4, 2)

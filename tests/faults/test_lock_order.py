@@ -19,9 +19,7 @@ MADE = LEAVES | {
     "gnnflow.policies.controller",
     "gnnflow.policies.steering",
     "gnnflow.prefetch.cached_rows",
-    "gnnflow.prefetch.channel",
-    "gnnflow.prefetch.gate",
-    "gnnflow.prefetch.stall_clock",
+    "gnnflow.prefetch.pipeline",
 }
 
 

@@ -186,7 +186,7 @@ class NumpyTarget(_FilesTarget):
     """The same in `.npy` and `.npz`."""
 
     name = "numpy-files"
-    modules = (*_FilesTarget.modules, "gnnflow.files.npz_member", "gnnflow.datasets.row_source")
+    modules = (*_FilesTarget.modules, "gnnflow.files.npy_file", "gnnflow.datasets.row_source")
 
     def content(self, role: str) -> bytes:
         table = self._arrays[role]

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from gnnflow.errors import CommError, ConfigError
-from gnnflow.launch.banner_filter import BannerFilter
+from gnnflow.launch.job_process import BannerFilter
 from gnnflow.launch.mpiexec import find_mpiexec, launch, launch_environment
 
 PYTHON = sys.executable

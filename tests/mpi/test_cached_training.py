@@ -17,7 +17,7 @@ from gnnflow.loader import DistNeighborLoader
 from gnnflow.models import make_model
 from gnnflow.replay import ReplaySettings, read_trace, replay_trace
 from gnnflow.training import evaluate, wrap
-from gnnflow.training.cache_state import CacheState
+from gnnflow.training.checkpoints.of_run import CacheState
 from gnnflow.training.records.run_trace import RunTrace
 from gnnflow.training.records.step_metrics import EpochRecorder
 from gnnflow.training.tasks import task_of

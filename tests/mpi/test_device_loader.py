@@ -9,7 +9,7 @@ import gnnflow
 from gnnflow.config import CacheConfig
 from gnnflow.errors import ConfigError
 from gnnflow.loader import DistNeighborLoader
-from gnnflow.training.cache_state import CacheState
+from gnnflow.training.checkpoints.of_run import CacheState
 
 pytestmark = pytest.mark.mpi(1, 2)
 

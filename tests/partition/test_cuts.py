@@ -14,9 +14,8 @@ from gnnflow.errors import ConfigError
 from gnnflow.partition import PartitionReport, partition_graph
 from gnnflow.partition.adjacency import Adjacency, build_adjacency
 from gnnflow.partition.csc import count_in_degrees
-from gnnflow.partition.cut import fill_empty_parts
+from gnnflow.partition.cut import cut_randomly, fill_empty_parts
 from gnnflow.partition.ldg import SETTLED_FRACTION, SLACKS, cut_with_ldg, rebalance
-from gnnflow.partition.random_cut import cut_randomly
 
 
 def communities(num_groups: int, group_size: int, inside: float, seed: int = 0) -> RawGraph:

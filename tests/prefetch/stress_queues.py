@@ -9,8 +9,7 @@ import sys
 import threading
 
 from gnnflow.comm.buffers import BufferPool
-from gnnflow.prefetch.channel import Channel, ChannelClosed
-from gnnflow.prefetch.gate import Gate
+from gnnflow.prefetch.pipeline import Channel, ChannelClosed, Gate
 
 ROUNDS = 150
 WAIT_S = 60.0

@@ -6,7 +6,7 @@ import time
 import pytest
 
 from gnnflow.prefetch import Pipeline
-from gnnflow.prefetch.channel import Channel, ChannelClosed
+from gnnflow.prefetch.pipeline import Channel, ChannelClosed
 
 WAYS = [(0, 1), (0, 3), (1, 1), (2, 1), (4, 1), (1, 3), (3, 3), (2, 5)]
 

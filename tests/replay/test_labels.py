@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from gnnflow.cache.cache_view import HaloCacheView
+from gnnflow.cache.steered import HaloCacheView
 from gnnflow.cache.transfer import Transfer
 from gnnflow.policies import Decision, features
 from gnnflow.policies.static import StaticPolicy

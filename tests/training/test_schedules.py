@@ -6,8 +6,7 @@ import torch
 from torch import nn
 
 from gnnflow.config import OptimizationConfig
-from gnnflow.training.early_stopping import EarlyStopping
-from gnnflow.training.schedules import LearningRate, make_optimizer
+from gnnflow.training.schedules import EarlyStopping, LearningRate, make_optimizer
 
 NUM_STEPS, EPOCHS = 5, 4
 SCHEDULES = [

@@ -3,12 +3,16 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from gnnflow.cache.scorers.base import ReplacementScorer, RowOrder, Scorer
+from gnnflow.cache.scorers.base import (
+    FrequencyScorer,
+    LookaheadScorer,
+    LruScorer,
+    ReplacementScorer,
+    RowOrder,
+    Scorer,
+    VipScorer,
+)
 from gnnflow.cache.scorers.decay import DecayScorer
-from gnnflow.cache.scorers.frequency import FrequencyScorer
-from gnnflow.cache.scorers.lookahead import LookaheadScorer
-from gnnflow.cache.scorers.lru import LruScorer
-from gnnflow.cache.scorers.vip import VipScorer
 from gnnflow.cache.vertex_values import VertexValues
 from gnnflow.errors import ConfigError, did_you_mean
 

@@ -7,6 +7,8 @@ import numpy as np
 import numpy.typing as npt
 
 from gnnflow._kernels import CacheBooks, CacheIndex
+from gnnflow.cache.vertex_values import VertexValues
+from gnnflow.errors import ConfigError
 
 Ids = npt.NDArray[np.int64]
 Keys = npt.NDArray[np.int32]
@@ -130,3 +132,74 @@ def grown(array: npt.NDArray[ScalarT], num_keys: int) -> npt.NDArray[ScalarT]:
     longer = np.zeros(max(num_keys, len(array) * 3 // 2), dtype=array.dtype)
     longer[: len(array)] = array
     return longer
+
+
+class LruScorer(RowOrder):
+    """Least recently used rows go first."""
+
+    name = "lru"
+
+    def make_books(self, capacity: int, num_vertices: int, looks_ahead: bool) -> CacheBooks:
+        """Orders by the minibatch of the last use."""
+        return CacheBooks.by_last_use(capacity, num_vertices, looks_ahead)
+
+
+class FrequencyScorer(RowOrder):
+    """Counts uses, every count multiplied by `factor` per minibatch."""
+
+    name = "frequency"
+
+    def __init__(self, *, factor: float = 0.995, prior: VertexValues | None = None) -> None:
+        """Starts with no use known.
+
+        Args:
+            factor: What a use counts one minibatch later, in (0, 1].
+            prior: Probability that a minibatch needs a vertex. A vertex then starts with the
+                count that such a probability leads to in the long run.
+
+        Raises:
+            ConfigError: If the factor is out of range.
+        """
+        if not 0 < factor <= 1:
+            raise ConfigError(f"the factor of the frequency scorer must be in (0, 1], got {factor}")
+        self._factor = factor
+        self._prior = prior
+
+    def make_books(self, capacity: int, num_vertices: int, looks_ahead: bool) -> CacheBooks:
+        """Orders by the aged count of uses."""
+        prior = self._prior
+        if prior is None:
+            prior = VertexValues(np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.float32))
+        return CacheBooks.by_count(
+            capacity, num_vertices, looks_ahead, self._factor, prior.ids, prior.values
+        )
+
+
+class VipScorer(RowOrder):
+    """Orders by vertex inclusion probability, which does not change during training."""
+
+    name = "vip"
+
+    def __init__(self, probabilities: VertexValues) -> None:
+        """Takes the probabilities of remote vertices, as `gnnflow.cache.vip` computes them."""
+        self._probabilities = probabilities
+
+    def make_books(self, capacity: int, num_vertices: int, looks_ahead: bool) -> CacheBooks:
+        """Orders by the probability, which is looked up once per vertex."""
+        ids, values = self._probabilities.ids, self._probabilities.values
+        return CacheBooks.by_value(capacity, num_vertices, looks_ahead, ids, values)
+
+
+class LookaheadScorer(RowOrder):
+    """Orders by next use within the announced minibatches, and beyond them by another scorer."""
+
+    name = "lookahead"
+    looks_ahead = True
+
+    def __init__(self, beyond: RowOrder) -> None:
+        """Takes the scorer of rows that no announced minibatch asks for."""
+        self._beyond = beyond
+
+    def make_books(self, capacity: int, num_vertices: int, looks_ahead: bool) -> CacheBooks:
+        """Makes those of the other scorer that look ahead."""
+        return self._beyond.make_books(capacity, num_vertices, looks_ahead)

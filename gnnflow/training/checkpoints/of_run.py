@@ -1,16 +1,47 @@
 """Checkpoints of a run as its options ask for them."""
 
 from pathlib import Path
+from typing import Any
 
+import numpy as np
+
+from gnnflow.cache.vertex_values import VertexValues
 from gnnflow.comm import Context
 from gnnflow.config.checkpoint import RESUME_AUTO, CheckpointConfig
 from gnnflow.errors import CheckpointError
+from gnnflow.prefetch import CacheSetup
 from gnnflow.terminal import say
 from gnnflow.training.checkpoints.files import Position, read_facts
 from gnnflow.training.checkpoints.folder import Checkpoints
 from gnnflow.training.checkpoints.saving import Resumed, TrainingState, load_checkpoint
 from gnnflow.training.loss_watch import LossWatch
 from gnnflow.training.records.step_metrics import EpochRecorder
+
+
+class CacheState:
+    """The contents of a rank's halo cache as a checkpoint holds them: vertices, not rows.
+
+    What is trained does not depend on them. Going on fetches the rows again, once, and the scorer
+    starts with what it knows of these vertices before any use.
+    """
+
+    def __init__(self, setup: CacheSetup | None) -> None:
+        """Takes the cache of a loader, if it has one."""
+        self._rows = None if setup is None else setup.rows
+
+    def state_dict(self) -> dict[str, Any]:
+        """The global ids of the cached rows, ascending, `[num_cached]` int64."""
+        nothing = np.empty(0, dtype=np.int64)
+        return {"vertices": nothing if self._rows is None else self._rows.cached_vertices()}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Fetches the rows of cached vertices into free slots, before the first minibatch."""
+        vertices = np.asarray(state_dict["vertices"], dtype=np.int64)
+        if self._rows is None or self._rows.cache is None or not len(vertices):
+            return
+        wanted = VertexValues(vertices, np.ones(len(vertices), dtype=np.float32))
+        # These rows are traffic as well.
+        self._rows.num_fill_at_start += self._rows.cache.fill(wanted, self._rows.store.fetch)
 
 
 class RunCheckpoints:

@@ -4,7 +4,7 @@ import time
 from collections import deque
 from collections.abc import Callable
 from types import TracebackType
-from typing import Self
+from typing import Protocol, Self
 
 from gnnflow.terminal import (
     BarColumn,
@@ -136,3 +136,16 @@ class TrainingProgress:
             rows_per_s = sum(step.num_vertices for step in steps[1:]) / elapsed_s
             parts.append(f"{short_number(rows_per_s)} rows/s")
         return parts
+
+
+class Watcher(Protocol):
+    """Is told of epochs and steps while they happen."""
+
+    def start_epoch(self, epoch: int) -> None:
+        """Is told that an epoch starts."""
+
+    def show_step(self, metrics: StepMetrics) -> None:
+        """Is told of a finished step of rank 0."""
+
+    def show_epoch(self, metrics: EpochMetrics, scores: Scores) -> None:
+        """Is told of a finished epoch over all ranks, and of the scores if it was evaluated."""

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from gnnflow.comm import Context
 from gnnflow.files.json_text import to_json_text
-from gnnflow.partition.memory import peak_memory_bytes
+from gnnflow.partition.report import peak_memory_bytes
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
