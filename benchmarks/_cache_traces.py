@@ -89,7 +89,7 @@ def sample_workload(workload: Workload, folder: Path) -> Sampled:
 
 def repeated(trace: Trace, times: int) -> Trace:
     """Returns a trace several times in a row, to measure what goes on for long."""
-    ends = trace.offsets[1:] + trace.num_requested * np.arange(times)[:, None]
+    ends = trace.offsets[1:] + trace.rows_asked * np.arange(times)[:, None]
     return dataclasses.replace(
         trace,
         remote_ids=np.tile(trace.remote_ids, times),

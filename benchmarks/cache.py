@@ -93,8 +93,7 @@ def volume(traces: Sequence[Trace], budget: float, **settings: object) -> int:
 def belady_volume(traces: Sequence[Trace], budget: float) -> int:
     """Returns the least rows that can cross."""
     return sum(
-        trace.num_requested
-        - int(belady_hits(trace.minibatches(), int(budget * trace.num_halo)).sum())
+        trace.rows_asked - int(belady_hits(trace.minibatches(), int(budget * trace.num_halo)).sum())
         for trace in traces
     )
 
@@ -117,7 +116,7 @@ def published_volume(traces: Sequence[Trace], budget: float, schedule: Schedule)
         buffer = SortedBuffer(trace.halo, np.sort(trace.halo[best]), alpha=alpha, period=period)
         for minibatch in range(trace.num_minibatches):
             buffer.plan(trace.ids(minibatch))
-        rows += trace.num_requested - buffer.num_hits + buffer.num_filled
+        rows += trace.rows_asked - buffer.num_hits + buffer.num_filled
     return rows
 
 
@@ -143,7 +142,7 @@ def compare_volumes(
     periods: Sequence[int],
 ) -> None:
     """Adds the rows of one graph."""
-    requested = sum(trace.num_requested for trace in traces)
+    requested = sum(trace.rows_asked for trace in traces)
     for budget in budgets:
         least = belady_volume(traces, budget)
         rivals = {
@@ -235,7 +234,7 @@ def compare_books(workload: Workload, sampled: Sampled, report: Report) -> None:
     }
     for scorer in sides:
         facts: dict[str, float | str] = {
-            "remote_rows": sampled.traces[0].num_requested / num,
+            "remote_rows": sampled.traces[0].rows_asked / num,
             "vertices": float(np.mean([len(each) for each in sampled.vertices])),
             "capacity": float(capacity),
         }

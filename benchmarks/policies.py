@@ -151,7 +151,7 @@ def fill_once(trace: Trace, capacity: int) -> ReplayResult:
 
 
 def hit_rate(result: ReplayResult) -> float:
-    return int(result.num_hits.sum()) / max(int(result.num_requested.sum()), 1)
+    return int(result.rows_hit.sum()) / max(int(result.rows_asked.sum()), 1)
 
 
 def play(graph: str, trace: Trace, budget: float, makers: Mapping[str, MakePolicy]) -> list[Played]:
@@ -159,7 +159,7 @@ def play(graph: str, trace: Trace, budget: float, makers: Mapping[str, MakePolic
     capacity = capacity_of(trace, budget)
     statics = {fill: best_static(trace, budget, fill) for fill in ("empty", "degree")}
     once = fill_once(trace, capacity)
-    no_cache = trace.num_requested
+    no_cache = trace.rows_asked
     least = no_cache - int(belady_hits(trace.minibatches(), capacity).sum())
 
     def played(start: str, policy: str, volume: int, rate: float, **more: Any) -> Played:

@@ -28,7 +28,7 @@ def replay_bounds(traces: Sequence[Trace], budget: int) -> dict[str, Any]:
         `classifier` that comes with gnnflow (None if none can be loaded here), the volumes that
         they were chosen by, and those of the scorer `lookahead` and of Belady's optimum.
     """
-    requested = sum(trace.num_requested for trace in traces)
+    requested = sum(trace.rows_asked for trace in traces)
     capacities = [capacity_of(trace, budget / 100) for trace in traces]
 
     both = list(zip(traces, capacities, strict=True))

@@ -167,8 +167,8 @@ def _estimates(
             replay_trace(trace, ReplaySettings(capacity=int(budget * trace.num_halo), **settings))
             for trace in traces
         ]
-        moved = np.stack([replay.moved_rows for replay in replays], axis=1)[warm]
-        asked = np.stack([replay.num_requested for replay in replays], axis=1)[warm]
+        moved = np.stack([replay.rows_fetched for replay in replays], axis=1)[warm]
+        asked = np.stack([replay.rows_asked for replay in replays], axis=1)[warm]
         figures[name] = {
             "epoch_s": {
                 link: per_epoch * _seconds(plan, num_parts, compute_s[warm], moved, rate)
@@ -188,7 +188,7 @@ def _seconds(
     plan: Plan,
     num_parts: int,
     compute_s: NDArray[np.float64],
-    moved_rows: NDArray[np.int64],
+    rows_fetched: NDArray[np.int64],
     rate: float,
 ) -> float:
     """Seconds of all steps given, of a job of which some ranks are given."""
@@ -200,7 +200,7 @@ def _seconds(
         sample_s=np.full(compute_s.shape, hops_s),
         train_s=compute_s,
         all_reduce_s=ring_s + 2 * math.log2(num_parts) * LATENCY_S,
-        moved_bytes=moved_rows * float(ROW_BYTES),
+        bytes_fetched=rows_fetched * float(ROW_BYTES),
         link=LinkModel(latency_s=2 * LATENCY_S, bytes_per_s=rate),
         depth=DEFAULT_DEPTH,
         overlap=1.0,

@@ -164,7 +164,7 @@ class HaloCache:
                 self._rows[slots] = rows
             elif self._place is not None:
                 self._place(slots, rows)
-        self._counts = RunningCounts(num_fill=len(ids), num_admitted=len(ids))
+        self._counts = RunningCounts(rows_filled=len(ids), num_admitted=len(ids))
         return len(ids)
 
     def move_rows(self, place: Callable[[Slots, Rows], None]) -> None:
@@ -288,7 +288,7 @@ class HaloCache:
             minibatch=minibatch,
             slots=slots,
             fetch_ids=fetch_ids,
-            num_misses=len(fetch_ids),
+            rows_missed=len(fetch_ids),
             admitted=admitted,
             admitted_slots=admitted_slots,
             num_evicted=num_evicted,
@@ -316,7 +316,7 @@ class HaloCache:
             minibatch=minibatch,
             slots=slots,
             fetch_ids=np.concatenate([ids[misses], fill_ids]),
-            num_misses=len(misses),
+            rows_missed=len(misses),
             admitted=admitted,
             admitted_slots=new_slots,
             num_evicted=num_evicted,

@@ -13,6 +13,7 @@ from gnnflow.cache.scorers import LookaheadScorer, ReplacementScorer
 from gnnflow.cache.step import CacheCounts
 from gnnflow.cache.transfer import Decide, Transfer
 from gnnflow.policies import CacheView, Decision, MinibatchCounters, ReplacementPlan, Steering
+from gnnflow.traffic import Traffic
 
 
 class HaloCacheView:
@@ -70,7 +71,7 @@ class MinibatchSource(Protocol):
         """Distinct remote rows of the minibatch planned last, int64 `[n]`."""
 
     def times(self, minibatch: int, /) -> tuple[float, float]:
-        """Seconds of stall and of everything that became known between two plans.
+        """Seconds of waiting and of everything that became known between two plans.
 
         Args:
             minibatch: The one about to be planned.
@@ -130,14 +131,16 @@ class SteeredDecide:
 
     def _ask(self, cache: HaloCache, view: HaloCacheView, minibatch: int) -> Decision | None:
         latest, self._before = cache.counts - self._before, cache.counts
-        stall_s, elapsed_s = self._source.times(minibatch)
+        wait_s, elapsed_s = self._source.times(minibatch)
         counters = MinibatchCounters(
             minibatch=minibatch - 1,
-            remote_rows=latest.num_requested,
-            hit_rows=latest.num_hits,
-            filled_rows=latest.num_fill,
-            moved_bytes=latest.volume_rows * self._row_bytes,
-            stall_s=stall_s,
+            traffic=Traffic(
+                rows_asked=latest.rows_asked,
+                rows_hit=latest.rows_hit,
+                rows_filled=latest.rows_filled,
+                bytes_fetched=latest.rows_fetched * self._row_bytes,
+                wait_s=wait_s,
+            ),
             elapsed_s=elapsed_s,
         )
         return self._steering.after_minibatch(counters, view, self._source.ids(minibatch - 1))

@@ -230,7 +230,7 @@ def _table(traces: Sequence[Trace], rows: Sequence[BudgetRow]) -> Table:
     facts = traces[0].facts
     table = Table(
         title=f"{facts.graph}: {facts.num_ranks} ranks, {traces[0].num_minibatches} minibatches "
-        f"each, {rows[0].num_requested if rows else 0:,} remote rows without a cache",
+        f"each, {rows[0].rows_asked if rows else 0:,} remote rows without a cache",
         title_justify="left",
     )
     for column in ("budget", "scorer", "hit rate", "volume", "rows moved", "MB", "over belady"):
@@ -267,7 +267,7 @@ def _predictions(
             "no rows crossed between ranks in this run, so nothing is known of the links; record "
             "it with --transport alltoall"
         )
-    requested = sum(trace.num_requested for trace in traces) * row_bytes
+    requested = sum(trace.rows_asked for trace in traces) * row_bytes
     # Other arrays, such as labels, are not cached and cross in any case.
     others = max(recorded - _cached_traffic(traces), 0)
     volumes: list[tuple[str, int, float]] = [("none", 0, requested)]
@@ -285,7 +285,7 @@ def _predictions(
                 "fetch_s": made.fetch_s,
                 "train_s": made.train_s,
                 "num_steps": made.num_steps,
-                "moved_bytes": made.moved_bytes,
+                "moved_bytes": made.bytes_fetched,
             }
         )
     return predictions
@@ -294,7 +294,7 @@ def _predictions(
 def _cached_traffic(traces: Sequence[Trace]) -> int:
     """Bytes of cached rows that crossed in the recorded run."""
     return sum(
-        int(trace.num_requested - trace.columns["num_hits"].sum() + trace.columns["num_fill"].sum())
+        int(trace.rows_asked - trace.columns["num_hits"].sum() + trace.columns["num_fill"].sum())
         * trace.facts.row_bytes
         for trace in traces
     )

@@ -21,6 +21,7 @@ from gnnflow.prefetch import CachedRows, RowRequest
 from gnnflow.prefetch.memory_meter import MemoryMeter
 from gnnflow.sampling import SampledSubgraph
 from gnnflow.sampling.dist_sampler import MinibatchSeeds
+from gnnflow.traffic import Traffic
 
 Transform = Callable[[Data], Data]
 
@@ -38,18 +39,12 @@ class MinibatchCost:
     subgraph_bytes: int = 0
     """Size of the sampled minibatch, without rows."""
     known_s: tuple[float, float] = (0.0, 0.0)
-    """Seconds of stall and of everything in the training loop that became known before its rows
+    """Seconds of waiting and of everything in the training loop that became known before its rows
     were planned; what a policy is told."""
-    rows_cached: int = 0
-    """Rows of features that other ranks own and the halo cache had."""
+    traffic: Traffic = field(default_factory=Traffic)
+    """Rows of all arrays that other ranks own; how long they are waited for is not known yet."""
     rows_on_host: int = 0
-    """Further ones that were found among the common rows of this machine."""
-    rows_filled: int = 0
-    """Rows fetched only to fill the halo cache."""
-    rows_fetched: int = 0
-    """Rows that came from other ranks, of all arrays, those to fill the cache included."""
-    bytes_fetched: int = 0
-    """Bytes of these rows."""
+    """Rows among those found that were common rows of this machine."""
     num_requests: int = 0
     """Messages that asked for them."""
     sample_exchanges: int = 0
@@ -59,6 +54,11 @@ class MinibatchCost:
     """Messages that asked other ranks for neighbours."""
     sample_bytes: int = 0
     """Bytes of their answers."""
+
+    @property
+    def feature_rows_asked(self) -> int:
+        """Rows of features among `traffic.rows_asked`: what the halo cache was asked for."""
+        return len(self.remote_ids) + self.rows_on_host
 
 
 @dataclass(kw_only=True, slots=True)
@@ -256,8 +256,10 @@ class MinibatchMaker:
             self._count_features(asked.features, cost)
         for store, fetch in asked.fetches:
             rows[store.name] = as_tensor(fetch.result(), self._dtypes.get(store.name))
-            cost.rows_fetched += fetch.num_remote
-            cost.bytes_fetched += fetch.num_remote * store.wire_row_bytes
+            cost.traffic += Traffic(
+                rows_asked=fetch.num_remote,
+                bytes_fetched=fetch.num_remote * store.wire_row_bytes,
+            )
             cost.num_requests += fetch.num_requests
         cost.fetch_s += time.perf_counter() - start_s
         batch = Data(
@@ -302,16 +304,13 @@ class MinibatchMaker:
 
     def _count_features(self, request: RowRequest, cost: MinibatchCost) -> None:
         assert self._features is not None
-        cost.rows_cached = request.num_hits
-        cost.rows_on_host = request.num_on_host
-        cost.rows_filled = request.num_fill
-        cost.rows_fetched = len(request.fetch_ids)
+        cost.traffic = request.traffic
         if self._is_first:
             # The fill before the first minibatch is traffic as well.
             self._is_first = False
-            cost.rows_filled += self._features.num_fill_at_start
-            cost.rows_fetched += self._features.num_fill_at_start
-        cost.bytes_fetched = cost.rows_fetched * request.row_bytes
+            filled = self._features.rows_filled_at_start
+            cost.traffic += Traffic(rows_filled=filled, bytes_fetched=filled * request.row_bytes)
+        cost.rows_on_host = request.rows_on_host
         cost.num_requests = request.num_requests
 
 

@@ -1,6 +1,6 @@
 """What decisions bring about: measured effects, and what the other choice would have brought."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -105,7 +105,7 @@ class EffectMeter:
 
     def outcome(self) -> Outcome:
         """The effect over the minibatches measured so far; there must be at least one."""
-        after = sum_window(self._after)
+        after = Window.of(self._after)
         rows_before = self.before.moved_rows_per_minibatch
         change = after.moved_rows_per_minibatch - rows_before
         stall_before = self.before.stall_s / max(self.before.minibatches, 1)
@@ -116,20 +116,6 @@ class EffectMeter:
             stall_change_s=after.stall_s / after.minibatches - stall_before,
             saved_rows=None if self.tracker is None else self.tracker.saved_rows,
         )
-
-
-def sum_window(counters: Iterable[MinibatchCounters]) -> Window:
-    """Adds up the counters of minibatches."""
-    items = list(counters)
-    return Window(
-        minibatches=len(items),
-        remote_rows=sum(item.remote_rows for item in items),
-        hit_rows=sum(item.hit_rows for item in items),
-        filled_rows=sum(item.filled_rows for item in items),
-        moved_bytes=sum(item.moved_bytes for item in items),
-        stall_s=sum(item.stall_s for item in items),
-        elapsed_s=sum(item.elapsed_s for item in items),
-    )
 
 
 def view_state(view: CacheView, latest_ids: Sequence[NDArray[np.int64]]) -> CacheState:

@@ -2,12 +2,13 @@
 
 import dataclasses
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 
 from gnnflow.errors import DataError
 from gnnflow.files.json_text import INT64_LIMIT
+from gnnflow.traffic import Traffic
 
 RecordT = TypeVar("RecordT")
 
@@ -63,20 +64,8 @@ class MinibatchCounters:
     minibatch: int
     """Number of the minibatch on this rank, from 0 over the whole run."""
 
-    remote_rows: int
-    """Distinct remote rows that the minibatch asked for."""
-
-    hit_rows: int
-    """Those found in the halo cache."""
-
-    filled_rows: int = 0
-    """Rows fetched only to fill the cache."""
-
-    moved_bytes: int = 0
-    """Bytes of all rows that came from other ranks."""
-
-    stall_s: float = 0.0
-    """Seconds the training loop waited for the minibatch; 0 in replay."""
+    traffic: Traffic
+    """Rows that it asked for and moved, and how long training waited for it; 0 s in replay."""
 
     elapsed_s: float = 0.0
     """Seconds from the end of the last minibatch to the end of this one; 0 in replay."""
@@ -106,6 +95,21 @@ class Window:
 
     elapsed_s: float = 0.0
     """Seconds the minibatches took."""
+
+    @classmethod
+    def of(cls, counters: Iterable[MinibatchCounters]) -> "Window":
+        """Adds up minibatches, under the names by which policies and logs know the sums."""
+        known = list(counters)
+        traffic = Traffic.total(item.traffic for item in known)
+        return cls(
+            minibatches=len(known),
+            remote_rows=traffic.rows_asked,
+            hit_rows=traffic.rows_hit,
+            filled_rows=traffic.rows_filled,
+            moved_bytes=traffic.bytes_fetched,
+            stall_s=traffic.wait_s,
+            elapsed_s=sum(item.elapsed_s for item in known),
+        )
 
     @property
     def hit_rate(self) -> float:

@@ -27,7 +27,6 @@ from gnnflow.policies.effects import (
     PlanTracker,
     ReplacementPlan,
     SteeredCache,
-    sum_window,
     view_state,
 )
 from gnnflow.policies.observation import (
@@ -35,6 +34,7 @@ from gnnflow.policies.observation import (
     Observation,
     PastDecision,
     RunFacts,
+    Window,
 )
 from gnnflow.policies.registry import check_policy_name, make_policy
 
@@ -227,8 +227,8 @@ class Steering:
             minibatch=minibatch,
             minibatches_since_replacement=self._since_replacement,
             facts=self._facts,
-            window=sum_window(counters[-self._window :]),
-            before=sum_window(counters[: -self._window]),
+            window=Window.of(counters[-self._window :]),
+            before=Window.of(counters[: -self._window]),
             state=view_state(cache.policy_view(self._window), list(self._latest_ids)),
             history=tuple(self._history),
         )

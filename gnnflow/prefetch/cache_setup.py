@@ -118,7 +118,7 @@ def set_up_cache(
             store,
             transfer=transfer,
             host_rows=host_rows,
-            num_fill_at_start=num_shared,
+            rows_filled_at_start=num_shared,
             early_bytes=config.fetch_early_bytes,
         )
         return CacheSetup(rows=rows, halo=halo, capacity=0)
@@ -136,13 +136,13 @@ def set_up_cache(
     if host_rows is not None:
         is_rest = host_rows.find(candidates.ids) < 0
         candidates = VertexValues(candidates.ids[is_rest], candidates.values[is_rest])
-    num_fill = cache.fill(candidates, store.fetch)
+    rows_filled = cache.fill(candidates, store.fetch)
     rows = CachedRows(
         store,
         cache=cache,
         transfer=transfer,
         decide=every(config.replace_every),
-        num_fill_at_start=num_fill + num_shared,
+        rows_filled_at_start=rows_filled + num_shared,
         host_rows=host_rows,
         early_bytes=config.fetch_early_bytes,
     )

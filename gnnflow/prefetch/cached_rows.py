@@ -17,33 +17,34 @@ from gnnflow.features.wire import WireDtype
 from gnnflow.prefetch.host_rows import HostRows
 from gnnflow.prefetch.memory_meter import MemoryMeter
 from gnnflow.prefetch.recycled_rows import RecycledRows
+from gnnflow.traffic import Traffic
 
 
-class StallClock:
+class WaitClock:
     """Adds up seconds in one thread until another takes them."""
 
     def __init__(self) -> None:
         """Starts at nothing."""
         self._lock = threading.Lock()
-        self._stall_s = 0.0
+        self._wait_s = 0.0
         self._elapsed_s = 0.0
 
-    def add(self, stall_s: float, elapsed_s: float) -> None:
+    def add(self, wait_s: float, elapsed_s: float) -> None:
         """Notes a step of training.
 
         Args:
-            stall_s: Seconds that it waited for its minibatch.
+            wait_s: Seconds that it waited for its minibatch.
             elapsed_s: Seconds that it took altogether, the waiting included.
         """
         with self._lock:
-            self._stall_s += stall_s
+            self._wait_s += wait_s
             self._elapsed_s += elapsed_s
 
     def take(self) -> tuple[float, float]:
-        """Returns the sums of `stall_s` and `elapsed_s` since they were last taken."""
+        """Returns the sums of `wait_s` and `elapsed_s` since they were last taken."""
         with self._lock:
-            taken = self._stall_s, self._elapsed_s
-            self._stall_s = self._elapsed_s = 0.0
+            taken = self._wait_s, self._elapsed_s
+            self._wait_s = self._elapsed_s = 0.0
         return taken
 
 
@@ -73,7 +74,7 @@ class RowRequest:
     """What the cache decided; None without a cache."""
     fetch_ids: Ids = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
     """int64: what is fetched for it, rows to fill the cache last."""
-    num_on_host: int = 0
+    rows_on_host: int = 0
     """Further remote rows, found among the common ones of this machine."""
     wire_dtype: WireDtype = "stored"
     """How its rows were to travel when it was planned."""
@@ -86,20 +87,21 @@ class RowRequest:
     first_row: int = 0
     """Where its rows start in the exchange."""
     known_s: tuple[float, float] = (0.0, 0.0)
-    """Seconds of stall and of everything in the training loop that became known between the plan
+    """Seconds of waiting and of everything in the training loop that became known between the plan
     before and its own."""
     settled: bool = False
     """Whether the cache has taken what it keeps of the rows."""
 
     @property
-    def num_hits(self) -> int:
-        """Remote rows found in the cache."""
-        return 0 if self.step is None else self.step.num_hits
-
-    @property
-    def num_fill(self) -> int:
-        """Rows fetched only to fill the cache."""
-        return 0 if self.step is None else self.step.num_fill
+    def traffic(self) -> Traffic:
+        """What was asked, found and fetched; complete once its rows are asked for."""
+        step = self.step
+        return Traffic(
+            rows_asked=len(self.remote_ids) + self.rows_on_host,
+            rows_hit=self.rows_on_host + (0 if step is None else step.rows_hit),
+            rows_filled=0 if step is None else step.rows_filled,
+            bytes_fetched=len(self.fetch_ids) * self.row_bytes,
+        )
 
     def fetched(self) -> Rows:
         """Returns the rows of `fetch_ids`, waiting for them."""
@@ -145,7 +147,7 @@ class CachedRows:
         cache: HaloCache | None = None,
         transfer: Transfer | None = None,
         decide: Decide | None = None,
-        num_fill_at_start: int = 0,
+        rows_filled_at_start: int = 0,
         host_rows: HostRows | None = None,
         early_bytes: int = 0,
     ) -> None:
@@ -157,7 +159,7 @@ class CachedRows:
             transfer: How far ahead minibatches are announced to the cache, and how rows travel;
                 read anew for every plan and exchange.
             decide: When to replace rows of the cache and how much; always by default.
-            num_fill_at_start: Rows that were fetched to fill the cache.
+            rows_filled_at_start: Rows that were fetched to fill the cache.
             host_rows: Remote rows that the ranks of this machine hold between them.
             early_bytes: Memory of minibatches that are asked for and not gathered, up to which
                 further ones may be asked for when nothing is on its way.
@@ -169,13 +171,13 @@ class CachedRows:
         self.store = store
         self.cache = cache
         self.decide: Decide = decide or (lambda cache, minibatch: 1.0)
-        self.clock = StallClock()
+        self.clock = WaitClock()
         """Told by the training loop how long it waits."""
         self.latest_ids: Ids = np.zeros(0, dtype=np.int64)
         """Remote rows of the minibatch that was planned last."""
         self.known_s = (0.0, 0.0)
-        """Seconds of stall and of everything that became known before the latest plan."""
-        self.num_fill_at_start = num_fill_at_start
+        """Seconds of waiting and of everything that became known before the latest plan."""
+        self.rows_filled_at_start = rows_filled_at_start
         self.transfer = transfer or Transfer(
             wire_dtype=store.wire_dtype, stored_row_bytes=store.row_bytes
         )
@@ -237,7 +239,7 @@ class CachedRows:
             ids[~found],
             positions[~found],
             subgraph_bytes,
-            num_on_host=int(np.count_nonzero(found)),
+            rows_on_host=int(np.count_nonzero(found)),
         )
 
     def wants_more(self) -> bool:

@@ -16,6 +16,7 @@ from gnnflow.replay.trace import Trace
 
 OPTIMUM = "belady"
 """The name under which the optimum stands among the scorers."""
+_COLUMNS = {"rows_asked": "num_requested", "rows_hit": "num_hits"}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -28,9 +29,9 @@ class BudgetRow:
     """Size of the cache in percent of each rank's halo vertices."""
     cache_rows: int
     """Rows that the caches of all ranks can hold together."""
-    num_requested: int
+    rows_asked: int
     """Remote rows asked for: the volume without a cache."""
-    num_hits: int
+    rows_hit: int
     """Rows found."""
     volume_rows: int
     """Rows that cross between ranks, those that only fill caches included."""
@@ -47,19 +48,17 @@ class BudgetRow:
     @property
     def hit_rate(self) -> float:
         """Rows found over rows asked for."""
-        return self.num_hits / max(self.num_requested, 1)
+        return self.rows_hit / max(self.rows_asked, 1)
 
     @property
     def relative_volume(self) -> float:
         """Volume over the volume without a cache."""
-        return self.volume_rows / max(self.num_requested, 1)
+        return self.volume_rows / max(self.rows_asked, 1)
 
     def to_json(self) -> dict[str, Any]:
         """Returns the row for a file."""
-        return asdict(self) | {
-            "hit_rate": self.hit_rate,
-            "relative_volume": self.relative_volume,
-        }
+        columns = {_COLUMNS.get(name, name): value for name, value in asdict(self).items()}
+        return columns | {"hit_rate": self.hit_rate, "relative_volume": self.relative_volume}
 
 
 def capacity_of(trace: Trace, budget_percent: int) -> int:
@@ -91,12 +90,12 @@ def budget_table(
             ReplayResult(
                 settings=ReplaySettings(scorer=OPTIMUM, capacity=capacity_of(trace, budget)),
                 row_bytes=trace.facts.row_bytes,
-                num_requested=np.diff(trace.offsets),
-                num_hits=found,
-                num_fill=np.zeros_like(found),
+                rows_asked=np.diff(trace.offsets),
+                rows_hit=found,
+                rows_filled=np.zeros_like(found),
                 num_evicted=np.zeros_like(found),
                 window=np.zeros_like(found),
-                num_fill_at_start=0,
+                rows_filled_at_start=0,
             )
             for trace, found in zip(traces, hits, strict=True)
         ]
@@ -114,11 +113,11 @@ def _row(scorer: str, budget: int, results: Sequence[ReplayResult], least: int) 
         scorer=scorer,
         budget_percent=budget,
         cache_rows=sum(result.settings.capacity for result in results),
-        num_requested=sum(int(result.num_requested.sum()) for result in results),
-        num_hits=sum(int(result.num_hits.sum()) for result in results),
+        rows_asked=sum(int(result.rows_asked.sum()) for result in results),
+        rows_hit=sum(int(result.rows_hit.sum()) for result in results),
         volume_rows=volume,
         volume_bytes=sum(result.volume_bytes for result in results),
-        largest_minibatch_rows=max(int(result.moved_rows.max(initial=0)) for result in results),
+        largest_minibatch_rows=max(int(result.rows_fetched.max(initial=0)) for result in results),
         over_belady=volume / least if least else 1.0,
         never_filled=scorer != OPTIMUM and all(map(_is_never_filled, results)),
     )
@@ -126,8 +125,8 @@ def _row(scorer: str, budget: int, results: Sequence[ReplayResult], least: int) 
 
 def _is_never_filled(result: ReplayResult) -> bool:
     period, capacity = result.settings.period, result.settings.capacity
-    is_reached = 0 < period <= len(result.num_requested)
-    came_in = result.num_hits.any() or result.num_fill.any() or result.num_fill_at_start
+    is_reached = 0 < period <= len(result.rows_asked)
+    came_in = result.rows_hit.any() or result.rows_filled.any() or result.rows_filled_at_start
     return bool(capacity > 0 and not is_reached and not came_in)
 
 

@@ -58,7 +58,7 @@ class EpochPrediction:
     """Forward, backward and all-reduce."""
     num_steps: int
     """Minibatches of a rank."""
-    moved_bytes: float
+    bytes_fetched: float
     """Bytes that all ranks fetch."""
 
 
@@ -72,7 +72,7 @@ class EpochModel:
     """Forward and backward, without the all-reduce."""
     all_reduce_s: float
     """Mean seconds of the all-reduce where the trace was recorded."""
-    moved_bytes: FloatArray
+    bytes_fetched: FloatArray
     """Bytes that each minibatch fetched."""
     link: LinkModel
     """What fetching costs."""
@@ -119,15 +119,15 @@ class EpochModel:
                 "the traces hold no times, so epochs cannot be predicted; record them in training "
                 "with --trace"
             )
-        moved_bytes, fetch_s = column("moved_bytes"), column("fetch_s")
+        bytes_fetched, fetch_s = column("moved_bytes"), column("fetch_s")
         facts = traces[0].facts
         num_epochs = len(np.unique(epochs[0][chosen]))
         model = cls(
             sample_s=column("sample_s"),
             train_s=train_s,
             all_reduce_s=float(all_reduce_s.min(axis=1).mean()),
-            moved_bytes=moved_bytes,
-            link=_fit_link(moved_bytes.ravel(), fetch_s.ravel()),
+            bytes_fetched=bytes_fetched,
+            link=_fit_link(bytes_fetched.ravel(), fetch_s.ravel()),
             depth=_depth_of(facts),
             overlap=1.0,
             num_train_seeds=facts.num_train_seeds,
@@ -169,7 +169,7 @@ class EpochModel:
         rows = np.arange(steps) % len(self.sample_s)
         columns = np.arange(min(ranks, 4 * self.num_ranks)) % self.num_ranks
         pick = np.ix_(rows, columns)
-        moved = self.moved_bytes[pick] * (relative_volume * growth)
+        moved = self.bytes_fetched[pick] * (relative_volume * growth)
         sample_s, train_s = self.sample_s[pick], self.train_s[pick]
         fetch_s = link.fetch_s(moved)
         all_reduce_s = self._all_reduce_s(ranks, bytes_per_s, latency_s)
@@ -180,7 +180,7 @@ class EpochModel:
             fetch_s=float(fetch_s.sum(axis=0).max()),
             train_s=float(train_s.max(axis=1).sum() + steps * all_reduce_s),
             num_steps=steps,
-            moved_bytes=float(moved.sum()) * ranks / len(columns),
+            bytes_fetched=float(moved.sum()) * ranks / len(columns),
         )
 
     def _with(self, *, overlap: float) -> "EpochModel":
@@ -227,7 +227,7 @@ class EpochModel:
             return 1.0
         arguments = (
             self.sample_s,
-            self.link.fetch_s(self.moved_bytes),
+            self.link.fetch_s(self.bytes_fetched),
             self.train_s,
             self.all_reduce_s,
             self.depth,

@@ -35,17 +35,17 @@ class BothWays:
     @property
     def saved_rows(self) -> int:
         """Rows that replacing saves; negative if it costs."""
-        return self.kept.volume_rows - self.replaced.volume_rows
+        return self.kept.rows_fetched - self.replaced.rows_fetched
 
     @property
     def hit_rate_change(self) -> float:
         """Hit rate with the replacement minus hit rate without."""
-        return self.replaced.hit_rate - self.kept.hit_rate
+        return (self.replaced.hit_rate or 0.0) - (self.kept.hit_rate or 0.0)
 
     @property
     def volume_change(self) -> float:
         """Rows moved with the replacement over those moved without, minus 1."""
-        return -self.saved_rows / max(self.kept.volume_rows, 1)
+        return -self.saved_rows / max(self.kept.rows_fetched, 1)
 
 
 class _Remembering:

@@ -50,30 +50,30 @@ class ReplayResult:
     """The cache."""
     row_bytes: int
     """Size of one row."""
-    num_requested: IntArray
+    rows_asked: IntArray
     """int64 `[num_minibatches]`: remote rows asked for."""
-    num_hits: IntArray
+    rows_hit: IntArray
     """int64 `[num_minibatches]`: rows found."""
-    num_fill: IntArray
+    rows_filled: IntArray
     """int64 `[num_minibatches]`: rows fetched only to fill the cache, after the start."""
     num_evicted: IntArray
     """int64 `[num_minibatches]`: rows that gave way."""
     window: IntArray
     """int64 `[num_minibatches]`: minibatches known ahead when each was planned."""
-    num_fill_at_start: int
+    rows_filled_at_start: int
     """Rows fetched to fill the cache before the first minibatch."""
     bookkeeping_bytes: int = field(default=0)
     """Memory of everything but the rows, at the end."""
 
     @property
-    def moved_rows(self) -> IntArray:
+    def rows_fetched(self) -> IntArray:
         """int64 `[num_minibatches]`: rows that came from other ranks."""
-        return self.num_requested - self.num_hits + self.num_fill
+        return self.rows_asked - self.rows_hit + self.rows_filled
 
     @property
     def volume_rows(self) -> int:
         """Communication volume in rows, the fill at the start included."""
-        return int(self.moved_rows.sum()) + self.num_fill_at_start
+        return int(self.rows_fetched.sum()) + self.rows_filled_at_start
 
     @property
     def volume_bytes(self) -> int:
@@ -83,13 +83,13 @@ class ReplayResult:
     @property
     def relative_volume(self) -> float:
         """Volume over the volume without a cache."""
-        return self.volume_rows / max(int(self.num_requested.sum()), 1)
+        return self.volume_rows / max(int(self.rows_asked.sum()), 1)
 
     def hit_rates(self, window: int) -> npt.NDArray[np.float64]:
         """Returns the hit rate of each run of `window` minibatches, never cumulative."""
-        starts = np.arange(0, len(self.num_hits), window)
-        hits = np.add.reduceat(self.num_hits, starts)
-        return hits / np.maximum(np.add.reduceat(self.num_requested, starts), 1)
+        starts = np.arange(0, len(self.rows_hit), window)
+        hits = np.add.reduceat(self.rows_hit, starts)
+        return hits / np.maximum(np.add.reduceat(self.rows_asked, starts), 1)
 
 
 def make_cache(trace: Trace, settings: ReplaySettings) -> HaloCache:
@@ -189,21 +189,21 @@ def replay_trace(
     """
     decide = decide or every(settings.period)
     run = Replay(trace, settings, transfer)
-    num_fill_at_start = run.cache.counts.num_fill
+    rows_filled_at_start = run.cache.counts.rows_filled
     num = trace.num_minibatches
     columns = np.zeros((4, num), dtype=np.int64)
     for minibatch in range(num):
         ahead = run.announce(minibatch)
         step = run.step(minibatch, decide(run.cache, minibatch))
-        columns[:, minibatch] = step.num_hits, step.num_fill, step.num_evicted, ahead
+        columns[:, minibatch] = step.rows_hit, step.rows_filled, step.num_evicted, ahead
     return ReplayResult(
         settings=settings,
         row_bytes=trace.facts.row_bytes,
-        num_requested=np.diff(trace.offsets),
-        num_hits=columns[0],
-        num_fill=columns[1],
+        rows_asked=np.diff(trace.offsets),
+        rows_hit=columns[0],
+        rows_filled=columns[1],
         num_evicted=columns[2],
         window=columns[3],
-        num_fill_at_start=num_fill_at_start,
+        rows_filled_at_start=rows_filled_at_start,
         bookkeeping_bytes=run.cache.bookkeeping_bytes,
     )

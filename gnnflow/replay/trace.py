@@ -115,7 +115,7 @@ class Trace:
         return len(self.offsets) - 1
 
     @property
-    def num_requested(self) -> int:
+    def rows_asked(self) -> int:
         """Remote rows asked for: the communication volume without a cache."""
         return len(self.remote_ids)
 

@@ -177,7 +177,7 @@ def _describe_traces(path: Path, traces: list[Trace]) -> Description:
     }
     rows = [
         (
-            *(trace.facts.rank, trace.num_halo, trace.num_requested),
+            *(trace.facts.rank, trace.num_halo, trace.rows_asked),
             *(int(trace.columns[name].sum()) for name in ("num_hits", "num_fill")),
         )
         for trace in traces

@@ -252,7 +252,7 @@ def _log_start(graph: DistGraph, loader: DistNeighborLoader, device: torch.devic
     if setup is not None:
         _LOGGER.info(
             "halo cache of %d rows for %d halo vertices, %d filled at the start",
-            *(setup.capacity, len(setup.halo.vertices), setup.rows.num_fill_at_start),
+            *(setup.capacity, len(setup.halo.vertices), setup.rows.rows_filled_at_start),
         )
 
 

@@ -1,5 +1,6 @@
 """One epoch of training: the loop that everything else feeds."""
 
+import dataclasses
 import time
 from collections.abc import Callable, Sequence
 from typing import Protocol
@@ -131,7 +132,6 @@ class Trainer:
         if isinstance(self._model, WeightedDataParallel):
             all_reduce_s = self._model.take_all_reduce_seconds()
         cost = batch.cost
-        rows_cached = cost.rows_cached + cost.rows_on_host
         return StepMetrics(
             step=step,
             num_seeds=batch.batch_size,
@@ -141,15 +141,10 @@ class Trainer:
             num_edges=batch.edge_index.shape[1],
             sample_s=cost.sample_s,
             fetch_s=cost.fetch_s,
-            wait_s=wait_s,
             compute_s=max(elapsed_s - all_reduce_s, 0.0),
             all_reduce_s=all_reduce_s,
-            rows_remote=rows_cached + cost.rows_fetched - cost.rows_filled,
-            rows_cached=rows_cached,
-            rows_fetched=cost.rows_fetched,
-            bytes_fetched=cost.bytes_fetched,
-            rows_filled=cost.rows_filled,
-            rows_asked=len(cost.remote_ids) + cost.rows_on_host,
+            traffic=dataclasses.replace(cost.traffic, wait_s=wait_s),
+            feature_rows_asked=cost.feature_rows_asked,
             sample_exchanges=cost.sample_exchanges,
             sample_requests=cost.sample_requests,
             sample_bytes=cost.sample_bytes,

@@ -21,7 +21,7 @@ def rows_of(ids, dtype="float32"):
 def test_rows_of_any_type_come_back_as_they_came(dtype):
     cache = HaloCache(2, LruScorer(), row_shape=(3,), dtype=dtype)
     step = cache.plan(ids_of(4, 7, 1))
-    assert step.fetch_ids.tolist() == [4, 7, 1] and step.num_hits == 0
+    assert step.fetch_ids.tolist() == [4, 7, 1] and step.rows_hit == 0
     cache.commit(step, rows_of(step.fetch_ids, dtype))
     step = cache.plan(ids_of(7, 1, 4))
     hits = step.slots >= 0
@@ -40,7 +40,7 @@ def test_one_number_per_vertex():
 def test_steps_are_committed_in_their_order():
     cache = HaloCache(2, LruScorer(), row_shape=(3,), dtype="float32")
     first, second = cache.plan(ids_of(1)), cache.plan(ids_of(1))
-    assert second.num_hits == 1  # its row is still on its way
+    assert second.rows_hit == 1  # its row is still on its way
     with pytest.raises(ValueError, match="turn of 0, got 1"):
         cache.rows_for(second)
     with pytest.raises(ValueError, match="turn of 0, got 1"):
@@ -59,13 +59,13 @@ def test_counts_are_of_a_window():
     cache.fill(VertexValues(ids_of(1, 2), np.ones(2, dtype=np.float32)))
     cache.plan(ids_of(1, 3))
     before = cache.counts
-    assert (before.hit_rate, before.volume_rows) == (0.5, 3)
+    assert (before.hit_rate, before.rows_fetched) == (0.5, 3)
     cache.plan(ids_of(3, 1, 4))
     window = cache.counts - before
     assert window == CacheCounts(
-        num_minibatches=1, num_requested=3, num_hits=2, num_admitted=0, num_evicted=0
+        num_minibatches=1, rows_asked=3, rows_hit=2, num_admitted=0, num_evicted=0
     )
-    assert CacheCounts().hit_rate == 0
+    assert CacheCounts().hit_rate is None
     assert cache.num_unused_since(1) == 0 and cache.num_unused_since(2) == 2
 
 
@@ -75,7 +75,7 @@ def test_announced_ids_must_be_asked_for():
     with pytest.raises(ValueError, match="minibatch 0 asks for other rows"):
         cache.plan(ids_of(1, 3))
     cache = HaloCache(2, LookaheadScorer(LruScorer()))
-    assert cache.plan(ids_of(1, 3)).num_misses == 2  # announced on the spot
+    assert cache.plan(ids_of(1, 3)).rows_missed == 2  # announced on the spot
 
 
 def test_minibatches_that_will_not_come_are_retracted():
@@ -83,13 +83,13 @@ def test_minibatches_that_will_not_come_are_retracted():
     other = HaloCache(1, LookaheadScorer(LruScorer()))
     for ids in (ids_of(1), ids_of(2), ids_of(1)):
         cache.announce(ids)
-    assert cache.plan(ids_of(1)).num_misses == other.plan(ids_of(1)).num_misses
+    assert cache.plan(ids_of(1)).rows_missed == other.plan(ids_of(1)).rows_missed
     cache.retract()
     books = cache.scorer.books
     assert books.num_announced == books.num_announced_rows == 0
     assert books.num_distinct_announced_rows == 0
     for ids in (ids_of(2), ids_of(1), ids_of(3), ids_of(1)):
-        assert cache.plan(ids).num_hits == other.plan(ids).num_hits
+        assert cache.plan(ids).rows_hit == other.plan(ids).rows_hit
         assert cache.cached_ids().tolist() == other.cached_ids().tolist()
     cache.retract()
 
@@ -106,7 +106,7 @@ def test_an_empty_budget_and_empty_minibatches():
         cache.fill(VertexValues(ids_of(1), np.ones(1, dtype=np.float32)), rows_of)
         for ids in (ids_of(), ids_of(3, 4), ids_of()):
             step = cache.plan(ids)
-            assert step.num_misses == len(ids) and not len(step.admitted)
+            assert step.rows_missed == len(ids) and not len(step.admitted)
             cache.commit(step, rows_of(step.fetch_ids))
 
 
@@ -125,7 +125,7 @@ def test_forgetting_changes_no_decision(monkeypatch):
             if number + 1 < len(trace):
                 cache.announce(trace[number + 1])
             step = cache.plan(ids)
-            steps.append((step.num_hits, step.num_evicted, sorted(step.admitted.tolist())))
+            steps.append((step.rows_hit, step.num_evicted, sorted(step.admitted.tolist())))
         return steps, cache._index.num_known
 
     with_all, num_known = counts(1 << 20)
@@ -143,7 +143,7 @@ def test_fills():
     assert cache.fill(candidates, rows_of) == 2
     assert set(cache.cached_ids().tolist()) == {9, 3}
     assert (cache.rows[cache.lookup(ids_of(9, 3))] == rows_of([9, 3])).all()
-    assert cache.counts.num_fill == 2
+    assert cache.counts.rows_filled == 2
     assert len(fill_candidates("empty", halo, degree)) == 0
     drawn = {tuple(fill_candidates("random", halo, degree, seed=s).best(2)) for s in range(30)}
     assert len(drawn) == 6

@@ -112,8 +112,8 @@ def test_agrees_with_plain_python(seed, capacity, window, period, fraction, fill
             after = set(cache.cached_ids().tolist())
             assert after == plain.cached, (name, number)
             assert set(ids[step.slots >= 0].tolist()) == hits, (name, number)
-            assert step.fetch_ids[: step.num_misses].tolist() == [v for v in ids if v in misses]
-            assert set(step.fetch_ids[step.num_misses :].tolist()) == fill, (name, number)
+            assert step.fetch_ids[: step.rows_missed].tolist() == [v for v in ids if v in misses]
+            assert set(step.fetch_ids[step.rows_missed :].tolist()) == fill, (name, number)
             assert set(step.fetch_ids[step.admitted].tolist()) == entering, (name, number)
             assert step.num_evicted == len(leaving) == len(before - after)
             assert len(set(step.fetch_ids.tolist())) == len(step.fetch_ids), "fetched twice"
@@ -138,7 +138,7 @@ def test_decay_by_hand():
 
     def plan(*ids):
         step = cache.plan(np.array(ids, dtype=np.int64))
-        return step.num_hits, step.num_fill, set(cache.cached_ids().tolist())
+        return step.rows_hit, step.rows_filled, set(cache.cached_ids().tolist())
 
     assert plan(1, 5) == (1, 0, {1, 2})  # scores 1, 0.9; misses of 5: 1
     assert plan(1, 5, 6) == (2 - 1, 0, {1, 2})  # scores 1, 0.81: not below the threshold

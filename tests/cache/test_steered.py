@@ -32,7 +32,7 @@ class Scripted:
 def same(first, second):
     return all(
         np.array_equal(getattr(first, name), getattr(second, name))
-        for name in ("num_hits", "num_fill", "num_evicted")
+        for name in ("rows_hit", "rows_filled", "num_evicted")
     )
 
 

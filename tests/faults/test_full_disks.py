@@ -69,7 +69,7 @@ def test_a_trace_that_was_there_stays(tmp_path):
         path = recorder(100).save(disk)
         with pytest.raises(DataError, match="cannot be written to .*No space left on device"):
             recorder(1_000_000).save(disk)
-        assert read_trace(path).num_requested == 100
+        assert read_trace(path).rows_asked == 100
         assert [path] == list(disk.iterdir())
 
 

@@ -117,7 +117,7 @@ def test_a_loader_has_the_cache_of_the_command_line(ctx, parts, transport):
         num_rows = 0
         for epoch in range(NUM_EPOCHS):
             loader.set_epoch(epoch)
-            num_rows += sum(batch.cost.rows_fetched for batch in loader)
+            num_rows += sum(batch.cost.traffic.rows_fetched for batch in loader)
         assert not own_threads()
         return int(ctx.allreduce_sum(np.array([num_rows]))[0]), loader
 
@@ -166,10 +166,10 @@ def check_against_replay(trace, config, capacity):
         seed=4,
     )
     replay = replay_trace(trace, settings)
-    num_fill, moved = replay.num_fill.copy(), replay.moved_rows.copy()
-    num_fill[0] += replay.num_fill_at_start
-    moved[0] += replay.num_fill_at_start
-    assert columns["num_hits"].tolist() == replay.num_hits.tolist(), config
+    num_fill, moved = replay.rows_filled.copy(), replay.rows_fetched.copy()
+    num_fill[0] += replay.rows_filled_at_start
+    moved[0] += replay.rows_filled_at_start
+    assert columns["num_hits"].tolist() == replay.rows_hit.tolist(), config
     assert columns["num_fill"].tolist() == num_fill.tolist(), config
     assert columns["moved_bytes"].tolist() == (moved * ROW_BYTES).tolist(), config
 
@@ -191,7 +191,7 @@ def test_nothing_is_fetched_twice_for_a_minibatch(ctx, parts, transport):
 
         rows.ask = ask_and_look
         before = graph.store("x").counts().rows_remote
-        fetched = sum(batch.cost.rows_fetched for batch in loader)
+        fetched = sum(batch.cost.traffic.rows_fetched for batch in loader)
         loader.close()
         # What was fetched ahead for the next epoch was fetched, too.
         assert graph.store("x").counts().rows_remote - before >= fetched
@@ -270,7 +270,7 @@ def test_a_cache_goes_on_with_its_rows(ctx, parts, transport):
         CacheState(later.cache_setup).load_state_dict(state)
         rows = later.cache_setup.rows
         assert np.array_equal(rows.cached_vertices(), state["vertices"])
-        assert rows.num_fill_at_start == len(state["vertices"])
+        assert rows.rows_filled_at_start == len(state["vertices"])
         expected = make_loader(graph, None)
         for batch, same in zip(later, expected, strict=True):
             assert torch.equal(batch.x, same.x)
@@ -342,5 +342,5 @@ def test_rows_on_this_machine_are_not_cached(ctx, parts, transport):
         loader = make_loader(graph, CacheConfig(scorer=scorer, cache_bytes=1 << 20))
         assert loader.cache_setup.capacity == 0 and loader.cache_setup.rows.cache is None
         assert len(loader.cache_setup.halo.vertices) == 0
-        assert all(batch.cost.rows_fetched == 0 for batch in loader)
+        assert all(batch.cost.traffic.rows_fetched == 0 for batch in loader)
         loader.close()

@@ -48,11 +48,11 @@ def test_batches_are_the_same(ctx, parts, transport, feature_dtype):
         kept = []
         for _ in range(2):
             for batch, other in zip(loader, usual, strict=True):
-                assert batch.cost.rows_cached == other.cost.rows_cached
-                assert batch.cost.bytes_fetched == other.cost.bytes_fetched
+                assert batch.cost.traffic.rows_hit == other.cost.traffic.rows_hit
+                assert batch.cost.traffic.bytes_fetched == other.cost.traffic.bytes_fetched
                 kept.append(batch)
         if ctx.num_ranks > 1 and config is not None and config.scorer != "none":
-            assert sum(batch.cost.rows_cached for batch in kept) > 0
+            assert sum(batch.cost.traffic.rows_hit for batch in kept) > 0
             assert loader.cache_setup.rows.cache.rows_bytes == 0
         # Kept until the end: nothing was overwritten in the user's hands.
         for batch, same in zip(kept, expected, strict=True):

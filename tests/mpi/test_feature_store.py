@@ -152,16 +152,16 @@ def test_a_cache_beside_the_store(
         found = step.slots >= 0
         in_cache, missed = plan.remote_positions[found], plan.remote_positions[~found]
         plan.take_from(store.num_sources, in_cache, step.slots[found])
-        plan.take_from(store.num_sources + 1, missed, np.arange(step.num_misses))
+        plan.take_from(store.num_sources + 1, missed, np.arange(step.rows_missed))
         fetched = fetch.result()
         rows = store.gather(plan, [cache.rows_for(step), fetched])
         cache.commit(step, fetched)
         np.testing.assert_array_equal(rows, expected[ids])
         num_asked += len(step.fetch_ids)
     assert store.counts().rows_remote - before.rows_remote == num_asked
-    assert num_asked == cache.counts.volume_rows
+    assert num_asked == cache.counts.rows_fetched
     if transport != "shared" and num_ranks > 1:
-        assert cache.counts.num_hits > 0
+        assert cache.counts.rows_hit > 0
 
 
 @messages

@@ -30,7 +30,7 @@ def take_all(loader):
 
 def rows_between_machines(ctx, batches):
     """Rows of features that crossed for all ranks."""
-    moved = sum(batch.cost.rows_fetched for batch in batches)
+    moved = sum(batch.cost.traffic.rows_fetched for batch in batches)
     return int(ctx.allreduce_sum(np.array([moved]))[0])
 
 
@@ -57,7 +57,7 @@ def test_ranks_of_a_machine_hold_common_rows_once(ctx, parts, transport, monkeyp
                 assert torch.equal(batch.x, same.x)
             # What the books say has crossed is what the store fetched.
             assert after.rows_remote - before.rows_remote == sum(
-                batch.cost.rows_fetched for batch in batches
+                batch.cost.traffic.rows_fetched for batch in batches
             )
             moved[scope, scorer] = rows_between_machines(ctx, batches)
             if scorer == "lookahead":
@@ -82,9 +82,11 @@ def check_against_replay(loader, batches):
     for batch in batches:
         recorder.add(batch.cost.remote_ids, subgraph_bytes=batch.cost.subgraph_bytes)
     replay = replay_trace(recorder.trace(), ReplaySettings(capacity=setup.capacity))
-    assert replay.num_hits.tolist() == [batch.cost.rows_cached for batch in batches]
-    fetched = [batch.cost.rows_fetched - batch.cost.rows_filled for batch in batches]
-    assert replay.moved_rows.tolist() == fetched
+    assert replay.rows_hit.tolist() == [
+        batch.cost.traffic.rows_hit - batch.cost.rows_on_host for batch in batches
+    ]
+    fetched = [batch.cost.traffic.rows_missed for batch in batches]
+    assert replay.rows_fetched.tolist() == fetched
 
 
 def check_common_rows(ctx, graph, loader, batches):

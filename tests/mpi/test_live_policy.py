@@ -150,10 +150,10 @@ def test_a_run_and_its_replay_see_and_decide_the_same(ctx, parts, transport, tmp
             summary = loader.policy.statistics.summary()
             for words in ("decisions", "replacements", "pass_at_1", "volume_agreement"):
                 assert summary[words] == played.statistics.summary()[words]
-            assert played.result.num_hits.tolist() == trace.columns["num_hits"].tolist()
+            assert played.result.rows_hit.tolist() == trace.columns["num_hits"].tolist()
             num_fill = trace.columns["num_fill"].copy()
-            num_fill[0] -= loader.cache_setup.rows.num_fill_at_start
-            assert played.result.num_fill.tolist() == num_fill.tolist()
+            num_fill[0] -= loader.cache_setup.rows.rows_filled_at_start
+            assert played.result.rows_filled.tolist() == num_fill.tolist()
             states = [line["observation"]["state"] for line in live]
             chosen = {(state["exchange_every"], state["wire_dtype"]) for state in states}
             own = (cache.exchange_every, "stored")

@@ -15,6 +15,7 @@ from gnnflow.policies import (
     RunFacts,
     Window,
 )
+from gnnflow.traffic import Traffic
 
 FACTS = RunFacts(
     scorer="decay",
@@ -82,5 +83,6 @@ class ToyCache:
 
 def counters(minibatch: int, remote: int = 100, hits: int = 50, filled: int = 0) -> Any:
     return MinibatchCounters(
-        minibatch=minibatch, remote_rows=remote, hit_rows=hits, filled_rows=filled
+        minibatch=minibatch,
+        traffic=Traffic(rows_asked=remote, rows_hit=hits, rows_filled=filled),
     )

@@ -35,7 +35,7 @@ def check(device, dtype="float32", shape=(3,)):
     assert cache.rows_bytes == 0 and cache.books().num_cached == 6
     cache.fill(VertexValues(np.arange(60, 62), np.ones(2, dtype=np.float32)), rows.__getitem__)
     rng = np.random.default_rng(5)
-    kept, num_hits = [], 0
+    kept, rows_hit = [], 0
     for number in range(60):
         # More towards the low ids, and sometimes none at all.
         drawn = (NUM_VERTICES * rng.random(rng.integers(0, 40)) ** 0.5).astype(np.int64)
@@ -49,9 +49,9 @@ def check(device, dtype="float32", shape=(3,)):
             kept.append((x, rows[vertices]))
         on_device.admit(step, fetched)
         cache.commit(step)
-        num_hits += step.num_hits
+        rows_hit += step.rows_hit
         fetched.fill(0)
-    assert num_hits > 50 and cache.counts.num_evicted > 50
+    assert rows_hit > 50 and cache.counts.num_evicted > 50
     # Compared at the end, when nothing may have been overwritten.
     for x, expected in kept:
         assert np.array_equal(x.cpu().numpy(), expected)

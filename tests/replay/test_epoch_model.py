@@ -58,7 +58,7 @@ def test_without_prefetching_the_stages_add_up():
     assert prediction.epoch_s == pytest.approx(10 * 1 + fetch_s + 10 * 3)
     assert prediction.fetch_s == pytest.approx(fetch_s)
     assert prediction.train_s == pytest.approx(30)
-    assert prediction.moved_bytes == pytest.approx(2 * sum(100 + 10 * step for step in range(10)))
+    assert prediction.bytes_fetched == pytest.approx(2 * sum(100 + 10 * step for step in range(10)))
 
 
 def test_with_prefetching_the_slowest_stage_counts():
@@ -98,7 +98,7 @@ def test_more_ranks_take_fewer_steps_and_larger_all_reduces():
     gradients = 3 * 0.25 + 2 * 7 / 8 * 1000 / 1000  # three rounds for one, and a ring of 8
     assert prediction.train_s == pytest.approx(3 * (2.75 + gradients))
     alone = model.predict(num_ranks=1)
-    assert alone.moved_bytes == 0
+    assert alone.bytes_fetched == 0
     assert alone.train_s == pytest.approx(20 * 2.75)
     assert model.predict(num_ranks=1000).num_steps == 1
 

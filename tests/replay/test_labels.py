@@ -41,8 +41,8 @@ class Seen:
 def test_a_static_policy_is_the_schedule_of_the_replay(trace):
     steered = replay_with_policy(trace, DECAY, StaticPolicy(4))
     scheduled = replay_trace(trace, DECAY)
-    np.testing.assert_array_equal(steered.result.num_hits, scheduled.num_hits)
-    np.testing.assert_array_equal(steered.result.num_fill, scheduled.num_fill)
+    np.testing.assert_array_equal(steered.result.rows_hit, scheduled.rows_hit)
+    np.testing.assert_array_equal(steered.result.rows_filled, scheduled.rows_filled)
     assert steered.statistics.summary()["decisions"] == 79
 
 
@@ -51,9 +51,9 @@ def test_observations_count_what_the_cache_did(trace):
     result = replay_with_policy(trace, DECAY, policy).result
     for minibatch, observation in policy.observations.items():
         latest = slice(max(minibatch - 7, 0), minibatch + 1)
-        assert observation.window.hit_rows == result.num_hits[latest].sum()
-        assert observation.window.filled_rows == result.num_fill[latest].sum()
-        assert observation.window.moved_rows == result.moved_rows[latest].sum()
+        assert observation.window.hit_rows == result.rows_hit[latest].sum()
+        assert observation.window.filled_rows == result.rows_filled[latest].sum()
+        assert observation.window.moved_rows == result.rows_fetched[latest].sum()
 
 
 def test_labels_show_what_policies_see_and_leave_the_replay_alone(trace):
@@ -84,7 +84,7 @@ def test_the_label_is_the_difference_of_two_whole_replays(trace):
             return 1.0 if replace and minibatch == moment else 0.0
 
         result = replay_trace(trace.head(moment + horizon), DECAY, decide)
-        volumes.append(int(result.moved_rows[moment:].sum()))
+        volumes.append(int(result.rows_fetched[moment:].sum()))
     assert both.saved_rows == volumes[1] - volumes[0]
     assert both.volume_change == pytest.approx(volumes[0] / volumes[1] - 1)
     assert both.saved_rows > 0  # the favourites had changed

@@ -17,13 +17,13 @@ def test_a_window_to_the_end_is_the_optimum(capacity, with_vip):
     trace = make_trace(capacity)
     best = belady_hits(trace.minibatches(), capacity).sum()
     settings = ReplaySettings(capacity=capacity, lookahead=1000, with_vip=with_vip)
-    assert replay_trace(trace, settings).num_hits.sum() == best
+    assert replay_trace(trace, settings).rows_hit.sum() == best
 
 
 @pytest.mark.parametrize("capacity", [10, 30, 60, 120])
 def test_the_automatic_window_is_short_and_as_good(capacity):
     trace = make_trace(capacity, num_minibatches=200)
-    best = trace.num_requested - belady_hits(trace.minibatches(), capacity).sum()
+    best = trace.rows_asked - belady_hits(trace.minibatches(), capacity).sum()
     result = replay_trace(trace, ReplaySettings(capacity=capacity))
     assert result.volume_rows <= 1.01 * best
     assert result.window.mean() < 30
@@ -32,18 +32,18 @@ def test_the_automatic_window_is_short_and_as_good(capacity):
 def test_no_scorer_beats_the_optimum_and_all_count_the_same():
     trace = make_trace(3)
     for capacity in (0, 20, 100):
-        best = trace.num_requested - int(belady_hits(trace.minibatches(), capacity).sum())
+        best = trace.rows_asked - int(belady_hits(trace.minibatches(), capacity).sum())
         for scorer in SCORERS:
             for fill in ("empty", "degree", "random", "vip"):
                 settings = ReplaySettings(scorer=scorer, capacity=capacity, fill=fill, period=5)
                 result = replay_trace(trace, settings)
                 assert result.volume_rows >= best
-                assert result.num_fill_at_start == (0 if fill == "empty" else capacity)
+                assert result.rows_filled_at_start == (0 if fill == "empty" else capacity)
                 assert result.volume_bytes == 64 * result.volume_rows
-                assert (result.moved_rows >= 0).all()
-                assert scorer == "decay" or not result.num_fill.any()
+                assert (result.rows_fetched >= 0).all()
+                assert scorer == "decay" or not result.rows_filled.any()
                 if fill != "empty":
-                    assert result.num_evicted.sum() <= result.num_requested.sum()
+                    assert result.num_evicted.sum() <= result.rows_asked.sum()
 
 
 def test_nothing_is_replaced_without_a_decision():
@@ -51,7 +51,7 @@ def test_nothing_is_replaced_without_a_decision():
     for scorer in SCORERS:
         settings = ReplaySettings(scorer=scorer, capacity=50, fill="degree", period=0)
         result = replay_trace(trace, settings)
-        assert not result.num_evicted.any() and not result.num_fill.any()
+        assert not result.num_evicted.any() and not result.rows_filled.any()
     asked = []
 
     def decide(cache, minibatch):
@@ -69,8 +69,8 @@ def test_hit_rates_are_of_a_window():
     result = replay_trace(trace, ReplaySettings(scorer="lru", capacity=100))
     rates = result.hit_rates(20)
     assert len(rates) == 3
-    assert rates[1] == result.num_hits[20:40].sum() / result.num_requested[20:40].sum()
-    assert result.relative_volume == result.volume_rows / trace.num_requested
+    assert rates[1] == result.rows_hit[20:40].sum() / result.rows_asked[20:40].sum()
+    assert result.relative_volume == result.volume_rows / trace.rows_asked
 
 
 def test_a_live_cache_with_rows_counts_the_same_and_serves_the_right_rows():
@@ -97,10 +97,10 @@ def test_a_live_cache_with_rows_counts_the_same_and_serves_the_right_rows():
                     hits = step.slots >= 0
                     rows = live.rows_for(step)[step.slots[hits]]
                     assert (rows == features[ids[hits]]).all(), (scorer, number)
-                    assert step.num_hits == expected.num_hits[step.minibatch]
-                    assert step.num_fill == expected.num_fill[step.minibatch]
+                    assert step.rows_hit == expected.rows_hit[step.minibatch]
+                    assert step.rows_filled == expected.rows_filled[step.minibatch]
                     live.commit(step, features[step.fetch_ids])
-            assert live.counts.volume_rows == expected.volume_rows
+            assert live.counts.rows_fetched == expected.volume_rows
 
 
 def test_books_are_a_twin_that_goes_its_own_way():

@@ -54,7 +54,7 @@ def test_head_is_a_trace_of_the_first_minibatches():
     trace = make_trace()
     head = trace.head(7)
     assert head.num_minibatches == 7
-    assert head.num_requested == sum(len(trace.ids(number)) for number in range(7))
+    assert head.rows_asked == sum(len(trace.ids(number)) for number in range(7))
     assert trace.head(1000).num_minibatches == 80
 
 

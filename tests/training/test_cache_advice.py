@@ -87,7 +87,7 @@ def warning(summary, config, asked, setup):
 
 def test_decay_that_costs_rows_is_told_with_what_lookahead_fetches(minibatches, setup):
     decay = replayed(minibatches, scorer="decay", period=1, alpha=0.05)
-    without = int(decay.num_requested.sum())
+    without = int(decay.rows_asked.sum())
     assert decay.volume_rows > without  # or this run shows nothing
     lookahead = replayed(minibatches, scorer="lookahead").volume_rows
     config = CacheConfig(scorer="decay", period=1)

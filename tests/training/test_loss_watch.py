@@ -1,6 +1,5 @@
 """Losses and weights that are no numbers, in one process."""
 
-import dataclasses
 import io
 import json
 import math
@@ -13,7 +12,7 @@ from torch import nn
 import gnnflow
 from gnnflow.errors import DivergedError
 from gnnflow.training.loss_watch import LossWatch
-from gnnflow.training.records.step_metrics import EpochRecorder, StepMetrics
+from gnnflow.training.records.step_metrics import STEP_COLUMNS, EpochRecorder, StepMetrics
 
 
 @pytest.fixture
@@ -23,8 +22,8 @@ def ctx():
 
 
 def step(number, loss):
-    values = dict.fromkeys((field.name for field in dataclasses.fields(StepMetrics)), 1)
-    return StepMetrics(**values | {"step": number, "loss": loss})
+    columns = dict.fromkeys(STEP_COLUMNS, 1) | {"step": number, "loss": loss}
+    return StepMetrics.from_columns(columns)
 
 
 @pytest.mark.parametrize("loss", [math.nan, math.inf, -math.inf])

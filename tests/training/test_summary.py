@@ -13,7 +13,7 @@ from rich.console import Console
 from gnnflow.policies import DecisionStatistics
 from gnnflow.training.records.policies_of_run import policy_table
 from gnnflow.training.records.progress import TrainingProgress
-from gnnflow.training.records.step_metrics import EpochMetrics, StepMetrics
+from gnnflow.training.records.step_metrics import STEP_COLUMNS, EpochMetrics, StepMetrics
 from gnnflow.training.records.summary import RunSummary
 from gnnflow.training.tasks import MultiLabelTask, SingleLabelTask
 from gnnflow.units import human_bytes, human_seconds, short_number, signed_percent
@@ -115,8 +115,8 @@ def test_seconds_and_changes():
 
 
 def step_metrics(step, **values):
-    common = dict.fromkeys(StepMetrics.__dataclass_fields__, 0) | {"step": step, "weight": 1.0}
-    return StepMetrics(**(common | values))
+    common = dict.fromkeys(STEP_COLUMNS, 0) | {"step": step, "weight": 1.0}
+    return StepMetrics.from_columns(common | values)
 
 
 def show(console):

@@ -8,7 +8,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from gnnflow.config import RecordsConfig
 from gnnflow.errors import MissingExtraError
-from gnnflow.training.records.step_metrics import EpochMetrics, StepMetrics
+from gnnflow.training.records.step_metrics import STEP_COLUMNS, EpochMetrics, StepMetrics
 from gnnflow.training.records.trackers import TensorBoardTracker, Trackers
 
 
@@ -16,14 +16,14 @@ def tell(trackers):
     for epoch in range(2):
         trackers.start_epoch(epoch)
         for step in range(3):
-            values = dict.fromkeys(StepMetrics.__dataclass_fields__, 0) | {
+            columns = dict.fromkeys(STEP_COLUMNS, 0) | {
                 "step": step,
                 "loss": 10.0 * epoch + step,
                 "num_seeds": step,
                 "rows_asked": 4 * step,
                 "rows_cached": step,
             }
-            trackers.show_step(StepMetrics(**values))
+            trackers.show_step(StepMetrics.from_columns(columns))
         values = dict.fromkeys(EpochMetrics.__dataclass_fields__, 1) | {"epoch": epoch}
         trackers.show_epoch(
             EpochMetrics(**(values | {"hit_rate": None})), {"val": 0.5 + epoch / 4, "test": None}

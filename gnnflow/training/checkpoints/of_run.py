@@ -41,7 +41,7 @@ class CacheState:
             return
         wanted = VertexValues(vertices, np.ones(len(vertices), dtype=np.float32))
         # These rows are traffic as well.
-        self._rows.num_fill_at_start += self._rows.cache.fill(wanted, self._rows.store.fetch)
+        self._rows.rows_filled_at_start += self._rows.cache.fill(wanted, self._rows.store.fetch)
 
 
 class RunCheckpoints:

@@ -68,4 +68,4 @@ def _best_hits(minibatches: Sequence[Ids], setup: CacheSetup | None) -> int:
     for ids in minibatches:
         recorder.add(ids.astype(np.int64))
     settings = ReplaySettings(scorer=_PREFERRED, capacity=setup.capacity)
-    return int(replay_trace(recorder.trace(), settings).num_hits.sum())
+    return int(replay_trace(recorder.trace(), settings).rows_hit.sum())

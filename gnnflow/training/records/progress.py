@@ -126,13 +126,14 @@ class TrainingProgress:
         if num_seeds:
             loss = sum(step.loss * step.num_seeds for step in steps) / num_seeds
             parts.append(f"loss {loss:.3f}")
-        asked = sum(step.rows_asked for step in steps)
+        asked = sum(step.feature_rows_asked for step in steps)
         if asked:
-            parts.append(f"hits {sum(step.rows_cached for step in steps) / asked:.0%}")
+            parts.append(f"hits {sum(step.traffic.rows_hit for step in steps) / asked:.0%}")
         elapsed_s = self._latest[-1][0] - self._latest[0][0]
         if elapsed_s > 0:
             # The first entry only starts the clock.
-            parts.append(f"wait {min(sum(step.wait_s for step in steps[1:]) / elapsed_s, 1):.0%}")
+            wait_s = sum(step.traffic.wait_s for step in steps[1:])
+            parts.append(f"wait {min(wait_s / elapsed_s, 1):.0%}")
             rows_per_s = sum(step.num_vertices for step in steps[1:]) / elapsed_s
             parts.append(f"{short_number(rows_per_s)} rows/s")
         return parts

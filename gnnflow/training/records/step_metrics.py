@@ -1,7 +1,9 @@
 """What each step of an epoch took and moved, on every rank."""
 
-from dataclasses import astuple, dataclass, fields
-from typing import Any, Protocol
+from collections.abc import Mapping
+from dataclasses import dataclass
+from operator import attrgetter
+from typing import Any, Protocol, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -9,6 +11,27 @@ from numpy.typing import NDArray
 from gnnflow.comm import Context
 from gnnflow.files.json_text import to_json_text
 from gnnflow.partition.report import peak_memory_bytes
+from gnnflow.traffic import Traffic
+
+STEP_COLUMNS = {
+    name: name
+    for name in ("step", "num_seeds", "weight", "loss", "num_vertices", "num_edges")
+    + ("sample_s", "fetch_s", "wait_s", "compute_s", "all_reduce_s")
+    + ("rows_remote", "rows_cached", "rows_fetched", "bytes_fetched", "rows_filled", "rows_asked")
+    + ("sample_exchanges", "sample_requests", "sample_bytes")
+} | {
+    "wait_s": "traffic.wait_s",
+    "rows_remote": "traffic.rows_asked",
+    "rows_cached": "traffic.rows_hit",
+    "rows_fetched": "traffic.rows_fetched",
+    "bytes_fetched": "traffic.bytes_fetched",
+    "rows_filled": "traffic.rows_filled",
+    "rows_asked": "feature_rows_asked",
+}
+"""Columns of `metrics.jsonl`, in order, and where `StepMetrics` has each of them."""
+_NAMES = tuple(STEP_COLUMNS)
+_WHOLE = {name for name in _NAMES if not name.endswith("_s")} - {"weight", "loss"}
+_values = attrgetter(*STEP_COLUMNS.values())
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -30,24 +53,14 @@ class StepMetrics:
     """Sampling, remote answers included."""
     fetch_s: float
     """Fetching and gathering rows."""
-    wait_s: float
-    """How long training waited for the minibatch."""
     compute_s: float
     """Forward, backward and optimizer, without the part of `all_reduce_s`."""
     all_reduce_s: float
     """From the first gradients handed over to the last ones summed."""
-    rows_remote: int
-    """Rows of other ranks that the minibatch needed."""
-    rows_cached: int
-    """Rows among them that the halo cache had."""
-    rows_fetched: int
-    """Rows that came from other ranks, those to fill the halo cache included."""
-    bytes_fetched: int
-    """Bytes of these rows."""
-    rows_filled: int = 0
-    """Rows among the fetched that were fetched only to fill the halo cache."""
-    rows_asked: int = 0
-    """Rows of features among `rows_remote`: what the halo cache was asked for."""
+    traffic: Traffic
+    """Rows of other ranks that the minibatch needed, of all arrays, and the wait for it."""
+    feature_rows_asked: int = 0
+    """Rows of features among those asked for: what the halo cache was asked for."""
     sample_exchanges: int = 0
     """Hops of which other ranks drew a part; minibatches that are sampled together share them."""
     sample_requests: int = 0
@@ -55,9 +68,27 @@ class StepMetrics:
     sample_bytes: int = 0
     """Bytes of their answers."""
 
+    @property
+    def hit_rate(self) -> float | None:
+        """Rows of features found in the halo cache over those asked for; None where none were."""
+        asked = self.feature_rows_asked
+        return self.traffic.rows_hit / asked if asked else None
 
-_NAMES = tuple(field.name for field in fields(StepMetrics))
-_WHOLE = {field.name for field in fields(StepMetrics) if field.type is int}
+    def columns(self) -> dict[str, float]:
+        """Returns the numbers by the names that files and trackers know them by."""
+        return dict(zip(_NAMES, _values(self), strict=True))
+
+    @classmethod
+    def from_columns(cls, columns: Mapping[str, float]) -> Self:
+        """Rebuilds what `columns` gave."""
+        own: dict[str, Any] = {}
+        traffic: dict[str, Any] = {}
+        for name, number in columns.items():
+            where, _, field = STEP_COLUMNS[name].rpartition(".")
+            values = traffic if where else own
+            values[field] = int(number) if name in _WHOLE else number
+        del traffic["rows_fetched"]  # follows from the others
+        return cls(traffic=Traffic(**traffic), **own)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -130,15 +161,9 @@ class EpochRecorder:
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Takes on the steps of an unfinished epoch, to which further ones are added."""
         names, rows = state_dict["fields"], state_dict["steps"].tolist()
-        steps = [dict(zip(names, row, strict=True)) for row in rows]
-        self._steps = [
-            StepMetrics(
-                **{name: int(value) if name in _WHOLE else value for name, value in step.items()}
-            )
-            for step in steps
-        ]
+        self._steps = [StepMetrics.from_columns(dict(zip(names, row, strict=True))) for row in rows]
         self._elapsed_before_s = sum(
-            step.wait_s + step.compute_s + step.all_reduce_s for step in self._steps
+            step.traffic.wait_s + step.compute_s + step.all_reduce_s for step in self._steps
         )
 
     @property
@@ -201,7 +226,7 @@ class EpochRecorder:
 
     def _table(self) -> NDArray[np.float64]:
         """`[num_steps, num_fields]` of this rank."""
-        own = np.array([astuple(step) for step in self._steps], dtype=np.float64)
+        own = np.array([_values(step) for step in self._steps], dtype=np.float64)
         return own.reshape(len(self._steps), len(_NAMES))
 
     def _write(self, epoch: int, table: NDArray[np.float64], sink: LineSink) -> None:

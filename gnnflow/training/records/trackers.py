@@ -135,11 +135,12 @@ class Trackers:
 
     def show_step(self, metrics: StepMetrics) -> None:
         """Tells of a step of rank 0."""
-        values = {f"step/{name}": float(getattr(metrics, name)) for name in _STEP_FIELDS}
+        columns = metrics.columns()
+        values = {f"step/{name}": float(columns[name]) for name in _STEP_FIELDS}
         if not metrics.num_seeds:
             del values["step/loss"]
-        if metrics.rows_asked:
-            values["step/hit_rate"] = metrics.rows_cached / metrics.rows_asked
+        if metrics.hit_rate is not None:
+            values["step/hit_rate"] = metrics.hit_rate
         self._log(values, self._epoch * self._num_steps + metrics.step)
 
     def show_epoch(self, metrics: EpochMetrics, scores: Scores) -> None:
