@@ -35,7 +35,7 @@ from benchmarks.emulated_hosts import (
     run_mpi,
 )
 from gnnflow.errors import GnnflowError
-from gnnflow.policies.llm.model_files import SMALL_MODEL, locate_model
+from gnnflow.policies.llm.model.model_files import SMALL_MODEL, locate_model
 
 _STEERED = ("--steer-wire", "int8", "--steer-exchange-every", "4", "--decide-every", "4")
 FIXED = {"static": (), "int8": ("--wire-dtype", "int8")}

@@ -27,12 +27,12 @@ import torch
 from benchmarks._commands import gnnflow_command, run_command
 from benchmarks._harness import Options, Report, Row, benchmark, take_turns, time_of
 from gnnflow.errors import GnnflowError
+from gnnflow.policies.labelled_situations import shipped_situations
 from gnnflow.policies.llm.answers import render_answer
-from gnnflow.policies.llm.judge import Judge, Task
-from gnnflow.policies.llm.language_model import LanguageModel
-from gnnflow.policies.llm.model_files import SMALL_MODEL, TUNED_MODEL
+from gnnflow.policies.llm.judge import DecisionTask, Judge
+from gnnflow.policies.llm.model.language_model import LanguageModel
+from gnnflow.policies.llm.model.model_files import SMALL_MODEL, TUNED_MODEL
 from gnnflow.policies.llm.prompt import Prompt
-from gnnflow.policies.situations import shipped_situations
 
 
 def generate_json(model: LanguageModel, *, keep_start: bool) -> tuple[Callable[[], object], int]:
@@ -62,7 +62,7 @@ def generate_json(model: LanguageModel, *, keep_start: bool) -> tuple[Callable[[
 def decide(model: LanguageModel) -> Callable[[], object]:
     """Returns what takes a decision."""
     prompt = Prompt.load(None, explain=False)
-    task = Task(messages=prompt.messages(shipped_situations("examples")), explain=False)
+    task = DecisionTask(messages=prompt.messages(shipped_situations("examples")), explain=False)
     judge = Judge(model, identity="")
     judge.prepare(task)
     observation = shipped_situations("reference")[0].observation

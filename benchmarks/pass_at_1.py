@@ -31,12 +31,12 @@ from gnnflow.files.json_text import to_json_text
 from gnnflow.files.whole_file import write_whole
 from gnnflow.policies import ReplacementPolicy
 from gnnflow.policies.auto import AutoPolicy
-from gnnflow.policies.classifier.policy import ClassifierPolicy
-from gnnflow.policies.classifier.saved import load_classifier, shipped_classifiers
-from gnnflow.policies.classifier.training import measure, tabulate
-from gnnflow.policies.llm.model_files import SMALL_MODEL, TUNED_MODEL
+from gnnflow.policies.classifier.classifier_folder import load_classifier, shipped_classifiers
+from gnnflow.policies.classifier.classifier_policy import ClassifierPolicy
+from gnnflow.policies.classifier.fitting import measure, tabulate
+from gnnflow.policies.labelled_situations import Situation, read_situations, stake
+from gnnflow.policies.llm.model.model_files import SMALL_MODEL, TUNED_MODEL
 from gnnflow.policies.rivals import LEARNT, RIVALS, Threshold, fit_threshold, rival_scores
-from gnnflow.policies.situations import Situation, read_situations, stake
 from gnnflow.terminal import PlainConsole, Table, plain
 
 Record = Mapping[str, Mapping[str, Mapping[str, float]]]

@@ -42,12 +42,12 @@ from gnnflow.errors import GnnflowError
 from gnnflow.policies import ReplacementPolicy
 from gnnflow.policies.auto import AutoPolicy
 from gnnflow.policies.bandit import BanditPolicy
-from gnnflow.policies.classifier.policy import ClassifierPolicy
-from gnnflow.policies.classifier.saved import load_classifier, shipped_classifiers
+from gnnflow.policies.classifier.classifier_folder import load_classifier, shipped_classifiers
+from gnnflow.policies.classifier.classifier_policy import ClassifierPolicy
 from gnnflow.policies.llm.judge import Judge
-from gnnflow.policies.llm.language_model import LanguageModel
-from gnnflow.policies.llm.model_files import SMALL_MODEL, TUNED_MODEL
-from gnnflow.policies.llm.policy import LlmPolicy, prompt_parts
+from gnnflow.policies.llm.llm_policy import LlmPolicy, prompt_parts
+from gnnflow.policies.llm.model.language_model import LanguageModel
+from gnnflow.policies.llm.model.model_files import SMALL_MODEL, TUNED_MODEL
 from gnnflow.policies.rivals import RIVALS
 from gnnflow.replay import ReplaySettings, Trace, replay_trace
 from gnnflow.replay.policy_replay import replay_with_policy

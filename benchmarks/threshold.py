@@ -21,7 +21,7 @@ from benchmarks.policies import BUDGETS, POLICY_STALE_AFTER, MakePolicy, without
 from benchmarks.schedules import capacity_of
 from gnnflow.policies import Decision, Observation, Outcome, ReplacementPolicy
 from gnnflow.policies.decision import LearningPolicy
-from gnnflow.policies.features import features
+from gnnflow.policies.observation_features import features
 from gnnflow.policies.rivals import RIVALS, fit_threshold, rival_scores
 from gnnflow.replay import ReplaySettings, Trace, read_traces
 from gnnflow.replay.policy_replay import replay_with_policy

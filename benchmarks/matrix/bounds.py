@@ -7,8 +7,8 @@ from benchmarks._harness import over
 from benchmarks.schedules import best_schedule, capacity_of, schedules
 from gnnflow.cache import belady_hits
 from gnnflow.errors import GnnflowError
-from gnnflow.policies.classifier.policy import ClassifierPolicy
-from gnnflow.policies.classifier.saved import load_classifier, shipped_classifiers
+from gnnflow.policies.classifier.classifier_folder import load_classifier, shipped_classifiers
+from gnnflow.policies.classifier.classifier_policy import ClassifierPolicy
 from gnnflow.replay import ReplaySettings, Trace, replay_trace
 from gnnflow.replay.policy_replay import replay_with_policy
 

@@ -6,7 +6,7 @@ from typing import Any, Literal, Self
 
 from benchmarks.cluster_runs import DISTDGL, Workload
 from benchmarks.pyg.launch import PYG
-from gnnflow.policies.llm.model_files import SMALL_MODEL, TUNED_MODEL
+from gnnflow.policies.llm.model.model_files import SMALL_MODEL, TUNED_MODEL
 
 Mode = Literal["", "async", "sync"]
 

@@ -26,7 +26,7 @@ from benchmarks.pyg.launch import PYG, run_pyg
 from benchmarks.schedules import Schedule
 from gnnflow.errors import GnnflowError
 from gnnflow.partition import read_manifest
-from gnnflow.policies.llm.model_files import SMALL_MODEL, locate_model
+from gnnflow.policies.llm.model.model_files import SMALL_MODEL, locate_model
 from gnnflow.policies.rivals import RIVALS
 
 LAST_EPOCHS = 3

@@ -206,7 +206,7 @@ def _usage() -> str:
 def _list(words: list[str]) -> None:
     options.parse(ListConfig, prog=f"{PROG} list", args=words)
     from gnnflow.policies import describe_policy, known_policies
-    from gnnflow.policies.classifier.saved import shipped_classifiers
+    from gnnflow.policies.classifier.classifier_folder import shipped_classifiers
 
     names = known_policies()
     for name in names:
@@ -216,14 +216,14 @@ def _list(words: list[str]) -> None:
 
 def _get_model(words: list[str]) -> None:
     options.parse(GetModelConfig, prog=f"{PROG} get-model", args=words)
-    from gnnflow.policies.llm.get_model import get_small_model
+    from gnnflow.policies.llm.model.model_files import get_small_model
 
     say(get_small_model())
 
 
 def _collect(words: list[str]) -> None:
     config = options.parse(CollectConfig, prog=f"{PROG} collect", args=words)
-    from gnnflow.policies.situations import Situation, write_situations
+    from gnnflow.policies.labelled_situations import Situation, write_situations
     from gnnflow.replay import ReplaySettings, read_traces
     from gnnflow.replay.labels import behaviours, collect_situations
 
@@ -255,15 +255,15 @@ def _collect(words: list[str]) -> None:
 
 def _fit(words: list[str]) -> None:
     config = options.parse(FitConfig, prog=f"{PROG} fit", args=words)
-    from gnnflow.policies.classifier.saved import save_classifier
-    from gnnflow.policies.classifier.training import (
+    from gnnflow.policies.classifier.classifier_folder import save_classifier
+    from gnnflow.policies.classifier.fitting import (
         fit_classifier,
         measure,
         split_groups,
         tabulate,
     )
+    from gnnflow.policies.labelled_situations import read_situations, with_margin
     from gnnflow.policies.rivals import fit_threshold, rival_scores
-    from gnnflow.policies.situations import read_situations, with_margin
 
     if config.out.exists():
         raise DataError(f"{config.out} exists; name another folder with --out or remove it")
@@ -303,8 +303,8 @@ def _tune(words: list[str]) -> None:
     if config.out.exists():
         raise DataError(f"{config.out} exists; name another folder with --out or remove it")
     make_folder(config.out.absolute().parent)  # before the work
-    from gnnflow.policies.llm.tuning import TuningOptions
-    from gnnflow.policies.llm.tuning_run import tune
+    from gnnflow.policies.llm.tuner.tuning import TuningOptions
+    from gnnflow.policies.llm.tuner.tuning_run import tune
 
     measures = tune(
         config.situations,

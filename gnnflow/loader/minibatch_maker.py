@@ -18,7 +18,7 @@ from gnnflow.loader.seed_schedule import SeedBatch
 from gnnflow.loader.sparse_adjacency import sparse_adjacency
 from gnnflow.partition.stored_rows import INT8_SCALED, SCALE_BYTES, decode_int8
 from gnnflow.prefetch import CachedRows, RowRequest
-from gnnflow.prefetch.memory_meter import MemoryMeter
+from gnnflow.prefetch.row_memory import MemoryMeter
 from gnnflow.sampling import SampledSubgraph
 from gnnflow.sampling.dist_sampler import MinibatchSeeds
 from gnnflow.traffic import Traffic

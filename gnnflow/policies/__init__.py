@@ -15,8 +15,7 @@ from gnnflow.policies.decision import (
     ReplacementPolicy,
 )
 from gnnflow.policies.decision_log import DecisionLog, DecisionStatistics, decision_log_name
-from gnnflow.policies.effects import CacheView, PlanTracker, ReplacementPlan, SteeredCache
-from gnnflow.policies.features import FEATURE_NAMES, FEATURE_VERSION, features
+from gnnflow.policies.measured_effects import CacheView, PlanTracker, ReplacementPlan, SteeredCache
 from gnnflow.policies.observation import (
     CacheState,
     MinibatchCounters,
@@ -25,6 +24,7 @@ from gnnflow.policies.observation import (
     RunFacts,
     Window,
 )
+from gnnflow.policies.observation_features import FEATURE_NAMES, FEATURE_VERSION, features
 from gnnflow.policies.registry import (
     check_policy_name,
     describe_policy,

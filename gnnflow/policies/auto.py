@@ -4,9 +4,9 @@ from typing import Any
 
 from gnnflow.config import PolicyConfig
 from gnnflow.policies.decision import FREE, Decision, Outcome, RankInfo
-from gnnflow.policies.features import GAIN_HORIZON, expected_saving
 from gnnflow.policies.observation import Observation
-from gnnflow.policies.thrift import ThriftRule, with_thrift
+from gnnflow.policies.observation_features import GAIN_HORIZON, expected_saving
+from gnnflow.policies.transfer_choice import TransferRule, with_transfer
 
 _FIRST_YIELD = 0.6
 _FADING = 0.8
@@ -29,11 +29,11 @@ class AutoPolicy:
         """Sets the minibatches within which a replacement has to pay for itself."""
         self._horizon = horizon
         self._yield = _FIRST_YIELD
-        self._thrift = ThriftRule()
+        self._transfer = TransferRule()
 
     def decide(self, observation: Observation) -> Decision:
         """Predicts the saving and replaces if there is one; moves rows thriftily if need be."""
-        return with_thrift(self._replacement(observation), self._thrift.choose(observation))
+        return with_transfer(self._replacement(observation), self._transfer.choose(observation))
 
     def _replacement(self, observation: Observation) -> Decision:
         if observation.facts.free_admission:
@@ -64,12 +64,12 @@ class AutoPolicy:
 
     def state(self) -> dict[str, Any]:
         """The yield learnt so far."""
-        return {"yield": self._yield, "thrift": self._thrift.state()}
+        return {"yield": self._yield, "thrift": self._transfer.state()}
 
     def load_state(self, state: dict[str, Any]) -> None:
         """Goes on with the yield of a checkpoint."""
         self._yield = float(state["yield"])
-        self._thrift.load_state(state["thrift"])
+        self._transfer.load_state(state["thrift"])
 
 
 def make_auto(config: PolicyConfig, rank_info: RankInfo) -> AutoPolicy:

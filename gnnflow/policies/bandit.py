@@ -9,9 +9,9 @@ from numpy.typing import NDArray
 from gnnflow.config import PolicyConfig
 from gnnflow.errors import DataError
 from gnnflow.policies.decision import FREE, Decision, Outcome, RankInfo
-from gnnflow.policies.features import FEATURE_NAMES, FEATURE_VERSION, features
 from gnnflow.policies.observation import Observation
-from gnnflow.policies.thrift import ThriftBandit, with_thrift
+from gnnflow.policies.observation_features import FEATURE_NAMES, FEATURE_VERSION, features
+from gnnflow.policies.transfer_choice import TransferBandit, with_transfer
 
 _GAIN = FEATURE_NAMES.index("expected_gain")
 _PRIOR_STRENGTH = 4.0
@@ -44,11 +44,11 @@ class BanditPolicy:
         self._precision = np.eye(size) * _PRIOR_STRENGTH
         self._moment = self._precision @ self._prior
         self._updates = 0
-        self._thrift = ThriftBandit()
+        self._transfer = TransferBandit()
 
     def decide(self, observation: Observation) -> Decision:
         """Replaces if that is expected to pay, or might and is worth a try."""
-        return with_thrift(self._replacement(observation), self._thrift.choose(observation))
+        return with_transfer(self._replacement(observation), self._transfer.choose(observation))
 
     def _replacement(self, observation: Observation) -> Decision:
         if observation.facts.free_admission:
@@ -87,7 +87,7 @@ class BanditPolicy:
             "precision": self._precision.tolist(),
             "moment": self._moment.tolist(),
             "updates": self._updates,
-            "thrift": self._thrift.state(),
+            "thrift": self._transfer.state(),
         }
 
     def load_state(self, state: dict[str, Any]) -> None:
@@ -105,7 +105,7 @@ class BanditPolicy:
         self._precision = precision
         self._moment = np.array(state["moment"], dtype=np.float64)
         self._updates = int(state["updates"])
-        self._thrift.load_state(state["thrift"])
+        self._transfer.load_state(state["thrift"])
 
     def _learn(self, context: NDArray[np.float64], reward: float) -> None:
         # Old observations fade towards the prior, never below its strength.

@@ -16,8 +16,8 @@ ENTRY_POINT_GROUP = "gnnflow.policies"
 _OWN = {
     "auto": "gnnflow.policies.auto:make_auto",
     "bandit": "gnnflow.policies.bandit:make_bandit",
-    "classifier": "gnnflow.policies.classifier.policy:make_classifier_policy",
-    "llm": "gnnflow.policies.llm.policy:make_llm",
+    "classifier": "gnnflow.policies.classifier.classifier_policy:make_classifier_policy",
+    "llm": "gnnflow.policies.llm.llm_policy:make_llm",
     "none": "gnnflow.policies.static:make_none",
     "static": "gnnflow.policies.static:make_static",
 }

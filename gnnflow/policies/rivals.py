@@ -5,8 +5,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from gnnflow.policies.features import FEATURE_NAMES, feature_values
 from gnnflow.policies.observation import Observation
+from gnnflow.policies.observation_features import FEATURE_NAMES, feature_values
 
 RIVALS = {
     "pass_at_1_always_no": "always no",

@@ -22,7 +22,7 @@ from gnnflow.policies.decision import (
     ReplacementPolicy,
 )
 from gnnflow.policies.decision_log import DecisionLog, DecisionStatistics, decision_log_name
-from gnnflow.policies.effects import (
+from gnnflow.policies.measured_effects import (
     EffectMeter,
     PlanTracker,
     ReplacementPlan,

@@ -15,8 +15,7 @@ from gnnflow.comm.buffers import BufferPool
 from gnnflow.features import DistFeatureStore, FetchUnderWay, RowPlan
 from gnnflow.features.wire import WireDtype
 from gnnflow.prefetch.host_rows import HostRows
-from gnnflow.prefetch.memory_meter import MemoryMeter
-from gnnflow.prefetch.recycled_rows import RecycledRows
+from gnnflow.prefetch.row_memory import MemoryMeter, RecycledRows
 from gnnflow.traffic import Traffic
 
 

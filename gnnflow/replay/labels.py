@@ -15,7 +15,7 @@ from gnnflow.policies import (
     Steering,
 )
 from gnnflow.policies.auto import AutoPolicy
-from gnnflow.policies.situations import Situation
+from gnnflow.policies.labelled_situations import Situation
 from gnnflow.policies.static import StaticPolicy
 from gnnflow.replay.policy_replay import run_facts, steered_decide
 from gnnflow.replay.replay import Replay, ReplaySettings

@@ -7,7 +7,7 @@ pytest.importorskip("transformers")
 
 from benchmarks import llm_latency  # noqa: E402
 from benchmarks._harness import Options, Report  # noqa: E402
-from gnnflow.policies.llm.language_model import LanguageModel  # noqa: E402
+from gnnflow.policies.llm.model.language_model import LanguageModel  # noqa: E402
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "policies"))
 from tiny_model import make_model, make_tokenizer  # noqa: E402

@@ -4,8 +4,8 @@ from benchmarks.pass_at_1 import draw, judge, table_of
 from gnnflow.errors import DataError
 from gnnflow.policies import Decision
 from gnnflow.policies.auto import AutoPolicy
+from gnnflow.policies.labelled_situations import shipped_situations, write_situations
 from gnnflow.policies.rivals import LEARNT, RIVALS
-from gnnflow.policies.situations import shipped_situations, write_situations
 
 
 class AlwaysYes:

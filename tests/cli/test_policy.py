@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from gnnflow.cli import policy
-from gnnflow.policies.classifier import training
+from gnnflow.policies.classifier import fitting
+from gnnflow.policies.labelled_situations import read_situations
 from gnnflow.policies.rivals import RIVALS
-from gnnflow.policies.situations import read_situations
 from gnnflow.replay import TraceFacts, TraceRecorder, read_traces
 
 
@@ -71,7 +71,7 @@ def test_a_classifier_that_is_no_better_than_one_answer_is_told(
     out = tmp_path / "situations.jsonl"
     assert run("collect", traces, "--out", out, "--budgets", "0.1,0.3", "--stale-after", "4") == 0
     measures = {"accuracy": right, "majority_accuracy": 0.8}
-    monkeypatch.setattr(training, "measure", lambda *arrays: measures)
+    monkeypatch.setattr(fitting, "measure", lambda *arrays: measures)
     assert run("fit", out, "--kind", "lr", "--out", tmp_path / "lr") == 0
     error = capsys.readouterr().err
     expected = (

@@ -10,7 +10,7 @@ from jobs import run_job
 LEAVES = {
     "gnnflow.comm.buffers",
     "gnnflow.features.dist_feature_store",
-    "gnnflow.prefetch.memory_meter",
+    "gnnflow.prefetch.row_memory",
 }
 # Outer before inner; all other locks are held alone.
 ORDER = {("gnnflow.policies.steering", "gnnflow.policies.controller")}

@@ -28,13 +28,17 @@ from gnnflow.cli import options
 from gnnflow.config import TrainConfig
 from gnnflow.errors import ConfigError
 from gnnflow.policies import PolicyError
-from gnnflow.policies.classifier.kinds import make_classifier
-from gnnflow.policies.classifier.saved import load_classifier, save_classifier
+from gnnflow.policies.classifier.classifier_folder import load_classifier, save_classifier
+from gnnflow.policies.classifier.classifiers import make_classifier
 from gnnflow.policies.decision import validate_decision
-from gnnflow.policies.features import FEATURE_NAMES
+from gnnflow.policies.labelled_situations import (
+    read_situations,
+    shipped_situations,
+    write_situations,
+)
 from gnnflow.policies.llm.answers import ANSWER_SCHEMA, parse_answer
-from gnnflow.policies.llm.endpoint import Endpoint
-from gnnflow.policies.situations import read_situations, shipped_situations, write_situations
+from gnnflow.policies.llm.chat.endpoint import Endpoint
+from gnnflow.policies.observation_features import FEATURE_NAMES
 
 ANSWER = {
     "replace": True,
@@ -134,9 +138,9 @@ class HttpTarget(Target):
 
     name = "http-answers"
     modules = (
-        "gnnflow.policies.llm.endpoint",
-        "gnnflow.policies.llm.chat_forms",
-        "gnnflow.policies.llm.http_request",
+        "gnnflow.policies.llm.chat.endpoint",
+        "gnnflow.policies.llm.chat.chat_forms",
+        "gnnflow.policies.llm.chat.http_request",
     )
     words = ("HTTP/1.1 200 OK\\x0d\\x0a", "Content-Length: ", "Transfer-Encoding: chunked",
              "Location: http://b/", "302", "429", "Content-Encoding: gzip", '\\"choices\\"',
@@ -189,7 +193,7 @@ class SituationsTarget(Target):
     """Lines of situations and observations."""
 
     name = "situations"
-    modules = ("gnnflow.policies.situations", "gnnflow.policies.observation")
+    modules = ("gnnflow.policies.labelled_situations", "gnnflow.policies.observation")
 
     def __init__(self, folder: Path) -> None:
         super().__init__(folder)
@@ -207,7 +211,10 @@ class ClassifierTarget(Target):
     """Folders of classifiers: the description and the model, which is an archive of JSON."""
 
     name = "classifiers"
-    modules = ("gnnflow.policies.classifier.saved", "gnnflow.policies.classifier.kinds")
+    modules = (
+        "gnnflow.policies.classifier.classifier_folder",
+        "gnnflow.policies.classifier.classifiers",
+    )
 
     def __init__(self, folder: Path) -> None:
         super().__init__(folder)

@@ -260,6 +260,6 @@ def model_servers():
         with contextlib.suppress(OSError):  # it has just ended
             parent = int((process / "stat").read_text().rpartition(")")[2].split()[1])
             words = (process / "cmdline").read_bytes().split(b"\0")
-            if parent == os.getpid() and b"gnnflow.policies.llm.server" in words:
+            if parent == os.getpid() and b"gnnflow.policies.llm.host_server.model_server" in words:
                 found.append(int(process.name))
     return found

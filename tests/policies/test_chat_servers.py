@@ -6,8 +6,8 @@ from chat_server import ANSWER, Script, completion, server_error
 
 from gnnflow.policies import PolicyError
 from gnnflow.policies.llm.answers import parse_answer
-from gnnflow.policies.llm.chat_forms import read_completion, read_models, read_problem
-from gnnflow.policies.llm.endpoint import Endpoint
+from gnnflow.policies.llm.chat.chat_forms import read_completion, read_models, read_problem
+from gnnflow.policies.llm.chat.endpoint import Endpoint
 
 MESSAGES = [{"role": "system", "content": "Steer."}, {"role": "user", "content": "Replace?"}]
 

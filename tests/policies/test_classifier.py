@@ -19,16 +19,16 @@ from gnnflow.policies import (  # noqa: E402
     features,
     make_policy,
 )
-from gnnflow.policies.classifier.kinds import KINDS, make_classifier  # noqa: E402
-from gnnflow.policies.classifier.policy import ClassifierPolicy  # noqa: E402
-from gnnflow.policies.classifier.saved import load_classifier, save_classifier  # noqa: E402
-from gnnflow.policies.classifier.training import (  # noqa: E402
+from gnnflow.policies.classifier.classifier_folder import load_classifier, save_classifier  # noqa: E402
+from gnnflow.policies.classifier.classifier_policy import ClassifierPolicy  # noqa: E402
+from gnnflow.policies.classifier.classifiers import KINDS, make_classifier  # noqa: E402
+from gnnflow.policies.classifier.fitting import (  # noqa: E402
     fit_classifier,
     measure,
     split_groups,
     tabulate,
 )
-from gnnflow.policies.situations import (  # noqa: E402
+from gnnflow.policies.labelled_situations import (  # noqa: E402
     Situation,
     read_situations,
     write_situations,
@@ -170,7 +170,7 @@ def test_a_model_of_another_kind_is_refused(tmp_path, table):
         ({"feature_version": 0}, "trained on features of version 0, .* train it again"),
         ({"feature_names": ["hit_rate"]}, "trained on features"),
         ({"format_version": 9}, "format version 9, this gnnflow reads version 1"),
-        ({"kind": 3}, "holds no classifier: Description.kind must be"),
+        ({"kind": 3}, "holds no classifier: SavedClassifier.kind must be"),
     ],
 )
 def test_a_folder_of_another_version_is_refused(tmp_path, table, change, message):

@@ -13,8 +13,8 @@ from gnnflow.config import PolicyConfig, TrainConfig, recorded_options
 from gnnflow.config.addresses import shown_address
 from gnnflow.errors import ConfigError
 from gnnflow.policies import PolicyController, PolicyError, Steering
-from gnnflow.policies.llm import http_request
-from gnnflow.policies.llm.endpoint import KEY_VARIABLE, Endpoint, EndpointPolicy
+from gnnflow.policies.llm.chat import http_request
+from gnnflow.policies.llm.chat.endpoint import KEY_VARIABLE, Endpoint, EndpointPolicy
 from gnnflow.policies.llm.prompt import Prompt
 
 

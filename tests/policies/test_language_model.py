@@ -12,6 +12,7 @@ from tiny_model import make_model, make_tokenizer, save_tiny  # noqa: E402
 from transformers import GPT2Config, GPT2LMHeadModel  # noqa: E402
 
 from gnnflow.policies import Decision, PolicyError  # noqa: E402
+from gnnflow.policies.labelled_situations import Situation  # noqa: E402
 from gnnflow.policies.llm.answers import (  # noqa: E402
     Choice,
     FreeText,
@@ -19,12 +20,11 @@ from gnnflow.policies.llm.answers import (  # noqa: E402
     answer_parts,
     parse_answer,
 )
-from gnnflow.policies.llm.guided import GuidedWriter  # noqa: E402
-from gnnflow.policies.llm.judge import Judge, Task  # noqa: E402
-from gnnflow.policies.llm.language_model import LanguageModel  # noqa: E402
-from gnnflow.policies.llm.policy import LlmPolicy, PromptParts  # noqa: E402
+from gnnflow.policies.llm.judge import DecisionTask, Judge  # noqa: E402
+from gnnflow.policies.llm.llm_policy import LlmPolicy, PromptParts  # noqa: E402
+from gnnflow.policies.llm.model.guided_writer import GuidedWriter  # noqa: E402
+from gnnflow.policies.llm.model.language_model import LanguageModel  # noqa: E402
 from gnnflow.policies.llm.prompt import Prompt  # noqa: E402
-from gnnflow.policies.situations import Situation  # noqa: E402
 
 MESSAGES = [
     {"role": "system", "content": "You steer a cache. Answer yes or no."},
@@ -158,7 +158,7 @@ def test_a_policy_on_a_judge_in_this_process(model, explain):
 
 def test_calibrations_are_kept_on_disk(model, tmp_path, monkeypatch):
     monkeypatch.setenv("GNNFLOW_CACHE", str(tmp_path))
-    task = Task(
+    task = DecisionTask(
         messages=MESSAGES,
         explain=False,
         reference_questions=QUESTIONS * 2,
@@ -179,7 +179,7 @@ def test_a_model_whose_numbers_are_broken_says_so(tokenizer):
         broken.model.norm.weight.fill_(torch.nan)
     judge = Judge(LanguageModel(broken, tokenizer), "")
     with pytest.raises(PolicyError, match="is not a number; is its file damaged"):
-        judge.ask(Task(messages=MESSAGES, explain=False), QUESTIONS[0])
+        judge.ask(DecisionTask(messages=MESSAGES, explain=False), QUESTIONS[0])
 
 
 def test_models_load_from_folders_and_faults_are_one_line(tmp_path, monkeypatch):

@@ -17,21 +17,21 @@ from tiny_model import save_tiny  # noqa: E402
 
 from gnnflow.config import PolicyConfig  # noqa: E402
 from gnnflow.policies import PolicyController, PolicyError, RankInfo, Steering  # noqa: E402
-from gnnflow.policies.llm import server as server_module  # noqa: E402
-from gnnflow.policies.llm import server_client  # noqa: E402
 from gnnflow.policies.llm.calibration import UNCALIBRATED  # noqa: E402
-from gnnflow.policies.llm.judge import Task, Verdict  # noqa: E402
-from gnnflow.policies.llm.policy import LlmPolicy, PromptParts  # noqa: E402
-from gnnflow.policies.llm.prompt import Prompt  # noqa: E402
-from gnnflow.policies.llm.server import ModelServer  # noqa: E402
-from gnnflow.policies.llm.server_client import (  # noqa: E402
+from gnnflow.policies.llm.host_server import model_server as server_module  # noqa: E402
+from gnnflow.policies.llm.host_server import server_client  # noqa: E402
+from gnnflow.policies.llm.host_server.model_server import ModelServer  # noqa: E402
+from gnnflow.policies.llm.host_server.server_client import (  # noqa: E402
     ServerClient,
     connect_to_host_server,
     socket_path,
 )
-from gnnflow.policies.llm.socket_folder import remove_folder  # noqa: E402
+from gnnflow.policies.llm.host_server.socket_folder import remove_folder  # noqa: E402
+from gnnflow.policies.llm.judge import DecisionTask, Verdict  # noqa: E402
+from gnnflow.policies.llm.llm_policy import LlmPolicy, PromptParts  # noqa: E402
+from gnnflow.policies.llm.prompt import Prompt  # noqa: E402
 
-TASK = Task(messages=[{"role": "system", "content": "Answer yes or no."}], explain=False)
+TASK = DecisionTask(messages=[{"role": "system", "content": "Answer yes or no."}], explain=False)
 PARTS = PromptParts(prompt=Prompt.load(None, explain=False), examples=[], reference=[])
 
 

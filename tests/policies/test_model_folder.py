@@ -17,12 +17,13 @@ from transformers import dynamic_module_utils, modeling_utils  # noqa: E402
 
 from gnnflow.errors import ConfigError  # noqa: E402
 from gnnflow.policies import PolicyError  # noqa: E402
-from gnnflow.policies.llm import language_model, prompt  # noqa: E402
-from gnnflow.policies.llm.adapter import read_adapter  # noqa: E402
-from gnnflow.policies.llm.language_model import LanguageModel  # noqa: E402
-from gnnflow.policies.llm.model_files import sealed  # noqa: E402
-from gnnflow.policies.llm.model_folder import fetch_model, load_tokenizer  # noqa: E402
-from gnnflow.policies.llm.time_limit import time_limit  # noqa: E402
+from gnnflow.policies.llm import prompt  # noqa: E402
+from gnnflow.policies.llm.model import language_model  # noqa: E402
+from gnnflow.policies.llm.model.adapter import read_adapter  # noqa: E402
+from gnnflow.policies.llm.model.language_model import LanguageModel  # noqa: E402
+from gnnflow.policies.llm.model.model_files import sealed  # noqa: E402
+from gnnflow.policies.llm.model.model_folder import fetch_model, load_tokenizer  # noqa: E402
+from gnnflow.policies.llm.prompt import time_limit  # noqa: E402
 
 CODE = """
 from pathlib import Path

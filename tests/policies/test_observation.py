@@ -9,8 +9,8 @@ from made_up import make_observation
 
 from gnnflow.errors import DataError
 from gnnflow.policies import FEATURE_NAMES, Observation, features
-from gnnflow.policies.features import expected_saving, feature_values
 from gnnflow.policies.observation import CacheState, RunFacts, Window, from_json, to_json
+from gnnflow.policies.observation_features import expected_saving, feature_values
 
 COUNT = st.integers(0, 2**40)
 

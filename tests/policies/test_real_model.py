@@ -7,10 +7,10 @@ pytest.importorskip("transformers")
 
 from made_up import make_observation  # noqa: E402
 
-from gnnflow.policies.llm.language_model import LanguageModel  # noqa: E402
-from gnnflow.policies.llm.model_files import SMALL_MODEL, models_dir  # noqa: E402
+from gnnflow.policies.labelled_situations import shipped_situations  # noqa: E402
+from gnnflow.policies.llm.model.language_model import LanguageModel  # noqa: E402
+from gnnflow.policies.llm.model.model_files import SMALL_MODEL, models_dir  # noqa: E402
 from gnnflow.policies.llm.prompt import Prompt  # noqa: E402
-from gnnflow.policies.situations import shipped_situations  # noqa: E402
 
 pytestmark = pytest.mark.skipif(
     not (models_dir() / SMALL_MODEL / "gnnflow.json").is_file(),

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from made_up import make_observation
 
-from gnnflow.policies.features import FEATURE_NAMES, features
+from gnnflow.policies.observation_features import FEATURE_NAMES, features
 from gnnflow.policies.rivals import LEARNT, RIVALS, Threshold, fit_threshold, rival_scores
 
 

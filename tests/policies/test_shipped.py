@@ -1,10 +1,10 @@
 import pytest
 from made_up import make_observation
 
-from gnnflow.policies.classifier.policy import ClassifierPolicy
-from gnnflow.policies.classifier.saved import load_classifier, shipped_classifiers
+from gnnflow.policies.classifier.classifier_folder import load_classifier, shipped_classifiers
+from gnnflow.policies.classifier.classifier_policy import ClassifierPolicy
+from gnnflow.policies.labelled_situations import shipped_situations
 from gnnflow.policies.llm.prompt import Prompt
-from gnnflow.policies.situations import shipped_situations
 
 
 def test_examples_and_reference_are_of_both_kinds_and_apart():

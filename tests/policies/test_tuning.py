@@ -13,13 +13,13 @@ from gnnflow.cli import policy as command  # noqa: E402
 from gnnflow.config import PolicyConfig  # noqa: E402
 from gnnflow.errors import DataError, MissingExtraError  # noqa: E402
 from gnnflow.policies import RankInfo  # noqa: E402
-from gnnflow.policies.llm import policy as llm_policy  # noqa: E402
-from gnnflow.policies.llm import tuning  # noqa: E402
+from gnnflow.policies.labelled_situations import Situation, with_margin, write_situations  # noqa: E402
+from gnnflow.policies.llm import llm_policy  # noqa: E402
 from gnnflow.policies.llm.judge import Judge  # noqa: E402
-from gnnflow.policies.llm.language_model import LanguageModel  # noqa: E402
-from gnnflow.policies.llm.tuning import Tuner, TuningOptions, tuned_template  # noqa: E402
+from gnnflow.policies.llm.model.language_model import LanguageModel  # noqa: E402
+from gnnflow.policies.llm.tuner import tuning  # noqa: E402
+from gnnflow.policies.llm.tuner.tuning import Tuner, TuningOptions, tuned_template  # noqa: E402
 from gnnflow.policies.rivals import RIVALS  # noqa: E402
-from gnnflow.policies.situations import Situation, with_margin, write_situations  # noqa: E402
 
 
 def make_situations(count, group, seed=0):

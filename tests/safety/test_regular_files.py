@@ -26,8 +26,8 @@ from gnnflow.files.regular_file import (
     read_regular_text,
 )
 from gnnflow.partition import open_partition, partition_graph, read_manifest
-from gnnflow.policies.classifier.saved import load_classifier
-from gnnflow.policies.situations import read_situations
+from gnnflow.policies.classifier.classifier_folder import load_classifier
+from gnnflow.policies.labelled_situations import read_situations
 from gnnflow.replay.optimum import Optimum
 from gnnflow.replay.trace import read_trace
 from gnnflow.report.decisions import read_decisions
@@ -200,8 +200,8 @@ FINE = {
     "gnnflow/datasets/apt_indexes.py", "gnnflow/files/array_file.py",
     "gnnflow/files/array_sink.py", "gnnflow/files/npy_file.py",
     "gnnflow/files/reserved_file.py", "gnnflow/files/table_file.py",
-    "gnnflow/policies/classifier/kinds.py", "gnnflow/policies/llm/get_model.py",
-    "gnnflow/policies/llm/server_client.py", "gnnflow/prefetch/host_rows.py",
+    "gnnflow/policies/classifier/classifiers.py",
+    "gnnflow/policies/llm/host_server/server_client.py", "gnnflow/prefetch/host_rows.py",
     "partition/adjacency.py", "partition/held_out_edges.py", "partition/metis_process.py",
     "partition/solver_process.py", "gnnflow/training/inference.py",
     # What the system or the package itself holds.
@@ -212,12 +212,15 @@ FINE = {
     # Opened after it was compared with what a rank of the same job made.
     "gnnflow/launch/rank_board.py", "gnnflow/training/checkpoints/files.py",
     # Opened for their locks and names, never read.
-    "gnnflow/files/folder_lock.py", "gnnflow/policies/llm/socket_folder.py",
+    "gnnflow/files/folder_lock.py", "gnnflow/policies/llm/host_server/socket_folder.py",
 }  # fmt: skip
 """Modules with readers of their own, and why they may have them."""
 OF_THE_PACKAGE = {
     ("gnnflow/policies/llm/prompt.py", "file.read_text"),
-    ("gnnflow/policies/situations.py", "file.read_text"),
+    ("gnnflow/policies/labelled_situations.py", "file.read_text"),
+    # What it has just downloaded.
+    ("gnnflow/policies/llm/model/model_files.py", "zipfile.ZipFile"),
+    ("gnnflow/policies/llm/model/model_files.py", "gguf.open"),
 }
 
 

@@ -19,7 +19,8 @@ BETWEEN_PROCESSES = {
     f"{folder}/{name}.py"
     for folder, names in {
         "gnnflow/comm": ("collectives", "failure", "inquiry", "local"),
-        "gnnflow/policies/llm": ("server", "server_client", "answers", "endpoint"),
+        "gnnflow/policies/llm": ("answers", "chat/endpoint"),
+        "gnnflow/policies/llm/host_server": ("model_server", "server_client"),
         "gnnflow/files": ("json_text",),
         "partition": ("solver_process", "metis_process", "mtkahypar_process"),
         "benchmarks": (

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from gnnflow.policies.decision import Decision, InvalidDecisionError
-from gnnflow.policies.situations import Situation
+from gnnflow.policies.labelled_situations import Situation
 
 WORDS = ("yes", "no")
 """The answers that are scored, replacing first."""

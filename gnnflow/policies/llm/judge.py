@@ -16,9 +16,9 @@ from gnnflow.files.regular_file import read_regular_text
 from gnnflow.policies.decision import PolicyError
 from gnnflow.policies.llm.answers import REPLACE_CHOICES, REPLACE_LEAD, WORDS, answer_parts
 from gnnflow.policies.llm.calibration import Calibration, calibrate
-from gnnflow.policies.llm.guided import GuidedWriter
-from gnnflow.policies.llm.language_model import LanguageModel, Prefix
-from gnnflow.policies.llm.model_files import cache_dir
+from gnnflow.policies.llm.model.guided_writer import GuidedWriter
+from gnnflow.policies.llm.model.language_model import LanguageModel, Prefix
+from gnnflow.policies.llm.model.model_files import cache_dir
 from gnnflow.policies.observation import from_json
 
 _LOGGER = logging.getLogger(__name__)
@@ -28,7 +28,7 @@ _UNTOLD_AUC = 0.1
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Task:
+class DecisionTask:
     """What stays the same from question to question."""
 
     messages: list[dict[str, str]]
@@ -67,10 +67,10 @@ class Verdict:
 class Asker(Protocol):
     """A judge in this process, or the client of one in another."""
 
-    def prepare(self, task: Task) -> Calibration:
+    def prepare(self, task: DecisionTask) -> Calibration:
         """Makes ready for questions of a task; cheap if it was done before."""
 
-    def ask(self, task: Task, question: str) -> Verdict:
+    def ask(self, task: DecisionTask, question: str) -> Verdict:
         """Answers a question."""
 
 
@@ -100,15 +100,15 @@ class Judge:
         self._prepared: OrderedDict[str, _Prepared] = OrderedDict()
         self._writer: GuidedWriter | None = None
 
-    def prepare(self, task: Task) -> Calibration:
+    def prepare(self, task: DecisionTask) -> Calibration:
         """Encodes the start of a prompt and calibrates its answers, unless that was done before."""
         return self._prepare(task).calibration
 
-    def ask(self, task: Task, question: str) -> Verdict:
+    def ask(self, task: DecisionTask, question: str) -> Verdict:
         """Answers one question."""
         return self.ask_many(task, [question])[0]
 
-    def ask_many(self, task: Task, questions: Sequence[str]) -> list[Verdict]:
+    def ask_many(self, task: DecisionTask, questions: Sequence[str]) -> list[Verdict]:
         """Answers several questions in one pass, with explanations if the task wants them."""
         prepared = self._prepare(task)
         scores = self._log_odds(prepared.prefix, task.explain, questions)
@@ -121,7 +121,7 @@ class Judge:
             verdicts.append(Verdict(log_odds=log_odds, probability=probability, text=text))
         return verdicts
 
-    def _prepare(self, task: Task) -> _Prepared:
+    def _prepare(self, task: DecisionTask) -> _Prepared:
         key = task.key
         prepared = self._prepared.get(key)
         if prepared is None:
@@ -133,7 +133,7 @@ class Judge:
         self._prepared.move_to_end(key)
         return prepared
 
-    def _calibration(self, task: Task, prefix: Prefix) -> Calibration:
+    def _calibration(self, task: DecisionTask, prefix: Prefix) -> Calibration:
         name = hashlib.sha256(f"{self._identity} {task.key}".encode()).hexdigest()[:24]
         file = cache_dir() / "calibrations" / f"{name}.json"
         if self._identity and (known := _read_calibration(file)) is not None:

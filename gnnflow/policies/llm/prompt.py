@@ -1,8 +1,16 @@
-"""The prompt: a template that users can edit, filled with the numbers of an observation."""
+"""The prompt: a template that users can edit, filled with the numbers of an observation.
 
+Templates that others wrote can loop for longer than any run, so rendering has a limit of time.
+"""
+
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
+from types import FrameType
 from typing import Any, Self
 
 import jinja2
@@ -10,11 +18,10 @@ from jinja2.sandbox import SandboxedEnvironment
 
 from gnnflow.errors import ConfigError
 from gnnflow.files.regular_file import read_regular_text
-from gnnflow.policies.features import expected_return, feature_values
+from gnnflow.policies.labelled_situations import Situation
 from gnnflow.policies.llm.answers import render_answer
-from gnnflow.policies.llm.time_limit import time_limit
 from gnnflow.policies.observation import Observation
-from gnnflow.policies.situations import Situation
+from gnnflow.policies.observation_features import expected_return, feature_values
 
 _BLOCKS = ("instructions", "question")
 _MAX_SHOWN = 999.0
@@ -104,3 +111,29 @@ def _environment() -> jinja2.Environment:
 
 def _shown(value: float) -> float:
     return max(-_MAX_SHOWN, min(value, _MAX_SHOWN))
+
+
+@contextmanager
+def time_limit(limit_s: float, what: str) -> Iterator[None]:
+    """Ends Python code of this thread that takes too long; a single call into C is not ended.
+
+    Args:
+        limit_s: seconds.
+        what: what takes so long, as the start of a sentence.
+
+    Raises:
+        TimeoutError: if it takes longer.
+    """
+    deadline = time.monotonic() + limit_s
+
+    def trace(frame: FrameType, event: str, argument: Any) -> Any:
+        if time.monotonic() > deadline:
+            raise TimeoutError(f"{what} takes longer than {limit_s:g} s")
+        return trace
+
+    before = sys.gettrace()
+    sys.settrace(trace)
+    try:
+        yield
+    finally:
+        sys.settrace(before)

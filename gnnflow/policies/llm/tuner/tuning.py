@@ -16,11 +16,11 @@ from numpy.typing import NDArray
 from gnnflow.errors import DataError
 from gnnflow.files.json_text import to_json_text
 from gnnflow.optional import require_package
+from gnnflow.policies.labelled_situations import Situation, stake, write_situations
 from gnnflow.policies.llm.answers import WORDS
-from gnnflow.policies.llm.language_model import LanguageModel
-from gnnflow.policies.llm.model_files import PROMPT_FILE, REFERENCE_FILE
+from gnnflow.policies.llm.model.language_model import LanguageModel
+from gnnflow.policies.llm.model.model_files import PROMPT_FILE, REFERENCE_FILE
 from gnnflow.policies.llm.prompt import Prompt
-from gnnflow.policies.situations import Situation, stake, write_situations
 
 _BATCH = 16
 _MAX_NORM = 1.0

@@ -8,12 +8,12 @@ from numpy.typing import NDArray
 
 from gnnflow.config import PolicyConfig
 from gnnflow.errors import DataError
-from gnnflow.policies.classifier.kinds import Classifier
-from gnnflow.policies.classifier.saved import load_classifier
+from gnnflow.policies.classifier.classifier_folder import load_classifier
+from gnnflow.policies.classifier.classifiers import Classifier
 from gnnflow.policies.decision import FREE, Decision, Outcome, RankInfo
-from gnnflow.policies.features import FEATURE_NAMES, FEATURE_VERSION, features
 from gnnflow.policies.observation import Observation
-from gnnflow.policies.thrift import ThriftRule, with_thrift
+from gnnflow.policies.observation_features import FEATURE_NAMES, FEATURE_VERSION, features
+from gnnflow.policies.transfer_choice import TransferRule, with_transfer
 
 _RATE = 0.1
 _PULL = 0.01
@@ -87,11 +87,11 @@ class ClassifierPolicy:
         """
         self._classifier = classifier
         self._correction = OnlineCorrection() if online else None
-        self._thrift = ThriftRule()
+        self._transfer = TransferRule()
 
     def decide(self, observation: Observation) -> Decision:
         """Asks the classifier; moves rows thriftily by the rule of `auto` if need be."""
-        return with_thrift(self._replacement(observation), self._thrift.choose(observation))
+        return with_transfer(self._replacement(observation), self._transfer.choose(observation))
 
     def _replacement(self, observation: Observation) -> Decision:
         if observation.facts.free_admission:
@@ -112,12 +112,12 @@ class ClassifierPolicy:
     def state(self) -> dict[str, Any]:
         """What was learnt online, and how rows travel."""
         learnt = {} if self._correction is None else self._correction.state()
-        return {"thrift": self._thrift.state(), **learnt}
+        return {"thrift": self._transfer.state(), **learnt}
 
     def load_state(self, state: dict[str, Any]) -> None:
         """Goes on with what a checkpoint knows."""
         if "thrift" in state:
-            self._thrift.load_state(state["thrift"])
+            self._transfer.load_state(state["thrift"])
         if self._correction is not None and "weights" in state:
             self._correction.load_state(state)
 

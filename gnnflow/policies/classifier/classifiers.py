@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 from gnnflow.errors import ConfigError, one_line
 from gnnflow.files.regular_file import open_regular
 from gnnflow.optional import require_package
-from gnnflow.policies.classifier.soundness import unsound
+from gnnflow.policies.classifier.sklearn_check import unsound
 from gnnflow.policies.decision import PolicyError
-from gnnflow.policies.features import FEATURE_NAMES
+from gnnflow.policies.observation_features import FEATURE_NAMES
 
 Matrix = NDArray[np.float64]
 

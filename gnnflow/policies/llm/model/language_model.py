@@ -13,15 +13,15 @@ import torch
 from gnnflow.errors import one_line
 from gnnflow.optional import require_package
 from gnnflow.policies.decision import PolicyError
-from gnnflow.policies.llm.adapter import Adapter, read_adapter
-from gnnflow.policies.llm.model_files import sealed
-from gnnflow.policies.llm.model_folder import (
+from gnnflow.policies.llm.model.adapter import Adapter, read_adapter
+from gnnflow.policies.llm.model.model_files import sealed
+from gnnflow.policies.llm.model.model_folder import (
     ADAPTER_FILE,
     fetch_model,
     load_config,
     load_tokenizer,
 )
-from gnnflow.policies.llm.time_limit import time_limit
+from gnnflow.policies.llm.prompt import time_limit
 
 _PLACEHOLDER = "@@QUESTION@@"
 _TEMPLATE_LIMIT_S = 10.0

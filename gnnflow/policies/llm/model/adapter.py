@@ -8,7 +8,7 @@ from typing import Any
 from gnnflow.files.json_text import to_json_text
 from gnnflow.optional import require_package
 from gnnflow.policies.decision import PolicyError
-from gnnflow.policies.llm.model_folder import (
+from gnnflow.policies.llm.model.model_folder import (
     ADAPTER_FILE,
     ADAPTER_WEIGHTS,
     fetch_model,

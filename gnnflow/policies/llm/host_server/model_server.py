@@ -22,11 +22,11 @@ from typing import Any
 import torch
 
 from gnnflow.errors import GnnflowError, kind_and_line, one_line
-from gnnflow.policies.llm.judge import Judge, Task, model_identity
-from gnnflow.policies.llm.language_model import LanguageModel
-from gnnflow.policies.llm.model_files import seal
-from gnnflow.policies.llm.model_folder import fetch_model
-from gnnflow.policies.llm.socket_folder import error_path, remove_folder, short_name
+from gnnflow.policies.llm.host_server.socket_folder import error_path, remove_folder, short_name
+from gnnflow.policies.llm.judge import DecisionTask, Judge, model_identity
+from gnnflow.policies.llm.model.language_model import LanguageModel
+from gnnflow.policies.llm.model.model_files import seal
+from gnnflow.policies.llm.model.model_folder import fetch_model
 from gnnflow.policies.observation import from_json
 
 MAX_LINE_BYTES = 1 << 22
@@ -74,7 +74,7 @@ class _Request:
     client: _Client
     number: int
     operation: str
-    task: Task | None
+    task: DecisionTask | None
     key: str
     question: str
 
@@ -94,7 +94,7 @@ class ModelServer:
         self._judge = judge
         self._niceness = niceness
         self._path = path
-        self._tasks: dict[str, Task] = {}
+        self._tasks: dict[str, DecisionTask] = {}
         self._requests: queue.SimpleQueue[_Request | None] = queue.SimpleQueue()
         self._num_clients = 0
         self._all_left = threading.Condition()
@@ -176,7 +176,7 @@ class ModelServer:
         for key, group in questions.items():
             self._ask(self._tasks[key], group)
 
-    def _prepare(self, request: _Request, task: Task) -> None:
+    def _prepare(self, request: _Request, task: DecisionTask) -> None:
         try:
             calibration = self._judge.prepare(task)
             if self._niceness and not self._tasks:
@@ -187,7 +187,7 @@ class ModelServer:
             answer = {"id": request.number, "error": kind_and_line(error)}
         request.client.reply(answer)
 
-    def _ask(self, task: Task, group: list[_Request]) -> None:
+    def _ask(self, task: DecisionTask, group: list[_Request]) -> None:
         try:
             verdicts = self._judge.ask_many(task, [request.question for request in group])
         except Exception as error:
@@ -200,7 +200,7 @@ class ModelServer:
 
 def _parse_request(client: _Client, line: bytes) -> _Request:
     values = json.loads(line)
-    task = from_json(Task, values["task"]) if values["operation"] == "prepare" else None
+    task = from_json(DecisionTask, values["task"]) if values["operation"] == "prepare" else None
     return _Request(
         client=client,
         number=int(values["id"]),

@@ -10,17 +10,17 @@ from typing import Any
 from gnnflow.errors import DataError
 from gnnflow.files.json_text import parse_json, to_json_text
 from gnnflow.files.regular_file import read_regular
-from gnnflow.policies.classifier.kinds import Classifier, make_classifier
+from gnnflow.policies.classifier.classifiers import Classifier, make_classifier
 from gnnflow.policies.decision import PolicyError
-from gnnflow.policies.features import FEATURE_NAMES, FEATURE_VERSION
 from gnnflow.policies.observation import from_json, to_json
+from gnnflow.policies.observation_features import FEATURE_NAMES, FEATURE_VERSION
 
 _DESCRIPTION = "classifier.json"
 _FORMAT_VERSION = 1
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Description:
+class SavedClassifier:
     """What a classifier's folder says about the model in it."""
 
     format_version: int
@@ -65,7 +65,7 @@ def save_classifier(
     scratch = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
     try:
         classifier.save(scratch / classifier.file_name)
-        description = Description(
+        description = SavedClassifier(
             format_version=_FORMAT_VERSION,
             kind=kind,
             feature_version=FEATURE_VERSION,
@@ -82,7 +82,7 @@ def save_classifier(
         shutil.rmtree(scratch, ignore_errors=True)
 
 
-def load_classifier(name: str) -> tuple[Description, Classifier]:
+def load_classifier(name: str) -> tuple[SavedClassifier, Classifier]:
     """Loads a classifier by folder, or by the name of one that comes with gnnflow.
 
     Raises:
@@ -100,7 +100,7 @@ def load_classifier(name: str) -> tuple[Description, Classifier]:
         folder = shipped
     try:
         values: Any = parse_json(read_regular(folder / _DESCRIPTION))
-        description = from_json(Description, values)
+        description = from_json(SavedClassifier, values)
     except (OSError, ValueError) as error:
         raise PolicyError(f"{folder} holds no classifier: {error}") from None
     if description.format_version != _FORMAT_VERSION:

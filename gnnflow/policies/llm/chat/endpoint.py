@@ -13,18 +13,18 @@ from collections.abc import Callable, Mapping, Sequence
 from gnnflow.config.addresses import check_address
 from gnnflow.errors import one_line
 from gnnflow.policies.decision import Decision, PolicyError
+from gnnflow.policies.labelled_situations import Situation
 from gnnflow.policies.llm.answers import parse_answer
-from gnnflow.policies.llm.chat_forms import (
+from gnnflow.policies.llm.chat.chat_forms import (
     RequestForm,
     read_completion,
     read_models,
     read_problem,
 )
-from gnnflow.policies.llm.http_request import Reply, exchange
-from gnnflow.policies.llm.model_files import TUNED_MODEL
+from gnnflow.policies.llm.chat.http_request import Reply, exchange
+from gnnflow.policies.llm.model.model_files import TUNED_MODEL
 from gnnflow.policies.llm.prompt import Prompt
 from gnnflow.policies.observation import Observation
-from gnnflow.policies.situations import Situation
 
 KEY_VARIABLE = "GNNFLOW_LLM_KEY"
 

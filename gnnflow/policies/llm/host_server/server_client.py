@@ -16,14 +16,14 @@ from gnnflow.config import PolicyConfig
 from gnnflow.launch.job_end import cause, name_of
 from gnnflow.policies.decision import PolicyError, RankInfo
 from gnnflow.policies.llm.calibration import Calibration
-from gnnflow.policies.llm.judge import Task, Verdict
-from gnnflow.policies.llm.server import MAX_LINE_BYTES, ServerConfig
-from gnnflow.policies.llm.socket_folder import (
+from gnnflow.policies.llm.host_server.model_server import MAX_LINE_BYTES, ServerConfig
+from gnnflow.policies.llm.host_server.socket_folder import (
     error_path,
     remove_folder,
     short_name,
     socket_path,
 )
+from gnnflow.policies.llm.judge import DecisionTask, Verdict
 from gnnflow.policies.observation import from_json
 
 _START_LIMIT_S = 300.0
@@ -57,7 +57,7 @@ class ServerProcess:
                 log.parent.mkdir(parents=True, exist_ok=True)
                 sink = stack.enter_context(log.open("ab"))
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "gnnflow.policies.llm.server"],
+                [sys.executable, "-m", "gnnflow.policies.llm.host_server.model_server"],
                 stdin=subprocess.PIPE,
                 stdout=sink,
                 stderr=sink,
@@ -133,13 +133,13 @@ class ServerClient:
             raise
         self._received = b""
 
-    def prepare(self, task: Task) -> Calibration:
+    def prepare(self, task: DecisionTask) -> Calibration:
         """Makes the server ready for a task's questions."""
         values = {"operation": "prepare", "task": dataclasses.asdict(task)}
         answer = self._request(values, max(self._timeout_s, _PREPARE_LIMIT_S))
         return from_json(Calibration, answer.get("calibration"))
 
-    def ask(self, task: Task, question: str) -> Verdict:
+    def ask(self, task: DecisionTask, question: str) -> Verdict:
         """Asks a question of a task that was prepared."""
         values = {"operation": "ask", "key": task.key, "question": question}
         return from_json(Verdict, self._request(values, self._timeout_s).get("verdict"))

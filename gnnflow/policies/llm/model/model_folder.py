@@ -13,7 +13,7 @@ from gnnflow.files.json_text import parse_json
 from gnnflow.files.regular_file import read_regular
 from gnnflow.optional import require_package
 from gnnflow.policies.decision import PolicyError
-from gnnflow.policies.llm.model_files import locate_model
+from gnnflow.policies.llm.model.model_files import locate_model
 
 ADAPTER_FILE = "adapter_config.json"
 ADAPTER_WEIGHTS = "adapter_model.safetensors"

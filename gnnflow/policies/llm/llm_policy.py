@@ -9,20 +9,20 @@ from typing import Any
 
 from gnnflow.config import PolicyConfig
 from gnnflow.policies.decision import FREE, Decision, RankInfo
+from gnnflow.policies.labelled_situations import Situation, read_situations, shipped_situations
 from gnnflow.policies.llm.answers import parse_answer
-from gnnflow.policies.llm.endpoint import Endpoint, EndpointPolicy
-from gnnflow.policies.llm.judge import Asker, Task
-from gnnflow.policies.llm.model_files import (
+from gnnflow.policies.llm.chat.endpoint import Endpoint, EndpointPolicy
+from gnnflow.policies.llm.host_server.server_client import connect_to_host_server
+from gnnflow.policies.llm.judge import Asker, DecisionTask
+from gnnflow.policies.llm.model.model_files import (
     SMALL_MODEL,
     TUNED_MODEL,
     own_prompt,
     own_reference,
 )
 from gnnflow.policies.llm.prompt import Prompt
-from gnnflow.policies.llm.server_client import connect_to_host_server
 from gnnflow.policies.observation import Observation
-from gnnflow.policies.situations import Situation, read_situations, shipped_situations
-from gnnflow.policies.thrift import ThriftRule, with_thrift
+from gnnflow.policies.transfer_choice import TransferRule, with_transfer
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -93,8 +93,8 @@ class LlmPolicy:
         self._asker = asker
         self._prompt = prompt = parts.prompt
         self._close = close
-        self._thrift = ThriftRule()
-        self._task = Task(
+        self._transfer = TransferRule()
+        self._task = DecisionTask(
             messages=prompt.messages(parts.examples),
             explain=prompt.explain,
             reference_questions=[prompt.question(item.observation) for item in parts.reference],
@@ -104,7 +104,7 @@ class LlmPolicy:
 
     def decide(self, observation: Observation) -> Decision:
         """Asks; replaces if the calibrated probability is above one half."""
-        return with_thrift(self._replacement(observation), self._thrift.choose(observation))
+        return with_transfer(self._replacement(observation), self._transfer.choose(observation))
 
     def _replacement(self, observation: Observation) -> Decision:
         if observation.facts.free_admission:
@@ -129,12 +129,12 @@ class LlmPolicy:
 
     def state(self) -> dict[str, Any]:
         """How rows travel; the model itself remembers nothing."""
-        return {"thrift": self._thrift.state()}
+        return {"thrift": self._transfer.state()}
 
     def load_state(self, state: dict[str, Any]) -> None:
         """Goes on with what a checkpoint knows."""
         if "thrift" in state:
-            self._thrift.load_state(state["thrift"])
+            self._transfer.load_state(state["thrift"])
 
     def close(self) -> None:
         """Leaves the model."""

@@ -7,9 +7,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gnnflow.errors import DataError
-from gnnflow.policies.classifier.kinds import Classifier, make_classifier
-from gnnflow.policies.features import features
-from gnnflow.policies.situations import Situation, stake
+from gnnflow.policies.classifier.classifiers import Classifier, make_classifier
+from gnnflow.policies.labelled_situations import Situation, stake
+from gnnflow.policies.observation_features import features
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

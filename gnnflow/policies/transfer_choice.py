@@ -1,4 +1,4 @@
-"""Moving rows more thriftily while they keep training waiting: shorter types, joint exchanges.
+"""Choosing how rows travel: shorter types, joint exchanges while they keep training waiting.
 
 Both choosers walk a ladder of settings within the bounds of the run, from what the run asked for
 to the most thrifty. They look at measured seconds alone, so a link that slows down, or one that
@@ -32,7 +32,7 @@ _SWITCH_GAIN = 0.05
 
 
 @dataclass(frozen=True, slots=True)
-class ThriftStep:
+class TransferSetting:
     """One setting of how rows travel."""
 
     wire_dtype: WireDtype
@@ -44,7 +44,7 @@ class ThriftStep:
         return _BYTES[self.wire_dtype] * _JOINT ** (self.exchange_every.bit_length() - 1)
 
 
-def ladder(observation: Observation, first_exchange: int) -> list[ThriftStep]:
+def ladder(observation: Observation, first_exchange: int) -> list[TransferSetting]:
     """The settings that a run allows, those of the run first.
 
     Args:
@@ -53,10 +53,10 @@ def ladder(observation: Observation, first_exchange: int) -> list[ThriftStep]:
     """
     facts = observation.facts
     names = [cast(WireDtype, name) for name in facts.wire_dtypes]
-    steps = [ThriftStep(name, first_exchange) for name in names]
+    steps = [TransferSetting(name, first_exchange) for name in names]
     together = 2 * first_exchange
     while together <= facts.max_exchange_every:
-        steps.append(ThriftStep(names[-1], together))
+        steps.append(TransferSetting(names[-1], together))
         together *= 2
     return steps
 
@@ -100,7 +100,7 @@ class WaitMeter:
         self.wait_s = stall_s + step_s - expected_s
 
 
-def with_thrift(decision: Decision, step: ThriftStep | None) -> Decision:
+def with_transfer(decision: Decision, step: TransferSetting | None) -> Decision:
     """A decision that also sets how rows travel."""
     if step is None:
         return decision
@@ -109,7 +109,7 @@ def with_thrift(decision: Decision, step: ThriftStep | None) -> Decision:
     )
 
 
-class ThriftRule:
+class TransferRule:
     """Goes up the ladder while training waits and down when it does not, undoing what did not help.
 
     A move that is undone doubles the rest before the next try in that direction.
@@ -126,7 +126,7 @@ class ThriftRule:
         self._rests = {1: _REST, -1: _REST}
         self._blocked_until = {1: 0, -1: 0}
 
-    def choose(self, observation: Observation) -> ThriftStep | None:
+    def choose(self, observation: Observation) -> TransferSetting | None:
         """The settings from now on; None if the run allows none but its own."""
         self._first_exchange = self._first_exchange or observation.state.exchange_every
         steps = ladder(observation, self._first_exchange)
@@ -167,7 +167,7 @@ class ThriftRule:
         self._step = int(state["step"])
 
 
-class ThriftBandit:
+class TransferBandit:
     """Each step of the ladder is an arm, its cost the seconds of a minibatch.
 
     The cost of an arm that was not tried of late is predicted from the latest window: computing
@@ -187,7 +187,7 @@ class ThriftBandit:
         self._rest = _REST
         self._blocked_until = 0
 
-    def choose(self, observation: Observation) -> ThriftStep | None:
+    def choose(self, observation: Observation) -> TransferSetting | None:
         """The settings from now on; None if the run allows none but its own."""
         self._first_exchange = self._first_exchange or observation.state.exchange_every
         steps = ladder(observation, self._first_exchange)
@@ -201,7 +201,7 @@ class ThriftBandit:
             self._pull(observation.minibatch, steps)
         return steps[self._arm]
 
-    def _pull(self, minibatch: int, steps: list[ThriftStep]) -> None:
+    def _pull(self, minibatch: int, steps: list[TransferSetting]) -> None:
         now_s, wait_s = self._meter.now_s, self._meter.wait_s
         self._costs[self._arm] = minibatch, now_s
         if self._left_s is not None:

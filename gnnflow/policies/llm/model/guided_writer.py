@@ -7,7 +7,7 @@ import torch
 
 from gnnflow.policies.decision import PolicyError
 from gnnflow.policies.llm.answers import Choice, FreeText, Literal, Part
-from gnnflow.policies.llm.language_model import LanguageModel, Prefix
+from gnnflow.policies.llm.model.language_model import LanguageModel, Prefix
 
 _ANCHOR = "a"
 

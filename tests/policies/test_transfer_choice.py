@@ -7,21 +7,21 @@ from made_up import FACTS, make_observation
 
 from gnnflow.policies.auto import AutoPolicy
 from gnnflow.policies.bandit import BanditPolicy
-from gnnflow.policies.classifier.policy import ClassifierPolicy
+from gnnflow.policies.classifier.classifier_policy import ClassifierPolicy
 from gnnflow.policies.llm.calibration import UNCALIBRATED
 from gnnflow.policies.llm.judge import Verdict
-from gnnflow.policies.llm.policy import LlmPolicy, PromptParts
+from gnnflow.policies.llm.llm_policy import LlmPolicy, PromptParts
 from gnnflow.policies.llm.prompt import Prompt
-from gnnflow.policies.thrift import ThriftBandit, ThriftRule, ThriftStep, ladder
+from gnnflow.policies.transfer_choice import TransferBandit, TransferRule, TransferSetting, ladder
 
 BOUNDS = {"wire_dtypes": ("stored", "bfloat16", "int8"), "max_exchange_every": 4}
 COMPUTE_S = 0.1
 STEPS = [
-    ThriftStep("stored", 1),
-    ThriftStep("bfloat16", 1),
-    ThriftStep("int8", 1),
-    ThriftStep("int8", 2),
-    ThriftStep("int8", 4),
+    TransferSetting("stored", 1),
+    TransferSetting("bfloat16", 1),
+    TransferSetting("int8", 1),
+    TransferSetting("int8", 2),
+    TransferSetting("int8", 4),
 ]
 
 
@@ -49,15 +49,15 @@ def steer(chooser, link, minibatches=range(0, 400, 4), is_stall=True):
 def test_the_ladder_has_what_the_run_allows():
     assert ladder(observe(0, 0.0), 1) == STEPS
     assert ladder(observe(0, 0.0, max_exchange_every=7), 3) == [
-        *(ThriftStep(name, 3) for name in BOUNDS["wire_dtypes"]),
-        ThriftStep("int8", 6),
+        *(TransferSetting(name, 3) for name in BOUNDS["wire_dtypes"]),
+        TransferSetting("int8", 6),
     ]
     only = observe(0, 1.0, wire_dtypes=("stored",), max_exchange_every=1)
-    assert ThriftRule().choose(only) is None and ThriftBandit().choose(only) is None
+    assert TransferRule().choose(only) is None and TransferBandit().choose(only) is None
 
 
 @pytest.mark.parametrize("is_stall", [True, False])
-@pytest.mark.parametrize("make", [ThriftRule, ThriftBandit])
+@pytest.mark.parametrize("make", [TransferRule, TransferBandit])
 def test_a_link_that_slows_down_and_recovers(make, is_stall):
     def link(minibatch, step):
         return 0.4 * step.waiting if 100 <= minibatch < 250 else 0.0
@@ -68,14 +68,14 @@ def test_a_link_that_slows_down_and_recovers(make, is_stall):
     assert chosen[-1] == STEPS[0]
 
 
-@pytest.mark.parametrize("make", [ThriftRule, ThriftBandit])
+@pytest.mark.parametrize("make", [TransferRule, TransferBandit])
 def test_waiting_that_rows_are_not_to_blame_for(make):
     """Shorter rows do not help, so the run's own settings are used nearly all the time."""
     chosen = steer(make(), lambda minibatch, step: 0.1, range(0, 4000, 8))
     assert chosen.count(STEPS[0]) > 0.6 * len(chosen)
 
 
-@pytest.mark.parametrize("make", [ThriftRule, ThriftBandit])
+@pytest.mark.parametrize("make", [TransferRule, TransferBandit])
 def test_a_state_goes_on(make):
     first = make()
     steer(first, lambda minibatch, step: 0.5 * step.waiting, range(0, 100, 4))

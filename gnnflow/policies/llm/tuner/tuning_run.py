@@ -9,12 +9,12 @@ import torch
 
 from gnnflow.errors import DataError
 from gnnflow.optional import check_package
-from gnnflow.policies.classifier.training import measure, split_groups, tabulate
+from gnnflow.policies.classifier.fitting import measure, split_groups, tabulate
+from gnnflow.policies.labelled_situations import Situation, read_situations, with_margin
 from gnnflow.policies.llm.calibration import calibrate
-from gnnflow.policies.llm.language_model import LanguageModel
-from gnnflow.policies.llm.tuning import Tuner, TuningOptions, tuned_template
+from gnnflow.policies.llm.model.language_model import LanguageModel
+from gnnflow.policies.llm.tuner.tuning import Tuner, TuningOptions, tuned_template
 from gnnflow.policies.rivals import Threshold, fit_threshold, rival_scores
-from gnnflow.policies.situations import Situation, read_situations, with_margin
 from gnnflow.terminal import PlainConsole, progress
 
 _NUM_REFERENCE = 96

@@ -1,5 +1,6 @@
-"""Memory for rows that are handed to the user, taken back when the user is done with them."""
+"""Memory of minibatches under way: counted, and taken back when the user is done with it."""
 
+import threading
 import weakref
 from collections import deque
 from collections.abc import Sequence
@@ -7,6 +8,34 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+
+
+class MemoryMeter:
+    """Adds up bytes that are held and let go, from any thread."""
+
+    def __init__(self) -> None:
+        """Starts with nothing held."""
+        self._held_bytes = 0
+        self._peak_bytes = 0
+        # The garbage collector may end a loader, which gives memory back, within any call.
+        self._lock = threading.RLock()
+
+    @property
+    def held_bytes(self) -> int:
+        """Bytes held now."""
+        return self._held_bytes
+
+    @property
+    def peak_bytes(self) -> int:
+        """The most that were held at once."""
+        return self._peak_bytes
+
+    def add(self, num_bytes: int) -> None:
+        """Notes bytes that are held from now on, or, if negative, no more."""
+        with self._lock:
+            self._held_bytes += num_bytes
+            self._peak_bytes = max(self._peak_bytes, self._held_bytes)
+
 
 # Spare arrays that are kept; more are around only if the user holds many minibatches at once.
 _KEPT = 8

@@ -1,0 +1,1 @@
+"""Models of other servers, asked through an OpenAI-compatible chat endpoint."""

@@ -1,0 +1,1 @@
+"""The model itself: its files, its adapter, what it scores and writes."""
