@@ -1,5 +1,6 @@
-"""From the options to a cache that stands ready: budget, scorer, probabilities, first fill."""
+"""From the options to a cache that stands ready: budget, probabilities, common rows, fill."""
 
+import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -79,77 +80,99 @@ def set_up_cache(
         ConfigError: If scorer or fill are not known.
     """
     store = graph.store(array)
-    # Where all parts are at hand nothing is looked at: this costs nothing then.
-    all_at_hand = len(_at_hand(graph)) == graph.num_parts
-    halo = _NO_HALO if all_at_hand else _halo_elsewhere(graph, store)
-    capacity = 0
-    if config.scorer != NO_CACHE:
-        capacity = cache_capacity(
-            fraction=None if config.cache_bytes is not None else config.cache_fraction,
-            max_bytes=config.cache_bytes,
-            num_halo=len(halo.vertices),
-            row_bytes=store.row_bytes,
-        )
-        # A row beyond every remote vertex would never be used.
-        num_elsewhere = graph.num_vertices - sum(_range_size(graph, p) for p in _at_hand(graph))
-        capacity = min(capacity, num_elsewhere)
-    # A trace carries the probabilities, so that any scorer can be replayed over it.
-    wants_vip = config.trace is not None or (
-        config.scorer in _SCORERS_WITH_VIP or config.cache_fill == "vip"
-    )
-    if wants_vip and _anywhere(graph.ctx, capacity > 0 or config.trace is not None):
+    halo = _halo_elsewhere(graph, store)
+    budget = _budget(graph, config, store, len(halo.vertices))
+    if _needs_vip(graph.ctx, config, budget):
         vip = _vip_of(graph, seeds, num_steps, fanout)
-        halo = Halo(vertices=halo.vertices, degrees=halo.degrees, vip=_elsewhere(graph, store, vip))
-    transfer = Transfer(
-        window=LookaheadWindow(lookahead=config.lookahead),
-        exchange_every=config.exchange_every,
-        wire_dtype=store.wire_dtype,
-        stored_row_bytes=store.row_bytes,
-    )
-    host_rows = None
-    if config.cache_scope == "host" and halo.vip is not None and config.scorer in _SCORERS_WITH_VIP:
-        host_rows = HostRows.choose_and_fetch(
-            graph.ctx, _at_hand(graph), store, capacity, halo.vip, graph.num_vertices
-        )
+        halo = dataclasses.replace(halo, vip=_elsewhere(store, vip))
+    host_rows = _host_rows(graph, config, store, halo, budget)
     num_shared = 0 if host_rows is None else len(host_rows.own_share)
-    capacity -= num_shared
-    if capacity == 0:
-        rows = CachedRows(
-            store,
-            transfer=transfer,
-            host_rows=host_rows,
-            rows_filled_at_start=num_shared,
-            early_bytes=config.fetch_early_bytes,
+    cache = _own_cache(graph, config, store, halo, budget - num_shared)
+    num_filled = 0
+    if cache is not None:
+        candidates = fill_candidates(
+            config.cache_fill, halo.vertices, halo.degrees, vip=halo.vip, seed=seed
         )
-        return CacheSetup(rows=rows, halo=halo, capacity=0)
+        num_filled = cache.fill(_not_shared(candidates, host_rows), store.fetch)
+    rows = CachedRows(
+        store,
+        cache=cache,
+        transfer=Transfer(
+            window=LookaheadWindow(lookahead=config.lookahead),
+            exchange_every=config.exchange_every,
+            wire_dtype=store.wire_dtype,
+            stored_row_bytes=store.row_bytes,
+        ),
+        decide=every(config.replace_every),
+        rows_filled_at_start=num_filled + num_shared,
+        host_rows=host_rows,
+        early_bytes=config.fetch_early_bytes,
+    )
+    return CacheSetup(rows=rows, halo=halo, capacity=budget - num_shared)
+
+
+def _budget(graph: DistGraph, config: CacheConfig, store: DistFeatureStore, num_halo: int) -> int:
+    """Rows that this rank may hold of other ranks, common ones of its machine included."""
+    if config.scorer == NO_CACHE:
+        return 0
+    capacity = cache_capacity(
+        fraction=None if config.cache_bytes is not None else config.cache_fraction,
+        max_bytes=config.cache_bytes,
+        num_halo=num_halo,
+        row_bytes=store.row_bytes,
+    )
+    # A row beyond every remote vertex would never be used.
+    num_elsewhere = graph.num_vertices - sum(_range_size(graph, p) for p in _at_hand(graph))
+    return min(capacity, num_elsewhere)
+
+
+def _needs_vip(ctx: Context, config: CacheConfig, budget: int) -> bool:
+    """Whether the ranks have to compute inclusion probabilities, which they do together."""
+    # A trace carries the probabilities, so that any scorer can be replayed over it.
+    is_traced = config.trace is not None
+    is_used = config.scorer in _SCORERS_WITH_VIP or config.cache_fill == "vip"
+    return (is_traced or is_used) and _anywhere(ctx, budget > 0 or is_traced)
+
+
+def _host_rows(
+    graph: DistGraph, config: CacheConfig, store: DistFeatureStore, halo: Halo, budget: int
+) -> HostRows | None:
+    """Common rows of this machine, where its ranks are to hold some."""
+    if config.cache_scope != "host" or halo.vip is None or config.scorer not in _SCORERS_WITH_VIP:
+        return None
+    return HostRows.choose_and_fetch(
+        graph.ctx, _at_hand(graph), store, budget, halo.vip, graph.num_vertices
+    )
+
+
+def _own_cache(
+    graph: DistGraph, config: CacheConfig, store: DistFeatureStore, halo: Halo, capacity: int
+) -> HaloCache | None:
+    """An empty cache of this rank alone; None without room for a row."""
+    if capacity == 0:
+        return None
     options = ScorerOptions(alpha=config.alpha, period=max(config.replace_every, 1), vip=halo.vip)
-    cache = HaloCache(
+    return HaloCache(
         capacity,
         make_scorer(config.scorer, options),
         row_shape=store.row_shape,
         dtype=store.dtype,
         num_vertices=graph.num_vertices,
     )
-    candidates = fill_candidates(
-        config.cache_fill, halo.vertices, halo.degrees, vip=halo.vip, seed=seed
-    )
-    if host_rows is not None:
-        is_rest = host_rows.find(candidates.ids) < 0
-        candidates = VertexValues(candidates.ids[is_rest], candidates.values[is_rest])
-    rows_filled = cache.fill(candidates, store.fetch)
-    rows = CachedRows(
-        store,
-        cache=cache,
-        transfer=transfer,
-        decide=every(config.replace_every),
-        rows_filled_at_start=rows_filled + num_shared,
-        host_rows=host_rows,
-        early_bytes=config.fetch_early_bytes,
-    )
-    return CacheSetup(rows=rows, halo=halo, capacity=capacity)
+
+
+def _not_shared(candidates: VertexValues, host_rows: HostRows | None) -> VertexValues:
+    """Those that are none of the common rows."""
+    if host_rows is None:
+        return candidates
+    is_rest = host_rows.find(candidates.ids) < 0
+    return VertexValues(candidates.ids[is_rest], candidates.values[is_rest])
 
 
 def _halo_elsewhere(graph: DistGraph, store: DistFeatureStore) -> Halo:
+    """The halo vertices that this rank cannot read; costs nothing where all parts are at hand."""
+    if len(_at_hand(graph)) == graph.num_parts:
+        return _NO_HALO
     partition = graph.partition
     vertices = np.asarray(partition.halo, dtype=np.int64)
     # In ascending order, as the halo: positions come by owner, and owners have ascending ranges.
@@ -158,7 +181,7 @@ def _halo_elsewhere(graph: DistGraph, store: DistFeatureStore) -> Halo:
     return Halo(vertices=vertices[chosen], degrees=degrees[chosen])
 
 
-def _elsewhere(graph: DistGraph, store: DistFeatureStore, values: VertexValues) -> VertexValues:
+def _elsewhere(store: DistFeatureStore, values: VertexValues) -> VertexValues:
     chosen = store.plan(values.ids).remote_positions
     return VertexValues(values.ids[chosen], values.values[chosen])
 

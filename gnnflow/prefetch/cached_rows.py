@@ -2,134 +2,22 @@
 
 import threading
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
-import numpy.typing as npt
 
 from gnnflow.cache.halo_cache import HaloCache
-from gnnflow.cache.step import CacheStep
 from gnnflow.cache.transfer import Decide, Transfer
 from gnnflow.comm.buffers import BufferPool
-from gnnflow.features import DistFeatureStore, FetchUnderWay, RowPlan
-from gnnflow.features.wire import WireDtype
+from gnnflow.features import DistFeatureStore
 from gnnflow.prefetch.host_rows import HostRows
 from gnnflow.prefetch.row_memory import MemoryMeter, RecycledRows
-from gnnflow.traffic import Traffic
-
-
-class WaitClock:
-    """Adds up seconds in one thread until another takes them."""
-
-    def __init__(self) -> None:
-        """Starts at nothing."""
-        self._lock = threading.Lock()
-        self._wait_s = 0.0
-        self._elapsed_s = 0.0
-
-    def add(self, wait_s: float, elapsed_s: float) -> None:
-        """Notes a step of training.
-
-        Args:
-            wait_s: Seconds that it waited for its minibatch.
-            elapsed_s: Seconds that it took altogether, the waiting included.
-        """
-        with self._lock:
-            self._wait_s += wait_s
-            self._elapsed_s += elapsed_s
-
-    def take(self) -> tuple[float, float]:
-        """Returns the sums of `wait_s` and `elapsed_s` since they were last taken."""
-        with self._lock:
-            taken = self._wait_s, self._elapsed_s
-            self._wait_s = self._elapsed_s = 0.0
-        return taken
-
+from gnnflow.prefetch.row_request import Ids, RowRequest, Rows, SharedFetch
 
 if TYPE_CHECKING:
     import torch
 
     from gnnflow.prefetch.device_rows import DeviceRows
-
-Ids = npt.NDArray[np.int64]
-Rows = npt.NDArray[Any]
-
-
-@dataclass(slots=True)
-class RowRequest:
-    """The rows of one minibatch, from the moment it is sampled until they are gathered."""
-
-    plan: RowPlan
-    """Where the row of each vertex is."""
-    remote_ids: Ids
-    """int64 `[n]`: vertices whose rows only ranks elsewhere have, by owner; common rows of this
-    machine are none of them."""
-    remote_positions: Ids
-    """int64 `[n]`: where they are among the vertices of the minibatch."""
-    subgraph_bytes: int
-    """Size of the sampled minibatch, which counts while it waits in the window."""
-    step: CacheStep | None = None
-    """What the cache decided; None without a cache."""
-    fetch_ids: Ids = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
-    """int64: what is fetched for it, rows to fill the cache last."""
-    rows_on_host: int = 0
-    """Further remote rows, found among the common ones of this machine."""
-    wire_dtype: WireDtype = "stored"
-    """How its rows were to travel when it was planned."""
-    row_bytes: int = 0
-    """Bytes of each row that was fetched for it, on the way."""
-    num_requests: int = 0
-    """Messages that ask for it; those of a shared exchange count with its first minibatch."""
-    exchange: "RowExchange | None" = None
-    """The exchange that it shares with others; None before it is asked for."""
-    first_row: int = 0
-    """Where its rows start in the exchange."""
-    known_s: tuple[float, float] = (0.0, 0.0)
-    """Seconds of waiting and of everything in the training loop that became known between the plan
-    before and its own."""
-    settled: bool = False
-    """Whether the cache has taken what it keeps of the rows."""
-
-    @property
-    def traffic(self) -> Traffic:
-        """What was asked, found and fetched; complete once its rows are asked for."""
-        step = self.step
-        return Traffic(
-            rows_asked=len(self.remote_ids) + self.rows_on_host,
-            rows_hit=self.rows_on_host + (0 if step is None else step.rows_hit),
-            rows_filled=0 if step is None else step.rows_filled,
-            bytes_fetched=len(self.fetch_ids) * self.row_bytes,
-        )
-
-    def fetched(self) -> Rows:
-        """Returns the rows of `fetch_ids`, waiting for them."""
-        assert self.exchange is not None
-        rows = self.exchange.rows()
-        return rows[self.first_row : self.first_row + len(self.fetch_ids)]
-
-
-class RowExchange:
-    """One fetch for several minibatches, and the memory that its rows arrive in."""
-
-    def __init__(self, fetch: FetchUnderWay | None, rows: Rows, num_users: int) -> None:
-        """Takes the fetch under way; None if there is nothing to fetch."""
-        self._fetch = fetch
-        self._rows = rows
-        self._num_users = num_users
-
-    def done(self) -> bool:
-        """Tells whether the rows are here."""
-        return self._fetch is None or self._fetch.done()
-
-    def rows(self) -> Rows:
-        """Waits for the rows of all minibatches, one after the other."""
-        return self._rows if self._fetch is None else self._fetch.result()
-
-    def release(self) -> bool:
-        """Notes that one minibatch is done with it; tells whether it was the last."""
-        self._num_users -= 1
-        return self._num_users == 0
 
 
 class CachedRows:
@@ -164,7 +52,7 @@ class CachedRows:
                 further ones may be asked for when nothing is on its way.
         """
         self._early_bytes = early_bytes
-        self._latest: RowExchange | None = None
+        self._latest: SharedFetch | None = None
         self._asked = MemoryMeter()
         self.host_rows = host_rows
         self.store = store
@@ -284,12 +172,12 @@ class CachedRows:
             wire = store.wire_for(requests[0].wire_dtype)
         row_bytes = store.wire_row_bytes if wire is None else wire.row_bytes(store.row_bytes)
         fetch = store.fetch_async(ids, rows, wire) if len(ids) else None
-        exchange = self._latest = RowExchange(fetch, rows, len(requests))
+        shared = self._latest = SharedFetch(fetch, rows, len(requests))
         if fetch is not None:
             requests[0].num_requests = fetch.num_requests
         first_row = 0
         for request in requests:
-            request.exchange = exchange
+            request.fetch = shared
             request.row_bytes = row_bytes
             request.first_row = first_row
             first_row += len(request.fetch_ids)
@@ -350,10 +238,38 @@ class CachedRows:
             self.cache.commit(request.step, fetched)
         request.settled = True
         self._asked.add(-self._size_of(request))
-        exchange, request.exchange = request.exchange, None
-        assert exchange is not None
-        if exchange.release():
-            self._pool.give(exchange.rows())
+        shared, request.fetch = request.fetch, None
+        assert shared is not None
+        if shared.release():
+            self._pool.give(shared.rows())
 
     def _size_of(self, request: RowRequest) -> int:
         return request.subgraph_bytes + len(request.fetch_ids) * self.store.row_bytes
+
+
+class WaitClock:
+    """Adds up seconds in one thread until another takes them."""
+
+    def __init__(self) -> None:
+        """Starts at nothing."""
+        self._lock = threading.Lock()
+        self._wait_s = 0.0
+        self._elapsed_s = 0.0
+
+    def add(self, wait_s: float, elapsed_s: float) -> None:
+        """Notes a step of training.
+
+        Args:
+            wait_s: Seconds that it waited for its minibatch.
+            elapsed_s: Seconds that it took altogether, the waiting included.
+        """
+        with self._lock:
+            self._wait_s += wait_s
+            self._elapsed_s += elapsed_s
+
+    def take(self) -> tuple[float, float]:
+        """Returns the sums of `wait_s` and `elapsed_s` since they were last taken."""
+        with self._lock:
+            taken = self._wait_s, self._elapsed_s
+            self._wait_s = self._elapsed_s = 0.0
+        return taken
