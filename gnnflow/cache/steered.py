@@ -1,5 +1,6 @@
 """Where steering meets the cache: before each plan, the last minibatch in and a decision out.
 
+Steering sees the cache through `HaloCacheView`, and the cache asks it through `SteeredDecide`.
 Training and replay differ in where minibatches come from (`MinibatchSource`), and in nothing else.
 """
 
@@ -14,6 +15,8 @@ from gnnflow.cache.step import CacheCounts
 from gnnflow.cache.transfer import Decide, Transfer
 from gnnflow.policies import CacheView, Decision, MinibatchCounters, ReplacementPlan, Steering
 from gnnflow.traffic import Traffic
+
+Ids = npt.NDArray[np.int64]
 
 
 class HaloCacheView:
@@ -59,9 +62,6 @@ def _num_ahead(cache: HaloCache) -> int:
     """Minibatches that are known beyond the next one."""
     scorer = cache.scorer
     return max(scorer.books.num_announced - 1, 0) if isinstance(scorer, LookaheadScorer) else 0
-
-
-Ids = npt.NDArray[np.int64]
 
 
 class MinibatchSource(Protocol):

@@ -7,10 +7,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gnnflow.config import PolicyConfig
-from gnnflow.errors import DataError
 from gnnflow.policies.decision import FREE, Decision, Outcome, RankInfo
+from gnnflow.policies.learner_state import learner_state, load_learner_state
 from gnnflow.policies.observation import Observation
-from gnnflow.policies.observation_features import FEATURE_NAMES, FEATURE_VERSION, features
+from gnnflow.policies.observation_features import FEATURE_NAMES, features
 from gnnflow.policies.transfer_choice import TransferBandit, with_transfer
 
 _GAIN = FEATURE_NAMES.index("expected_gain")
@@ -83,9 +83,7 @@ class BanditPolicy:
     def state(self) -> dict[str, Any]:
         """What was learnt, as JSON values."""
         return {
-            "feature_version": FEATURE_VERSION,
-            "precision": self._precision.tolist(),
-            "moment": self._moment.tolist(),
+            **learner_state(self._learnt()),
             "updates": self._updates,
             "thrift": self._transfer.state(),
         }
@@ -96,16 +94,13 @@ class BanditPolicy:
         Raises:
             DataError: if it was learnt on other features.
         """
-        precision = np.array(state["precision"], dtype=np.float64)
-        if state["feature_version"] != FEATURE_VERSION or precision.shape != self._precision.shape:
-            raise DataError(
-                f"the bandit's state has features of version {state['feature_version']}, "
-                f"this is version {FEATURE_VERSION}; it starts anew"
-            )
-        self._precision = precision
-        self._moment = np.array(state["moment"], dtype=np.float64)
+        learnt = load_learner_state(state, self._learnt(), "bandit")
+        self._precision, self._moment = learnt["precision"], learnt["moment"]
         self._updates = int(state["updates"])
         self._transfer.load_state(state["thrift"])
+
+    def _learnt(self) -> dict[str, NDArray[np.float64]]:
+        return {"precision": self._precision, "moment": self._moment}
 
     def _learn(self, context: NDArray[np.float64], reward: float) -> None:
         # Old observations fade towards the prior, never below its strength.

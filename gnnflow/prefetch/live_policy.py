@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from gnnflow.cache.halo_cache import HaloCache
 from gnnflow.cache.scorers import ReplacementScorer
 from gnnflow.cache.steered import SteeredDecide
 from gnnflow.cache.transfer import every
@@ -129,22 +130,8 @@ def start_live_policy(
     keeps_arrivals = cache is not None and not isinstance(cache.scorer, ReplacementScorer)
     if cache is None or (name == "static" and keeps_arrivals):
         return None
-    ctx, partition = graph.ctx, graph.partition
-    facts = RunFacts(
-        scorer=scorer,
-        num_parts=ctx.num_ranks,
-        graph_vertices=graph.num_vertices,
-        graph_edges=graph.num_edges,
-        part_vertices=partition.num_vertices,
-        halo_vertices=len(setup.halo.vertices),
-        cache_rows=setup.capacity,
-        row_bytes=setup.rows.store.wire_row_bytes,
-        num_minibatches=num_minibatches,
-        free_admission=keeps_arrivals,
-        max_lookahead=config.steer_lookahead if cache.scorer.looks_ahead else 0,
-        max_exchange_every=max(config.steer_exchange_every, setup.rows.transfer.exchange_every),
-        wire_dtypes=_wire_dtypes(setup.rows, config),
-    )
+    ctx = graph.ctx
+    facts = _facts(graph, setup, cache, config, scorer=scorer, num_minibatches=num_minibatches)
     info = RankInfo(
         rank=ctx.rank,
         num_ranks=ctx.num_ranks,
@@ -173,6 +160,33 @@ def _named(policy: Policy, options: PolicyConfig) -> tuple[PolicyConfig, Replace
         check_policy_name(policy.policy)
         return policy, None
     return options, policy
+
+
+def _facts(
+    graph: DistGraph,
+    setup: CacheSetup,
+    cache: HaloCache,
+    config: PolicyConfig,
+    *,
+    scorer: str,
+    num_minibatches: int,
+) -> RunFacts:
+    """What the policy is told of the run, the bounds of what it may set included."""
+    return RunFacts(
+        scorer=scorer,
+        num_parts=graph.ctx.num_ranks,
+        graph_vertices=graph.num_vertices,
+        graph_edges=graph.num_edges,
+        part_vertices=graph.partition.num_vertices,
+        halo_vertices=len(setup.halo.vertices),
+        cache_rows=setup.capacity,
+        row_bytes=setup.rows.store.wire_row_bytes,
+        num_minibatches=num_minibatches,
+        free_admission=not isinstance(cache.scorer, ReplacementScorer),
+        max_lookahead=config.steer_lookahead if cache.scorer.looks_ahead else 0,
+        max_exchange_every=max(config.steer_exchange_every, setup.rows.transfer.exchange_every),
+        wire_dtypes=_wire_dtypes(setup.rows, config),
+    )
 
 
 def _wire_dtypes(rows: CachedRows, config: PolicyConfig) -> tuple[str, ...]:

@@ -1,4 +1,4 @@
-"""Scorers and budgets over the traces of all ranks of a run, beside Belady's optimum."""
+"""Scorers and budgets over the traces of all ranks, beside Belady's optimum: table and picture."""
 
 import io
 from collections.abc import Callable, Sequence

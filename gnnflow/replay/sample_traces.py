@@ -1,5 +1,6 @@
 """Traces without a run: all parts in one process, sampled as the ranks of a job would."""
 
+import dataclasses
 from collections.abc import Callable, Sequence
 
 import numpy as np
@@ -50,28 +51,20 @@ def sample_traces(
     for part, partition in enumerate(partitions):
         topology.set_part(part, partition.indptr, partition.indices, partition.original_id)
     sampler = LocalNeighborSampler(topology, seed=seed, num_threads=num_threads)
-    manifest = partitions[0].manifest
     traces = []
     for rank in range(len(partitions)) if ranks is None else ranks:
-        partition = partitions[rank]
         low, high = book.range(rank)
-        facts = TraceFacts(
-            graph=manifest.name,
-            rank=rank,
-            num_ranks=len(partitions),
-            graph_vertices=manifest.num_vertices,
-            graph_edges=manifest.num_edges,
-            part_vertices=partition.num_vertices,
+        facts = dataclasses.replace(
+            _facts(partitions[rank], rank, len(partitions)),
             row_bytes=row_bytes,
             batch_size=batch_size,
             fanout=tuple(fanout),
-            num_train_seeds=sum(manifest.num_seeds("train")),
             num_threads=num_threads,
         )
         recorder = TraceRecorder(
             facts,
-            np.asarray(partition.halo),
-            np.asarray(partition.halo_degree),
+            np.asarray(partitions[rank].halo),
+            np.asarray(partitions[rank].halo_degree),
             None if vip is None else vip[rank],
         )
         for epoch in range(num_epochs):
@@ -90,3 +83,17 @@ def sample_traces(
                 )
         traces.append(recorder.trace())
     return traces
+
+
+def _facts(partition: GraphPartition, rank: int, num_ranks: int) -> TraceFacts:
+    """What a partition tells of the run."""
+    manifest = partition.manifest
+    return TraceFacts(
+        graph=manifest.name,
+        rank=rank,
+        num_ranks=num_ranks,
+        graph_vertices=manifest.num_vertices,
+        graph_edges=manifest.num_edges,
+        part_vertices=partition.num_vertices,
+        num_train_seeds=sum(manifest.num_seeds("train")),
+    )

@@ -1,4 +1,4 @@
-"""What a scorer is: it orders the rows of the halo cache, and nothing else."""
+"""What a scorer is, it orders the rows of the halo cache; and those whose order is a kernel."""
 
 from abc import ABC, abstractmethod
 from typing import ClassVar, TypeVar

@@ -7,12 +7,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gnnflow.config import PolicyConfig
-from gnnflow.errors import DataError
 from gnnflow.policies.classifier.classifier_folder import load_classifier
 from gnnflow.policies.classifier.classifiers import Classifier
 from gnnflow.policies.decision import FREE, Decision, Outcome, RankInfo
+from gnnflow.policies.learner_state import learner_state, load_learner_state
 from gnnflow.policies.observation import Observation
-from gnnflow.policies.observation_features import FEATURE_NAMES, FEATURE_VERSION, features
+from gnnflow.policies.observation_features import FEATURE_NAMES, features
 from gnnflow.policies.transfer_choice import TransferRule, with_transfer
 
 _RATE = 0.1
@@ -51,11 +51,7 @@ class OnlineCorrection:
 
     def state(self) -> dict[str, Any]:
         """What was learnt, as JSON values."""
-        return {
-            "feature_version": FEATURE_VERSION,
-            "weights": self._weights.tolist(),
-            "squares": self._squares.tolist(),
-        }
+        return learner_state(self._learnt())
 
     def load_state(self, state: dict[str, Any]) -> None:
         """Goes on with what a checkpoint knows.
@@ -63,14 +59,11 @@ class OnlineCorrection:
         Raises:
             DataError: if it was learnt on other features.
         """
-        weights = np.array(state["weights"], dtype=np.float64)
-        if state["feature_version"] != FEATURE_VERSION or weights.shape != self._weights.shape:
-            raise DataError(
-                f"the classifier's state has features of version {state['feature_version']}, "
-                f"this is version {FEATURE_VERSION}; it starts anew"
-            )
-        self._weights = weights
-        self._squares = np.array(state["squares"], dtype=np.float64)
+        learnt = load_learner_state(state, self._learnt(), "classifier")
+        self._weights, self._squares = learnt["weights"], learnt["squares"]
+
+    def _learnt(self) -> dict[str, NDArray[np.float64]]:
+        return {"weights": self._weights, "squares": self._squares}
 
 
 class ClassifierPolicy:

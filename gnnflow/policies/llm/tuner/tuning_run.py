@@ -81,14 +81,7 @@ def tune(
     measures: Measures = {}
     for name, items in tests.items():
         measures[f"untuned, {name}"] = _measure(tuner, items, reference, threshold)
-    with progress(PlainConsole()) as bars:
-        bar = bars.add_task(f"{len(chosen)} situations", total=None)
-
-        def step(number: int, num_steps: int, loss: float) -> None:
-            text = f"{len(chosen)} situations, loss {loss:.3f}"
-            bars.update(bar, completed=number, total=num_steps, description=text)
-
-        tuner.fit(chosen, step)
+    _fit(tuner, chosen)
     for name, items in tests.items():
         measures[f"tuned, {name}"] = _measure(tuner, items, reference, threshold)
     card = {
@@ -102,6 +95,18 @@ def tune(
     }
     tuner.save(out, model_name, reference, card)
     return measures
+
+
+def _fit(tuner: Tuner, lessons: Sequence[Situation]) -> None:
+    """Teaches a model, behind a bar."""
+    with progress(PlainConsole()) as bars:
+        bar = bars.add_task(f"{len(lessons)} situations", total=None)
+
+        def step(number: int, num_steps: int, loss: float) -> None:
+            text = f"{len(lessons)} situations, loss {loss:.3f}"
+            bars.update(bar, completed=number, total=num_steps, description=text)
+
+        tuner.fit(lessons, step)
 
 
 def _measure(
