@@ -14,7 +14,8 @@ sampling has come. Threads and depth change when things happen and nothing else.
 
 Memory is bounded: sampled minibatches wait in a queue of fixed size and in the window, and at most
 `depth` minibatches (and one exchange's worth less one) are planned and not yet handed over, unless
-the stages allow more while the link is idle.
+the stages allow more while the link is idle. `Channel` is the queue between two stages, `Gate`
+counts what is under way.
 """
 
 import itertools
