@@ -3,5 +3,12 @@
 from gnnflow.cache.belady import belady_hits
 from gnnflow.cache.halo_cache import HaloCache
 from gnnflow.cache.lookahead_window import LookaheadWindow
+from gnnflow.cache.vip import exchange_between, vip_walk
 
-__all__ = ["HaloCache", "LookaheadWindow", "belady_hits"]
+__all__ = [
+    "HaloCache",
+    "LookaheadWindow",
+    "belady_hits",
+    "exchange_between",
+    "vip_walk",
+]
