@@ -24,8 +24,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from benchmarks._harness import Options, Report, Row, benchmark, take_turns
-from benchmarks._peer_process import PeerProcess
-from benchmarks.peers import peer_python
+from benchmarks.peers import not_installed, peer_python
+from benchmarks.peers.process import PeerProcess
 from gnnflow import _kernels
 from gnnflow.loader.sparse_adjacency import sparse_adjacency
 from gnnflow.models import SAGE, layer_adjacencies
@@ -38,7 +38,6 @@ NUM_SEEDS = 500
 NUM_MINIBATCHES = 4
 NETWORKS = {"25,10": (128, 128, 64), "15,10,5": (128, 128, 128, 64)}
 OURS = "gnnflow"
-_DGL_SCRIPT = Path(__file__).with_name("_dgl_aggregation.py")
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +111,16 @@ def torch_side(forward: Callable[[Minibatch], Tensor], minibatches: list[Minibat
     return Side(run)
 
 
+def peer_side(process: PeerProcess) -> Side:
+    """Makes a side of a peer's process."""
+
+    def run(number: int) -> tuple[float, float]:
+        answer = process.ask(number)
+        return float(answer["seconds"]), float(answer["loss"])
+
+    return Side(run)
+
+
 def forward_with_layers(model: SAGE) -> Callable[[Minibatch], Tensor]:
     """How gnnflow trains."""
 
@@ -179,19 +188,6 @@ def _cut(adj_t: Tensor, num_dst: int, num_src: int) -> Tensor:
     )
 
 
-class DglSage(PeerProcess):
-    """The same network of DGL's SAGEConv, in a process of DGL's environment."""
-
-    def __init__(self, python: Path, folder: Path, threads: int) -> None:
-        """Starts DGL on a folder with minibatches and weights."""
-        super().__init__(python, _DGL_SCRIPT, folder, threads)
-
-    def run(self, number: int) -> tuple[float, float]:
-        """Runs a minibatch; returns seconds and loss."""
-        answer = self.ask(number)
-        return float(answer["seconds"]), float(answer["loss"])
-
-
 def write_for_dgl(folder: Path, model: SAGE, minibatches: list[Minibatch]) -> None:
     """Writes weights, and the blocks of every minibatch, first layer first."""
     arrays: dict[str, NDArray[np.generic]] = {}
@@ -226,14 +222,13 @@ def compare(fanout: str, dims: tuple[int, ...], options: Options, report: Report
     else:
         sides["PyG on a SparseTensor"] = torch_side(on_sparse_tensor, minibatches)
     with ExitStack() as stack:
-        python = peer_python("dgl")
-        if python is None:
-            report.absent("DGL", "it is not installed; `python -m benchmarks.peers dgl` does that")
+        if peer_python("dgl") is None:
+            report.absent("DGL", not_installed("dgl"))
         else:
             folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
             write_for_dgl(folder, model, minibatches)
-            dgl = stack.enter_context(DglSage(python, folder, options.threads))
-            sides[f"DGL {dgl.version}"] = Side(dgl.run)
+            dgl = stack.enter_context(PeerProcess("dgl", "dgl-layers", folder, options.threads))
+            sides[f"DGL {dgl.version}"] = peer_side(dgl)
         rounds, limit_s = (4, 8.0) if options.quick else (20, 60.0)
         times = take_turns(sides, rounds=rounds, limit_s=limit_s)
     ours = sides.pop(OURS)

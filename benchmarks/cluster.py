@@ -34,11 +34,10 @@ from benchmarks.cluster_runs import (
     Workload,
     make_parts,
     run_gnnflow,
-    run_peer,
 )
-from benchmarks.distdgl.launch import convert
 from benchmarks.emulated_hosts import EmulatedHosts, EmulationUnavailableError, emulated_hosts
 from benchmarks.peers import peer_python
+from benchmarks.peers.distdgl_job import convert, run_distdgl
 from gnnflow.errors import GnnflowError
 from gnnflow.files.json_text import to_json_text
 
@@ -119,7 +118,7 @@ def _run_in_turn(
     settings = [setting for setting in SETTINGS if setting.name in names]
     for _ in range(plan.repeats):
         if python is not None and hosts is not None:
-            yield run_peer(hosts, python, parts, converted, workload, num_ranks, threads)
+            yield run_distdgl(hosts, python, parts, converted, workload, num_ranks, threads)
         for setting in settings:
             yield run_gnnflow(hosts, setting, parts, workload, num_ranks, threads)
 

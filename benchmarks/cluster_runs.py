@@ -1,4 +1,4 @@
-"""One training run on emulated hosts: gnnflow with a setting, or DistDGL, on the same workload."""
+"""One training run on emulated hosts: its workload, gnnflow with a setting, and what came of it."""
 
 import json
 import statistics
@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks._commands import gnnflow_command, option_words
-from benchmarks.distdgl.launch import DistDglConfig, run_distdgl
 from benchmarks.emulated_hosts import EmulatedHosts, EmulationError, Traffic, run_mpi
 from benchmarks.emulated_hosts.links import parse_rate
 
@@ -205,38 +204,4 @@ def run_gnnflow(
         test_accuracy=summary["test_accuracy"],
         traffic=traffic,
         details=summary,
-    )
-
-
-def run_peer(
-    hosts: EmulatedHosts,
-    python: Path,
-    parts: Path,
-    converted: Path,
-    workload: Workload,
-    num_ranks: int,
-    threads: int,
-) -> Run:
-    """Trains with DistDGL on emulated hosts.
-
-    Raises:
-        EmulationError: If the training fails.
-    """
-    config = DistDglConfig(
-        epochs=workload.epochs,
-        fanout=workload.fanout,
-        batch_size=workload.batch_size,
-        hidden=workload.hidden,
-        seed=workload.seed,
-        threads=threads,
-        trainers_per_host=num_ranks // len(hosts.names),
-    )
-    run = run_distdgl(hosts, python, parts, converted, config)
-    return Run(
-        contender=DISTDGL,
-        rate=hosts.rate or UNLIMITED,
-        epoch_time_s=run.epoch_time_s,
-        test_accuracy=run.accuracy["test"],
-        traffic=run.traffic,
-        details={"epochs": run.epochs, "peak_memory_bytes": run.peak_memory_bytes},
     )

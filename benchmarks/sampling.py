@@ -19,14 +19,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks._harness import Options, Report, Row, benchmark, take_turns
-from benchmarks._sampling_peers import (
-    SAMPLER_SCRIPTS,
+from benchmarks.peers import not_installed, peer_python
+from benchmarks.peers.process import PeerProcess
+from benchmarks.peers.samplers import (
     Measured,
-    PeerSampler,
     Sampler,
     measure,
+    measure_peer,
     numpy_sampler,
-    python_or_reason,
     torch_sparse_sampler,
 )
 from gnnflow import _kernels
@@ -39,7 +39,7 @@ BATCH_SIZE = 1024
 NUM_MINIBATCHES = 64
 FANOUTS = ([15, 10, 5], [25, 10], [10, 25])
 OURS = "gnnflow"
-TITLES = {"dgl": "DGL", "graphbolt": "GraphBolt"}
+PEERS = {"dgl": "DGL", "graphbolt": "GraphBolt"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,7 +129,7 @@ class Side:
 def compare(
     graph: Graph,
     fanouts: list[int],
-    peers: dict[str, PeerSampler],
+    peers: dict[str, PeerProcess],
     options: Options,
     report: Report,
 ) -> None:
@@ -138,7 +138,7 @@ def compare(
     ours = our_sampler(graph, fanouts, options.threads)
     fast: dict[str, Side] = {}
     for title, peer in peers.items():
-        fast[title] = Side(partial(peer.measure, fanouts), per_round)
+        fast[title] = Side(partial(measure_peer, peer, fanouts), per_round)
     sparse = torch_sparse_sampler(graph.indptr, graph.indices, graph.minibatch, fanouts)
     if isinstance(sparse, str):
         report.absent("torch-sparse", sparse)
@@ -182,14 +182,13 @@ def main() -> None:
             folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
             for name in ("indptr", "indices", "seeds"):
                 np.save(folder / f"{name}.npy", getattr(graph, name))
-            peers: dict[str, PeerSampler] = {}
-            for name in SAMPLER_SCRIPTS:
-                python = python_or_reason(name)
-                if isinstance(python, str):
-                    report.absent(TITLES[name], python)
+            peers: dict[str, PeerProcess] = {}
+            for name, title in PEERS.items():
+                if peer_python(name) is None:
+                    report.absent(title, not_installed(name))
                     continue
-                peer = PeerSampler(name, python, folder, options.threads)
-                peers[f"{TITLES[name]} {peer.version}"] = stack.enter_context(peer)
+                peer = stack.enter_context(PeerProcess(name, name, folder, options.threads))
+                peers[f"{title} {peer.version}"] = peer
             for fanouts in FANOUTS:
                 compare(graph, fanouts, peers, options, report)
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass, fields
 from typing import Any, Literal, Self
 
 from benchmarks.cluster_runs import DISTDGL, Workload
-from benchmarks.pyg.launch import PYG
+from benchmarks.peers.pyg_job import PYG
 from gnnflow.policies.llm.model_files import SMALL_MODEL, TUNED_MODEL
 
 Mode = Literal["", "async", "sync"]

@@ -16,13 +16,12 @@ from benchmarks.cluster_runs import (
     Run,
     Setting,
     run_gnnflow,
-    run_peer,
 )
-from benchmarks.distdgl.launch import convert
 from benchmarks.emulated_hosts import EmulatedHosts
 from benchmarks.matrix.bounds import replay_bounds
 from benchmarks.matrix.cells import CONTENDERS, PEERS, Cell, Graph
-from benchmarks.pyg.launch import PYG, run_pyg
+from benchmarks.peers.distdgl_job import convert, run_distdgl
+from benchmarks.peers.pyg_job import PYG, run_pyg
 from benchmarks.schedules import Schedule
 from gnnflow.errors import GnnflowError
 from gnnflow.partition import read_manifest
@@ -162,7 +161,7 @@ def run_cell(
         converted = bench.work / f"distdgl-{cell.graph}-{cell.parts}"
         if not converted.exists():
             convert(python, parts, converted, cell.parts)
-        run = run_peer(hosts, python, parts, converted, workload, cell.parts, threads)
+        run = run_distdgl(hosts, python, parts, converted, workload, cell.parts, threads)
     elif cell.policy == PYG:
         assert python is not None
         run = run_pyg(python, parts, workload, cell.parts)

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from benchmarks._harness import Row, benchmark, over, take_turns
-from benchmarks._sampling_peers import numpy_sampler
+from benchmarks.peers.samplers import numpy_sampler
 from gnnflow.errors import GnnflowError
 
 

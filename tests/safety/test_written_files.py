@@ -22,9 +22,7 @@ BETWEEN_PROCESSES = {
         "gnnflow/policies/llm": ("server", "server_client", "answers", "endpoint"),
         "gnnflow/files": ("json_text",),
         "partition": ("solver_process", "metis_process", "mtkahypar_process"),
-        "benchmarks": (
-            *("_peer_process", "_dgl_aggregation", "_dgl_sampler", "_graphbolt_sampler", "peers"),
-        ),
+        "benchmarks/peers": ("environments", "minibatch_sides", "process"),
     }.items()
     for name in names
 }
