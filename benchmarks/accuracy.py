@@ -12,7 +12,6 @@ validation accuracy. Accuracies agree if they differ by no more than the spread 
 no difference, not how far training gets.
 """
 
-import json
 import tempfile
 import warnings
 from collections.abc import Mapping
@@ -25,8 +24,8 @@ import torch
 from torch.nn import functional
 from torch_geometric.nn import GraphSAGE
 
-from benchmarks._commands import gnnflow_command, option_words, run_command
-from benchmarks._harness import Options, Report, Row, benchmark
+from benchmarks import _commands as commands
+from benchmarks._harness import Options, Report, Row, run_benchmark
 from gnnflow.config import PartitionConfig
 from gnnflow.datasets import load
 from gnnflow.datasets.raw_graph import RawGraph
@@ -87,12 +86,9 @@ def train_by_minibatches(
             "lr": LEARNING_RATE,
             "seed": seed,
             "threads": max(1, threads // num_ranks),
-            "out": out / "run",
             **(further_options or {}),
         }
-        parts = folder / f"parts-{num_ranks}"
-        run_command([*gnnflow_command("train"), parts, *option_words(options)], "training")
-        summary = json.loads((out / "run" / "summary.json").read_text())
+        summary = commands.train(folder / f"parts-{num_ranks}", out / "run", options)
         best = max(summary["epochs"], key=lambda epoch: epoch["val_accuracy"])
         found.append(best["test_accuracy"])
         moved_bytes.append(summary["volume_bytes"] / epochs)
@@ -139,6 +135,7 @@ def train_full_batch(graph: RawGraph, seeds: range) -> Accuracies:
 
 def compare(options: Options, report: Report) -> None:
     """Adds the rows."""
+    torch.set_num_threads(options.threads)
     graph = load("debian-packages")
     seeds, epochs = (range(1), 2) if options.quick else (range(3), 10)
     with tempfile.TemporaryDirectory(prefix="gnnflow-") as made:
@@ -167,13 +164,5 @@ def compare(options: Options, report: Report) -> None:
         )
 
 
-def main() -> None:
-    """Runs the benchmark."""
-    title = "Test accuracy on debian-packages"
-    with benchmark("benchmarks.accuracy", __doc__ or "", title) as (options, report):
-        torch.set_num_threads(options.threads)
-        compare(options, report)
-
-
 if __name__ == "__main__":
-    main()
+    run_benchmark("benchmarks.accuracy", __doc__, "Test accuracy on debian-packages", compare)

@@ -18,9 +18,8 @@ from torch import Tensor
 from torch.nn import functional
 from torch_geometric.nn import GraphSAGE
 
+from benchmarks._harness import write_json
 from gnnflow.datasets import load
-from gnnflow.files.json_text import to_json_text
-from gnnflow.files.whole_file import write_whole
 
 HIDDEN = 128
 EVAL_EVERY = 5
@@ -90,8 +89,7 @@ def main() -> None:
             f"{name}: test {mean:.4f} on average of {len(found)} seeds, spread {spread:.4f} "
             f"(validation {statistics.mean(val):.4f}; {seconds:.0f} s per seed)"
         )
-    if options.json:
-        write_whole(options.json, to_json_text(rows, indent=2) + "\n")
+    write_json(options.json, rows)
 
 
 if __name__ == "__main__":

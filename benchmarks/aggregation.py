@@ -23,7 +23,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from benchmarks._harness import Options, Report, Row, benchmark, take_turns
+from benchmarks._harness import Options, Report, Row, run_benchmark, take_turns
 from benchmarks.peers import not_installed, peer_python
 from benchmarks.peers.process import PeerProcess
 from gnnflow import _kernels
@@ -206,7 +206,7 @@ def write_for_dgl(folder: Path, model: SAGE, minibatches: list[Minibatch]) -> No
         np.savez(folder / f"minibatch_{number}.npz", **blocks)
 
 
-def compare(fanout: str, dims: tuple[int, ...], options: Options, report: Report) -> None:
+def compare_network(fanout: str, dims: tuple[int, ...], options: Options, report: Report) -> None:
     """Adds the rows of one network."""
     minibatches = make_minibatches([int(count) for count in fanout.split(",")], dims[0])
     torch.manual_seed(0)
@@ -254,15 +254,15 @@ def compare(fanout: str, dims: tuple[int, ...], options: Options, report: Report
         )
 
 
-def main() -> None:
-    """Runs the benchmark."""
-    title = "Forward and backward of GraphSAGE, 500 seeds"
-    with benchmark("benchmarks.aggregation", __doc__ or "", title) as (options, report):
-        torch.set_num_threads(options.threads)
-        keep_freed_memory()
-        for fanout, dims in NETWORKS.items():
-            compare(fanout, dims, options, report)
+def compare(options: Options, report: Report) -> None:
+    """Adds the rows of all networks."""
+    torch.set_num_threads(options.threads)
+    keep_freed_memory()
+    for fanout, dims in NETWORKS.items():
+        compare_network(fanout, dims, options, report)
 
 
 if __name__ == "__main__":
-    main()
+    run_benchmark(
+        "benchmarks.aggregation", __doc__, "Forward and backward of GraphSAGE, 500 seeds", compare
+    )

@@ -32,7 +32,7 @@ from numpy.typing import NDArray
 from benchmarks import _distributed_sampling_side
 from benchmarks._cache_hosts import volumes
 from benchmarks._cache_traces import Sampled, Workload, repeated, sample_workload
-from benchmarks._harness import Report, Row, benchmark, over, take_turns
+from benchmarks._harness import Options, Report, Row, over, run_benchmark, take_turns
 from benchmarks._sorted_buffer import SortedBuffer
 from benchmarks.schedules import Schedule, best_schedule, schedules, search
 from gnnflow.cache import belady_hits
@@ -254,24 +254,28 @@ def compare_books(workload: Workload, sampled: Sampled, report: Report) -> None:
             facts = {}
 
 
-def main() -> None:
-    with benchmark("benchmarks.cache", __doc__, "Halo cache") as (options, report):
-        quick = options.quick
-        for workload in QUICK_WORKLOADS if quick else WORKLOADS:
-            with tempfile.TemporaryDirectory() as folder:
-                sampled = sample_workload(workload, Path(folder))
-                compare_volumes(
-                    workload.name,
-                    sampled.traces,
-                    report,
-                    budgets=(0.25,) if quick else BUDGETS,
-                    periods=QUICK_PERIODS if quick else PERIODS,
-                )
-                compare_scopes(
-                    workload.name, sampled, report, budgets=(0.25,) if quick else BUDGETS
-                )
-                compare_books(workload, sampled, report)
+def compare_workload(
+    workload: Workload, options: Options, report: Report, *, periods: Sequence[int]
+) -> None:
+    """Adds all rows of one graph.
+
+    Raises:
+        DataError: If the graph is not to be had here.
+    """
+    budgets = (0.25,) if options.quick else BUDGETS
+    with tempfile.TemporaryDirectory() as folder:
+        sampled = sample_workload(workload, Path(folder))
+        compare_volumes(workload.name, sampled.traces, report, budgets=budgets, periods=periods)
+        compare_scopes(workload.name, sampled, report, budgets=budgets)
+        compare_books(workload, sampled, report)
+
+
+def compare(options: Options, report: Report) -> None:
+    """Adds the rows of all graphs."""
+    for workload in QUICK_WORKLOADS if options.quick else WORKLOADS:
+        periods = QUICK_PERIODS if options.quick else PERIODS
+        compare_workload(workload, options, report, periods=periods)
 
 
 if __name__ == "__main__":
-    main()
+    run_benchmark("benchmarks.cache", __doc__, "Halo cache", compare)

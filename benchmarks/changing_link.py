@@ -24,8 +24,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from benchmarks._commands import gnnflow_command
-from benchmarks._harness import Report, Row, benchmark
+from benchmarks._commands import gnnflow_command, option_words, summary_of
+from benchmarks._harness import Options, Report, Row, run_benchmark
 from benchmarks.cluster_runs import Workload, make_parts
 from benchmarks.emulated_hosts import (
     EmulatedHosts,
@@ -129,10 +129,8 @@ def train(hosts: EmulatedHosts, plan: Plan, parts: Path, words: Sequence[str]) -
     workload = plan.workload
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder) / "run"
-        command = [*gnnflow_command("train"), str(parts)]
-        command += ["--fanout", ",".join(map(str, workload.fanout)), "--eval-every", "0"]
-        command += ["--batch-size", str(workload.batch_size), "--hidden", str(workload.hidden)]
-        command += ["--epochs", str(plan.num_epochs), "--threads", "1", "--out", str(out), *words]
+        options = workload.options() | {"epochs": plan.num_epochs, "threads": 1, "out": out}
+        command = [*gnnflow_command("train"), str(parts), *option_words(options), *words]
         changer = _Troublemaker(hosts, plan, out / "metrics.jsonl")
         changer.start()
         run = run_mpi(hosts, 1, command)
@@ -140,7 +138,7 @@ def train(hosts: EmulatedHosts, plan: Plan, parts: Path, words: Sequence[str]) -
         changer.join()
         if run.returncode != 0:
             raise EmulationError(f"gnnflow-train failed; it last wrote: {run.output[-1000:]}")
-        summary = json.loads((out / "summary.json").read_text())
+        summary = summary_of(out)
         shares = [_wire_share(path) for path in out.glob("decisions-rank*.jsonl")]
     return outcome_of(summary, sum(shares) / max(len(shares), 1), plan.epochs_per_phase)
 
@@ -210,39 +208,34 @@ def _measure(plan: Plan, names: Sequence[str], report: Report) -> dict[str, Outc
     return outcomes
 
 
-def main() -> None:
-    """Runs the benchmark."""
-    assert __doc__ is not None
-    with benchmark("benchmarks.changing_link", __doc__, "Conditions that change") as (
-        options,
-        report,
-    ):
-        graph = "sbm:vertices=20000,edges=145000,classes=16,within=0.78,features=128,train=0.5"
-        if options.quick:
-            workload = Workload(graph=graph, fanout=(10, 5), batch_size=125, hidden=64)
-            plans = [Plan(workload=workload, epochs_per_phase=2)]
-            names = [*FIXED, *_QUICK_POLICIES]
-        else:
-            workload = Workload(graph=graph, fanout=(10, 5), batch_size=100, hidden=64)
-            plans = [
-                Plan(workload=workload, epochs_per_phase=4),
-                Plan(workload=workload, epochs_per_phase=4, trouble="busy_core"),
-            ]
-            names = [*FIXED, *POLICIES]
-        if "llm" in names:
-            try:
-                locate_model(SMALL_MODEL)
-            except GnnflowError as error:
-                names.remove("llm")
-                report.absent("llm", str(error))
+def compare(options: Options, report: Report) -> None:
+    """Adds the rows of every kind of trouble."""
+    graph = "sbm:vertices=20000,edges=145000,classes=16,within=0.78,features=128,train=0.5"
+    if options.quick:
+        workload = Workload(graph=graph, fanout=(10, 5), batch_size=125, hidden=64)
+        plans = [Plan(workload=workload, epochs_per_phase=2)]
+        names = [*FIXED, *_QUICK_POLICIES]
+    else:
+        workload = Workload(graph=graph, fanout=(10, 5), batch_size=100, hidden=64)
+        plans = [
+            Plan(workload=workload, epochs_per_phase=4),
+            Plan(workload=workload, epochs_per_phase=4, trouble="busy_core"),
+        ]
+        names = [*FIXED, *POLICIES]
+    if "llm" in names:
         try:
-            found = [rows(plan.trouble, _measure(plan, names, report)) for plan in plans]
-        except EmulationUnavailableError as reason:
-            report.absent("fixed settings", str(reason))
-            return
-        for row in itertools.chain(*found):
-            report.add(row)
+            locate_model(SMALL_MODEL)
+        except GnnflowError as error:
+            names.remove("llm")
+            report.absent("llm", str(error))
+    try:
+        found = [rows(plan.trouble, _measure(plan, names, report)) for plan in plans]
+    except EmulationUnavailableError as reason:
+        report.absent("fixed settings", str(reason))
+        return
+    for row in itertools.chain(*found):
+        report.add(row)
 
 
 if __name__ == "__main__":
-    main()
+    run_benchmark("benchmarks.changing_link", __doc__, "Conditions that change", compare)

@@ -12,7 +12,6 @@ rows that travel in half the bytes. Where namespaces are not allowed, gnnflow's 
 loopback, which limits nothing.
 """
 
-import argparse
 import os
 import statistics
 import sys
@@ -22,7 +21,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-from benchmarks._harness import Options, Report, Row
+from benchmarks._harness import Options, Report, Row, parser_of, write_json
 from benchmarks.cluster_runs import (
     DISTDGL,
     GROUPS,
@@ -39,7 +38,6 @@ from benchmarks.emulated_hosts import EmulatedHosts, EmulationUnavailableError, 
 from benchmarks.peers import peer_python
 from benchmarks.peers.distdgl_job import convert, run_distdgl
 from gnnflow.errors import GnnflowError
-from gnnflow.files.json_text import to_json_text
 
 _AGAINST = {
     DISTDGL: "DistDGL 1.1.3",
@@ -218,11 +216,7 @@ def describe(run: Run) -> str:
 
 
 def _parse() -> tuple[Plan, Options, Path | None]:
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.cluster",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = parser_of("benchmarks.cluster", __doc__)
     parser.add_argument("--quick", action="store_true", help="end within a minute on two cores")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the rows to this file")
     parser.add_argument("--runs", type=Path, metavar="FILE", help="write all runs to this file")
@@ -263,8 +257,7 @@ def main() -> None:
     for row in rows(runs):
         report.add(row)
     report.finish()
-    if runs_file is not None:
-        runs_file.write_text(to_json_text([asdict(run) for run in runs], indent=2) + "\n")
+    write_json(runs_file, [asdict(run) for run in runs])
 
 
 if __name__ == "__main__":

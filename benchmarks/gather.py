@@ -18,7 +18,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from benchmarks._harness import Options, Report, Row, benchmark, take_turns, time_of
+from benchmarks._harness import Options, Report, Row, run_benchmark, take_turns, time_of
 from gnnflow import _kernels
 
 ROW_BYTES = (128, 512, 1024, 4096)
@@ -158,16 +158,14 @@ def three_sources(batch: Minibatch, options: Options, report: Report) -> None:
     )
 
 
-def main() -> None:
-    """Runs the benchmark."""
-    title = "Gathering 96 MB of random rows of 1 GB"
-    with benchmark("benchmarks.gather", __doc__ or "", title) as (options, report):
-        torch.set_num_threads(options.threads)
-        for row_bytes in (512,) if options.quick else ROW_BYTES:
-            batch = make_minibatch(row_bytes)
-            one_source(batch, options, report)
-            three_sources(batch, options, report)
+def compare(options: Options, report: Report) -> None:
+    """Adds the rows of all sizes of rows."""
+    torch.set_num_threads(options.threads)
+    for row_bytes in (512,) if options.quick else ROW_BYTES:
+        batch = make_minibatch(row_bytes)
+        one_source(batch, options, report)
+        three_sources(batch, options, report)
 
 
 if __name__ == "__main__":
-    main()
+    run_benchmark("benchmarks.gather", __doc__, "Gathering 96 MB of random rows of 1 GB", compare)

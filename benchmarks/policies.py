@@ -34,7 +34,7 @@ from typing import Any
 import torch
 
 from benchmarks._cache_traces import sample_workload
-from benchmarks._harness import Options, Report, Row, benchmark, over
+from benchmarks._harness import Options, Report, Row, over, run_benchmark
 from benchmarks._policy_graphs import QUICK, SEEN, UNSEEN
 from benchmarks.schedules import STALE_AFTER, best_schedule, capacity_of, schedules
 from gnnflow.cache import belady_hits
@@ -328,10 +328,5 @@ def run(options: Options, report: Report) -> None:
     report.absent("svm, xgb and tabnet", "gnnflow-policy fit makes them, none comes with gnnflow")
 
 
-def main() -> None:
-    with benchmark("benchmarks.policies", __doc__, "Policies") as (options, report):
-        run(options, report)
-
-
 if __name__ == "__main__":
-    main()
+    run_benchmark("benchmarks.policies", __doc__, "Policies", run)

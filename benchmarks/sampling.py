@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks._harness import Options, Report, Row, benchmark, take_turns
+from benchmarks._harness import Options, Report, Row, run_benchmark, take_turns
 from benchmarks.peers import not_installed, peer_python
 from benchmarks.peers.process import PeerProcess
 from benchmarks.peers.samplers import (
@@ -126,7 +126,7 @@ class Side:
         return self._vertices / self._minibatches
 
 
-def compare(
+def compare_fanouts(
     graph: Graph,
     fanouts: list[int],
     peers: dict[str, PeerProcess],
@@ -173,25 +173,25 @@ def compare(
             )
 
 
-def main() -> None:
-    """Runs the benchmark."""
-    title = "Sampling: 1 M vertices, 20 M edges, 1024 seeds"
-    with benchmark("benchmarks.sampling", __doc__ or "", title) as (options, report):
-        graph = make_graph()
-        with ExitStack() as stack:
-            folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-            for name in ("indptr", "indices", "seeds"):
-                np.save(folder / f"{name}.npy", getattr(graph, name))
-            peers: dict[str, PeerProcess] = {}
-            for name, title in PEERS.items():
-                if peer_python(name) is None:
-                    report.absent(title, not_installed(name))
-                    continue
-                peer = stack.enter_context(PeerProcess(name, name, folder, options.threads))
-                peers[f"{title} {peer.version}"] = peer
-            for fanouts in FANOUTS:
-                compare(graph, fanouts, peers, options, report)
+def compare(options: Options, report: Report) -> None:
+    """Adds the rows."""
+    graph = make_graph()
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        for name in ("indptr", "indices", "seeds"):
+            np.save(folder / f"{name}.npy", getattr(graph, name))
+        peers: dict[str, PeerProcess] = {}
+        for name, title in PEERS.items():
+            if peer_python(name) is None:
+                report.absent(title, not_installed(name))
+                continue
+            peer = stack.enter_context(PeerProcess(name, name, folder, options.threads))
+            peers[f"{title} {peer.version}"] = peer
+        for fanouts in FANOUTS:
+            compare_fanouts(graph, fanouts, peers, options, report)
 
 
 if __name__ == "__main__":
-    main()
+    run_benchmark(
+        "benchmarks.sampling", __doc__, "Sampling: 1 M vertices, 20 M edges, 1024 seeds", compare
+    )

@@ -23,6 +23,7 @@ from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
+from benchmarks._harness import parser_of
 from benchmarks.emulated_hosts import EmulatedHosts, EmulationUnavailableError, emulated_hosts
 from benchmarks.matrix.cells import BLOCKS, GRAPHS, QUICK, QUICK_GRAPH, STEPS_OF, Block, Cell, Graph
 from benchmarks.matrix.load import OtherLoad, is_disturbed
@@ -185,11 +186,7 @@ def _only(words: Sequence[str]) -> dict[str, tuple[str, ...]]:
 
 
 def _parse() -> tuple[argparse.Namespace, dict[str, tuple[str, ...]]]:
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.matrix",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = parser_of("benchmarks.matrix", __doc__)
     parser.add_argument("--quick", action="store_true", help="a slice, within a minute")
     parser.add_argument("--runs", type=Path, metavar="FILE", help=f"lines of runs ({RUNS})")
     parser.add_argument("--only", nargs="+", default=[], metavar="NAME=VALUE[,VALUE]")

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from benchmarks._commands import gnnflow_command
+from benchmarks._commands import gnnflow_command, steps_of
 from benchmarks._part_traces import traces_of_parts
 from benchmarks.cluster_runs import (
     DISTDGL,
@@ -231,7 +231,7 @@ def _peer_figures(trainers: list[list[dict[str, float]]]) -> dict[str, Any]:
 
 def _steps(folder: Path) -> dict[str, Any]:
     """Hit rates of rank 0 by minibatch, and the minibatches at which it decided to replace."""
-    lines = [json.loads(text) for text in (folder / "metrics.jsonl").read_text().splitlines()]
+    lines = steps_of(folder)
     hit_rates = [round(line["hit_rate"] or 0.0, 3) for line in lines if line["rank"] == 0]
     replaced: list[int] = []
     kept: list[int] = []

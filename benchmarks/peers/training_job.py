@@ -20,20 +20,16 @@ def training_words(
     workload: Workload, parts: Path, out: Path, *, batch_size: int, threads: int, lr: float
 ) -> list[str]:
     """Returns the words that a peer's trainer reads with `graphsage_training.parse_options`."""
-    return option_words(
-        {
-            "out": out,
-            "fanout": ",".join(map(str, workload.fanout)),
-            "batch-size": batch_size,
-            "hidden": workload.hidden,
-            "classes": read_manifest(parts).num_classes,
-            "epochs": workload.epochs,
-            "threads": threads,
-            "seed": workload.seed,
-            "dropout": _DROPOUT,
-            "lr": lr,
-        }
-    )
+    options = workload.options() | {
+        "batch-size": batch_size,
+        "classes": read_manifest(parts).num_classes,
+        "threads": threads,
+        "dropout": _DROPOUT,
+        "lr": lr,
+        "out": out,
+    }
+    del options["eval-every"]
+    return option_words(options)
 
 
 def gather_run(

@@ -5,7 +5,6 @@
 Reads `results/matrix.jsonl` and `results/scaling.json` in the folder of the pages.
 """
 
-import argparse
 import json
 import sys
 from collections.abc import Callable
@@ -13,6 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from benchmarks._harness import parser_of
 from benchmarks.results import figures, matrix_tables, scaling_tables
 from benchmarks.results.markdown import rewrite
 from benchmarks.results.records import Matrix
@@ -56,11 +56,7 @@ def make_page(page: str, matrix: Matrix, scaling: dict[str, Any]) -> str:
 
 def main() -> None:
     """Makes page and pictures."""
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.results",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = parser_of("benchmarks.results", __doc__)
     parser.add_argument("--docs", type=Path, default=DOCS, help="folder of the pages (docs)")
     docs = parser.parse_args().docs
     try:
