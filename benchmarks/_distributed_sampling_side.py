@@ -14,8 +14,8 @@ from time import perf_counter
 import numpy as np
 
 import gnnflow
-from benchmarks._cache_traces import NUM_PARTS
 from benchmarks._commands import run_ranks
+from benchmarks._traces import NUM_PARTS
 from gnnflow.files.json_text import to_json_text
 from gnnflow.sampling.dist_sampler import MinibatchSeeds
 

@@ -1,6 +1,6 @@
 """Graphs that policies are taught on and measured on."""
 
-from benchmarks._cache_traces import Workload
+from benchmarks._traces import Workload
 
 TRAINING = (
     Workload(

@@ -13,22 +13,19 @@ no difference, not how far training gets.
 """
 
 import tempfile
-import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import mean
 
-import numpy as np
 import torch
-from torch.nn import functional
 from torch_geometric.nn import GraphSAGE
 
 from benchmarks import _commands as commands
 from benchmarks._harness import Options, Report, Row, run_benchmark
+from benchmarks.accuracy_reference import Tensors, train
 from gnnflow.config import PartitionConfig
-from gnnflow.datasets import load
-from gnnflow.datasets.raw_graph import RawGraph
+from gnnflow.datasets import RawGraph, load
 from gnnflow.partition import partition_graph
 
 NUM_RANKS = 4
@@ -37,7 +34,6 @@ HIDDEN = 256
 DROPOUT = 0.5
 LEARNING_RATE = 0.01
 FULL_BATCH_STEPS = 120
-STEPS_PER_EVALUATION = 5
 
 
 class AccuracyRow(Row):
@@ -97,38 +93,12 @@ def train_by_minibatches(
 
 def train_full_batch(graph: RawGraph, seeds: range) -> Accuracies:
     """Trains plain PyG on the whole graph once for each seed."""
-    everyone = np.arange(graph.num_vertices)
-    x, y = (torch.from_numpy(graph.arrays[name].rows(everyone)) for name in ("x", "y"))
-    splits = {name: torch.from_numpy(ids) for name, ids in graph.splits.items()}
-    edges = np.asarray(graph.edges)
-    order = np.argsort(edges[1], kind="stable")
-    indptr = np.searchsorted(edges[1][order], np.arange(graph.num_vertices + 1))
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)  # sparse CSR tensors are called beta
-        adj_t = torch.sparse_csr_tensor(
-            torch.from_numpy(indptr.astype(np.int64)),
-            torch.from_numpy(edges[0][order].astype(np.int64)),
-            torch.ones(edges.shape[1]),
-            (graph.num_vertices, graph.num_vertices),
-        )
-    found = []
+    tensors = Tensors.of(graph)
+    inputs, found = [tensors.x, tensors.adj_t], []
     for seed in seeds:
         torch.manual_seed(seed)
         model = GraphSAGE(graph.num_features, HIDDEN, 2, graph.num_classes, dropout=DROPOUT)
-        optimizer = torch.optim.Adam(model.parameters(), lr=LEARNING_RATE)
-        best = (0.0, 0.0)
-        for step in range(1, FULL_BATCH_STEPS + 1):
-            model.train()
-            loss = functional.cross_entropy(model(x, adj_t)[splits["train"]], y[splits["train"]])
-            optimizer.zero_grad()
-            loss.backward()
-            optimizer.step()
-            if step % STEPS_PER_EVALUATION == 0:
-                model.eval()
-                with torch.no_grad():
-                    right = (model(x, adj_t).argmax(dim=1) == y).double()
-                val, test = (right[splits[name]].mean().item() for name in ("val", "test"))
-                best = max(best, (val, test))
+        best = train(model, inputs, tensors.y, tensors.splits, FULL_BATCH_STEPS, LEARNING_RATE)
         found.append(best[1])
     return Accuracies(found)
 

@@ -10,8 +10,8 @@ one epoch and one budget, still some minutes.
 
 from dataclasses import replace
 
-from benchmarks._cache_traces import Workload
 from benchmarks._harness import Options, Report, run_benchmark
+from benchmarks._traces import Workload
 from benchmarks.cache import compare_workload
 from gnnflow.errors import DataError
 

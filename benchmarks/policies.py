@@ -33,9 +33,9 @@ from typing import Any
 
 import torch
 
-from benchmarks._cache_traces import sample_workload
 from benchmarks._harness import Options, Report, Row, over, run_benchmark
 from benchmarks._policy_graphs import QUICK, SEEN, UNSEEN
+from benchmarks._traces import sample_workload
 from benchmarks.schedules import STALE_AFTER, best_schedule, capacity_of, schedules
 from gnnflow.cache import belady_hits
 from gnnflow.errors import GnnflowError

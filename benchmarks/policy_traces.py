@@ -9,9 +9,9 @@ and `gnnflow-policy tune-llm` learn from those.
 import tempfile
 from pathlib import Path
 
-from benchmarks._cache_traces import sample_workload
 from benchmarks._harness import parser_of
 from benchmarks._policy_graphs import TRAINING, UNSEEN
+from benchmarks._traces import sample_workload
 from gnnflow.replay.trace import write_trace
 
 

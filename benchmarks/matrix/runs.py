@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks._commands import gnnflow_command, steps_of
-from benchmarks._part_traces import traces_of_parts
+from benchmarks._traces import traces_of_parts
 from benchmarks.cluster_runs import (
     DISTDGL,
     STAGES,

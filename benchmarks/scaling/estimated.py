@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks._commands import CommandError, gnnflow_command
-from benchmarks._part_traces import steps_of, traces_of_parts
+from benchmarks._traces import steps_of, traces_of_parts
 from benchmarks.partition import proportional_bytes
 from gnnflow.config import DEFAULT_DEPTH
 from gnnflow.partition import read_manifest

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks._part_traces import traces_of_parts
+from benchmarks._traces import traces_of_parts
 from benchmarks.matrix import bounds as matrix_bounds
 from benchmarks.matrix.__main__ import Plan, RunsFile, run_matrix, unfinished
 from benchmarks.matrix.bounds import FILLS, replay_bounds
