@@ -32,7 +32,7 @@ ROW_BYTES = 512
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Workload:
+class TraceWorkload:
     """A graph and how its minibatches are sampled."""
 
     name: str
@@ -56,7 +56,7 @@ class Sampled:
     """Median processor seconds to sample one minibatch, all parts in one process, one thread."""
 
 
-def sample_workload(workload: Workload, folder: Path) -> Sampled:
+def sample_workload(workload: TraceWorkload, folder: Path) -> Sampled:
     """Cuts the graph with METIS and samples all epochs of all ranks."""
     if workload.generate is None:
         graph = datasets.load(workload.name)

@@ -41,7 +41,7 @@ OURS = "gnnflow"
 
 
 @dataclass(frozen=True, slots=True)
-class Minibatch:
+class LayeredMinibatch:
     """A sampled subgraph in the forms that the sides take, and its rows."""
 
     subgraph: SampledSubgraph
@@ -52,7 +52,7 @@ class Minibatch:
     num_edges: list[int]
 
 
-def make_minibatches(fanout: list[int], dim: int) -> list[Minibatch]:
+def make_minibatches(fanout: list[int], dim: int) -> list[LayeredMinibatch]:
     """Samples the minibatches, from fixed seeds."""
     draw = np.random.default_rng(0)
     weight = draw.permutation(np.arange(1, NUM_VERTICES + 1) ** -0.5)
@@ -69,7 +69,7 @@ def make_minibatches(fanout: list[int], dim: int) -> list[Minibatch]:
         subgraph = sampler.sample(seeds, fanout, epoch=0, minibatch=number)
         rows = draw.standard_normal((subgraph.num_vertices, dim), dtype=np.float32)
         minibatches.append(
-            Minibatch(
+            LayeredMinibatch(
                 subgraph,
                 torch.from_numpy(subgraph.edge_index()),
                 sparse_adjacency(subgraph),
@@ -81,7 +81,7 @@ def make_minibatches(fanout: list[int], dim: int) -> list[Minibatch]:
     return minibatches
 
 
-class Side:
+class TrainingSide:
     """Takes the minibatches in turn; remembers the loss of the first for comparison."""
 
     def __init__(self, run: Callable[[int], tuple[float, float]]) -> None:
@@ -99,7 +99,9 @@ class Side:
         return 1000 * total_s / NUM_MINIBATCHES
 
 
-def torch_side(forward: Callable[[Minibatch], Tensor], minibatches: list[Minibatch]) -> Side:
+def torch_side(
+    forward: Callable[[LayeredMinibatch], Tensor], minibatches: list[LayeredMinibatch]
+) -> TrainingSide:
     """Makes a side of a forward function."""
 
     def run(number: int) -> tuple[float, float]:
@@ -108,37 +110,37 @@ def torch_side(forward: Callable[[Minibatch], Tensor], minibatches: list[Minibat
         loss.backward()  # type: ignore[no-untyped-call]
         return time.perf_counter() - start, loss.item()
 
-    return Side(run)
+    return TrainingSide(run)
 
 
-def peer_side(process: PeerProcess) -> Side:
+def peer_side(process: PeerProcess) -> TrainingSide:
     """Makes a side of a peer's process."""
 
     def run(number: int) -> tuple[float, float]:
         answer = process.ask(number)
         return float(answer["seconds"]), float(answer["loss"])
 
-    return Side(run)
+    return TrainingSide(run)
 
 
-def forward_with_layers(model: SAGE) -> Callable[[Minibatch], Tensor]:
+def forward_with_layers(model: SAGE) -> Callable[[LayeredMinibatch], Tensor]:
     """How gnnflow trains."""
 
-    def forward(batch: Minibatch) -> Tensor:
+    def forward(batch: LayeredMinibatch) -> Tensor:
         return model(batch.x, layer_adjacencies(batch.edge_index, batch.num_nodes))
 
     return forward
 
 
-def forward_on_edge_index(model: SAGE) -> Callable[[Minibatch], Tensor]:
+def forward_on_edge_index(model: SAGE) -> Callable[[LayeredMinibatch], Tensor]:
     """PyG's layers on a trimmed `edge_index`, as its examples have it."""
     return lambda batch: model(batch.x, batch.edge_index, batch.num_nodes, batch.num_edges)
 
 
-def forward_on_adj_t(model: SAGE) -> Callable[[Minibatch], Tensor]:
+def forward_on_adj_t(model: SAGE) -> Callable[[LayeredMinibatch], Tensor]:
     """PyG's layers on a sparse CSR tensor, cut to the vertices that each layer needs."""
 
-    def forward(batch: Minibatch) -> Tensor:
+    def forward(batch: LayeredMinibatch) -> Tensor:
         x, hops = batch.x, len(model.convs)
         vertices = np.cumsum(batch.num_nodes)
         for index, conv in enumerate(model.convs):
@@ -150,13 +152,13 @@ def forward_on_adj_t(model: SAGE) -> Callable[[Minibatch], Tensor]:
     return forward
 
 
-def forward_on_sparse_tensor(model: SAGE) -> Callable[[Minibatch], Tensor] | None:
+def forward_on_sparse_tensor(model: SAGE) -> Callable[[LayeredMinibatch], Tensor] | None:
     """The same on torch-sparse's SparseTensor, if that is installed."""
     if importlib.util.find_spec("torch_sparse") is None:
         return None
     from torch_sparse import SparseTensor
 
-    def forward(batch: Minibatch) -> Tensor:
+    def forward(batch: LayeredMinibatch) -> Tensor:
         x, hops = batch.x, len(model.convs)
         vertices = np.cumsum(batch.num_nodes)
         for index, conv in enumerate(model.convs):
@@ -188,7 +190,7 @@ def _cut(adj_t: Tensor, num_dst: int, num_src: int) -> Tensor:
     )
 
 
-def write_for_dgl(folder: Path, model: SAGE, minibatches: list[Minibatch]) -> None:
+def write_for_dgl(folder: Path, model: SAGE, minibatches: list[LayeredMinibatch]) -> None:
     """Writes weights, and the blocks of every minibatch, first layer first."""
     arrays: dict[str, NDArray[np.generic]] = {}
     for index, conv in enumerate(model.convs):

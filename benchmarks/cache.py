@@ -33,8 +33,8 @@ from numpy.typing import NDArray
 from benchmarks import _distributed_sampling_side
 from benchmarks._harness import Options, Report, Row, over, run_benchmark, take_turns
 from benchmarks._sorted_buffer import SortedBuffer
-from benchmarks._traces import Sampled, Workload, repeated, sample_workload
-from benchmarks.schedules import Schedule, best_schedule, schedules, search
+from benchmarks._traces import Sampled, TraceWorkload, repeated, sample_workload
+from benchmarks.fixed_schedules import FixedSchedule, best_schedule, schedules, search
 from gnnflow.cache import belady_hits
 from gnnflow.cache.vertex_values import VertexValues
 from gnnflow.partition import open_partition
@@ -45,15 +45,17 @@ Ids = NDArray[np.int64]
 HOSTS = ((0, 1), (2, 3))
 """Ranks of each machine."""
 WORKLOADS = (
-    Workload(name="debian-packages", generate=None, fanout=(10, 10), batch_size=256, num_epochs=6),
-    Workload(
+    TraceWorkload(
+        name="debian-packages", generate=None, fanout=(10, 10), batch_size=256, num_epochs=6
+    ),
+    TraceWorkload(
         name="sbm",
         generate="sbm:vertices=300000,edges=4400000",
         fanout=(10, 25),
         batch_size=500,
         num_epochs=6,
     ),
-    Workload(
+    TraceWorkload(
         name="rmat",
         generate="rmat:vertices=262144,edges=4200000",
         fanout=(10, 10),
@@ -62,8 +64,10 @@ WORKLOADS = (
     ),
 )
 QUICK_WORKLOADS = (
-    Workload(name="debian-packages", generate=None, fanout=(10, 10), batch_size=256, num_epochs=3),
-    Workload(
+    TraceWorkload(
+        name="debian-packages", generate=None, fanout=(10, 10), batch_size=256, num_epochs=3
+    ),
+    TraceWorkload(
         name="sbm",
         generate="sbm:vertices=40000,edges=600000",
         fanout=(10, 10),
@@ -113,7 +117,7 @@ def best_decay(traces: Sequence[Trace], budget: float, periods: Sequence[int]) -
     return found.rows, str(found.best)
 
 
-def published_volume(traces: Sequence[Trace], budget: float, schedule: Schedule) -> int:
+def published_volume(traces: Sequence[Trace], budget: float, schedule: FixedSchedule) -> int:
     """Returns the rows that cross with the published code, whose buffer starts by degree."""
     rows, alpha, period = 0, schedule.alpha, schedule.period
     for trace in traces:
@@ -244,7 +248,7 @@ def time_books(plan: Callable[[int], object], first: int, last: int) -> float:
     return 1e6 * (thread_time() - begin) / (last - first)
 
 
-def compare_books(workload: Workload, sampled: Sampled, report: Report) -> None:
+def compare_books(workload: TraceWorkload, sampled: Sampled, report: Report) -> None:
     """Adds the rows on time of one graph."""
     num = sampled.traces[0].num_minibatches
     # The first pass meets all vertices, the second is measured, the third lies ahead of it.
@@ -306,7 +310,7 @@ def compare_books(workload: Workload, sampled: Sampled, report: Report) -> None:
 
 
 def compare_workload(
-    workload: Workload, options: Options, report: Report, *, periods: Sequence[int]
+    workload: TraceWorkload, options: Options, report: Report, *, periods: Sequence[int]
 ) -> None:
     """Adds all rows of one graph.
 

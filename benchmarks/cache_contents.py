@@ -11,11 +11,11 @@ one epoch and one budget, still some minutes.
 from dataclasses import replace
 
 from benchmarks._harness import Options, Report, run_benchmark
-from benchmarks._traces import Workload
+from benchmarks._traces import TraceWorkload
 from benchmarks.cache import compare_workload
 from gnnflow.errors import DataError
 
-WORKLOAD = Workload(
+WORKLOAD = TraceWorkload(
     name="debian-contents", generate=None, fanout=(10, 10), batch_size=2000, num_epochs=6
 )
 # More frequent replacement raises traffic here, and sorts the counts of a large halo each time.

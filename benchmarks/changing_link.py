@@ -51,7 +51,7 @@ _POLL_S = 0.02
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Plan:
+class ChangePlan:
     """The run: a third of its epochs at the full rate, one at the slow rate, one at the full."""
 
     workload: Workload
@@ -67,7 +67,7 @@ class Plan:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Outcome:
+class PhasedOutcome:
     """What a run took, in the phases of the link."""
 
     phase_s: tuple[float, float, float]
@@ -87,7 +87,7 @@ class Outcome:
 class _Troublemaker(threading.Thread):
     """Makes the trouble of a plan while the run is in its middle, as its metrics say."""
 
-    def __init__(self, hosts: EmulatedHosts, plan: Plan, metrics: Path) -> None:
+    def __init__(self, hosts: EmulatedHosts, plan: ChangePlan, metrics: Path) -> None:
         super().__init__(daemon=True)
         self._hosts, self._plan, self._metrics = hosts, plan, metrics
         self.ended = threading.Event()
@@ -120,7 +120,9 @@ class _Troublemaker(threading.Thread):
         return int(json.loads(lines[-1])["epoch"]) if lines else -1
 
 
-def train(hosts: EmulatedHosts, plan: Plan, parts: Path, words: Sequence[str]) -> Outcome:
+def train(
+    hosts: EmulatedHosts, plan: ChangePlan, parts: Path, words: Sequence[str]
+) -> PhasedOutcome:
     """Trains once while conditions change.
 
     Raises:
@@ -143,11 +145,11 @@ def train(hosts: EmulatedHosts, plan: Plan, parts: Path, words: Sequence[str]) -
     return outcome_of(summary, sum(shares) / max(len(shares), 1), plan.epochs_per_phase)
 
 
-def outcome_of(summary: dict[str, Any], wire_share: float, epochs_per_phase: int) -> Outcome:
+def outcome_of(summary: dict[str, Any], wire_share: float, epochs_per_phase: int) -> PhasedOutcome:
     """Reads a run's summary."""
     times = [epoch["epoch_time_s"] for epoch in summary["epochs"]]
     first, second = epochs_per_phase, 2 * epochs_per_phase
-    return Outcome(
+    return PhasedOutcome(
         phase_s=(sum(times[:first]), sum(times[first:second]), sum(times[second:])),
         moved_bytes=summary["volume_bytes"],
         test_accuracy=summary["test_accuracy"],
@@ -155,7 +157,7 @@ def outcome_of(summary: dict[str, Any], wire_share: float, epochs_per_phase: int
     )
 
 
-def rows(trouble: str, outcomes: dict[str, Outcome]) -> list[Row]:
+def rows(trouble: str, outcomes: dict[str, PhasedOutcome]) -> list[Row]:
     """The rows of one kind of trouble: every policy against every fixed setting that ran."""
     found = []
     for policy in outcomes.keys() - FIXED.keys():
@@ -190,7 +192,7 @@ def _wire_share(path: Path) -> float:
     return sum(state["wire_dtype"] != "stored" for state in states) / max(len(states), 1)
 
 
-def _measure(plan: Plan, names: Sequence[str], report: Report) -> dict[str, Outcome]:
+def _measure(plan: ChangePlan, names: Sequence[str], report: Report) -> dict[str, PhasedOutcome]:
     outcomes = {}
     with tempfile.TemporaryDirectory() as folder:
         parts = Path(folder) / "parts"
@@ -213,13 +215,13 @@ def compare(options: Options, report: Report) -> None:
     graph = "sbm:vertices=20000,edges=145000,classes=16,within=0.78,features=128,train=0.5"
     if options.quick:
         workload = Workload(graph=graph, fanout=(10, 5), batch_size=125, hidden=64)
-        plans = [Plan(workload=workload, epochs_per_phase=2)]
+        plans = [ChangePlan(workload=workload, epochs_per_phase=2)]
         names = [*FIXED, *_QUICK_POLICIES]
     else:
         workload = Workload(graph=graph, fanout=(10, 5), batch_size=100, hidden=64)
         plans = [
-            Plan(workload=workload, epochs_per_phase=4),
-            Plan(workload=workload, epochs_per_phase=4, trouble="busy_core"),
+            ChangePlan(workload=workload, epochs_per_phase=4),
+            ChangePlan(workload=workload, epochs_per_phase=4, trouble="busy_core"),
         ]
         names = [*FIXED, *POLICIES]
     if "llm" in names:

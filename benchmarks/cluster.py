@@ -49,7 +49,7 @@ _QUICK = Workload(graph="sbm:vertices=60000,edges=435000,classes=64,features=128
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Plan:
+class ClusterPlan:
     """What to run."""
 
     rates: tuple[str, ...]
@@ -76,7 +76,7 @@ class Plan:
         return max(1, (self.cpus_per_host or 1) // self.ranks_per_host)
 
 
-def run_all(plan: Plan, work: Path, report: Report) -> list[Run]:
+def run_all(plan: ClusterPlan, work: Path, report: Report) -> list[Run]:
     """Runs all contenders on links of every rate.
 
     Args:
@@ -104,7 +104,7 @@ def run_all(plan: Plan, work: Path, report: Report) -> list[Run]:
 
 
 def _run_in_turn(
-    plan: Plan,
+    plan: ClusterPlan,
     hosts: EmulatedHosts | None,
     python: Path | None,
     parts: Path,
@@ -122,7 +122,7 @@ def _run_in_turn(
 
 
 @contextmanager
-def _hosts(plan: Plan, rate: str, report: Report) -> Iterator[EmulatedHosts | None]:
+def _hosts(plan: ClusterPlan, rate: str, report: Report) -> Iterator[EmulatedHosts | None]:
     with ExitStack() as stack:
         hosts = None
         try:
@@ -215,7 +215,7 @@ def describe(run: Run) -> str:
     )
 
 
-def _parse() -> tuple[Plan, Options, Path | None]:
+def _parse() -> tuple[ClusterPlan, Options, Path | None]:
     parser = parser_of("benchmarks.cluster", __doc__)
     parser.add_argument("--quick", action="store_true", help="end within a minute on two cores")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the rows to this file")
@@ -232,7 +232,7 @@ def _parse() -> tuple[Plan, Options, Path | None]:
     given = parser.parse_args()
     workload = _QUICK if given.quick else Workload()
     rates = given.rates or ("1gbit" if given.quick else "200mbit,1gbit")
-    plan = Plan(
+    plan = ClusterPlan(
         rates=tuple(rates.split(",")),
         hosts=given.hosts,
         ranks_per_host=given.ranks_per_host,

@@ -10,7 +10,7 @@ from typing import Any
 
 from benchmarks import _commands as commands
 from benchmarks.emulated_hosts import EmulatedHosts, EmulationError, Traffic, run_mpi
-from benchmarks.emulated_hosts.links import parse_rate
+from benchmarks.emulated_hosts.limited_links import parse_rate
 
 DISTDGL = "distdgl"
 LOOPBACK = "loopback"

@@ -32,7 +32,7 @@ SEED = 0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Plan:
+class CrowdPlan:
     """What is run."""
 
     graph: str
@@ -44,13 +44,13 @@ class Plan:
     transports: tuple[str, ...]
 
 
-FULL = Plan(
+FULL = CrowdPlan(
     graph="sbm:vertices=100000,edges=1000000,classes=16,features=128,train=0.6",
     epochs=6,
     times_cores=(2, 4),
     transports=("shared", "alltoall"),
 )
-QUICK = Plan(
+QUICK = CrowdPlan(
     graph="sbm:vertices=40000,edges=400000,classes=16,features=128,train=0.8",
     epochs=4,
     times_cores=(2,),

@@ -5,7 +5,7 @@
 Rows `policies/GRAPH/BUDGET/SCORER/POLICY` compare rows that cross to the first of four ranks, fills
 included, with the best fixed schedule of the scorer `decay`, which is chosen anew for each graph
 and budget by trying them all: every period, alpha and number of minibatches after which a row is
-stale that `benchmarks/schedules.py` lists. The policies have one setting for all graphs. Caches
+stale that `fixed_schedules.py` lists. The policies have one setting for all graphs. Caches
 start empty; with `decay-filled` in place of a scorer they start with the halo vertices of highest
 degree, those of the schedules too, one of which is to leave that fill as it is. The file also has
 the volume against no cache and against Belady's optimum, the hit rate, decisions, replacements and
@@ -36,7 +36,7 @@ import torch
 from benchmarks._harness import Options, Report, Row, over, run_benchmark
 from benchmarks._policy_graphs import QUICK, SEEN, UNSEEN
 from benchmarks._traces import sample_workload
-from benchmarks.schedules import STALE_AFTER, best_schedule, capacity_of, schedules
+from benchmarks.fixed_schedules import STALE_AFTER, best_schedule, capacity_of, schedules
 from gnnflow.cache import belady_hits
 from gnnflow.errors import GnnflowError
 from gnnflow.policies import ReplacementPolicy

@@ -43,7 +43,7 @@ PEERS = {"dgl": "DGL", "graphbolt": "GraphBolt"}
 
 
 @dataclass(frozen=True, slots=True)
-class Graph:
+class SeededGraph:
     """In-neighbours of every vertex, and the seeds of every minibatch."""
 
     indptr: NDArray[np.int64]
@@ -56,7 +56,7 @@ class Graph:
         return seeds
 
 
-def make_graph(seed: int = 0) -> Graph:
+def make_graph(seed: int = 0) -> SeededGraph:
     """Makes the graph: both directions of edges, four of five of them within a community."""
     rng = np.random.default_rng(seed)
     size = NUM_VERTICES // NUM_COMMUNITIES
@@ -78,10 +78,10 @@ def make_graph(seed: int = 0) -> Graph:
     np.cumsum(np.bincount(destinations, minlength=NUM_VERTICES), out=indptr[1:])
     indices = sources[np.argsort(destinations, kind="stable")]
     seeds = rng.permutation(NUM_VERTICES)[: NUM_MINIBATCHES * BATCH_SIZE]
-    return Graph(indptr, indices, seeds.reshape(NUM_MINIBATCHES, BATCH_SIZE))
+    return SeededGraph(indptr, indices, seeds.reshape(NUM_MINIBATCHES, BATCH_SIZE))
 
 
-def our_sampler(graph: Graph, fanouts: list[int], threads: int) -> Sampler:
+def our_sampler(graph: SeededGraph, fanouts: list[int], threads: int) -> Sampler:
     """Returns gnnflow's sampler."""
     topology = _kernels.Topology(np.array([0, NUM_VERTICES]))
     topology.set_part(0, graph.indptr, graph.indices)
@@ -94,7 +94,7 @@ def our_sampler(graph: Graph, fanouts: list[int], threads: int) -> Sampler:
     return sample
 
 
-class Side:
+class SamplerSide:
     """Measures one sampler, round after round, on minibatches that all sides share."""
 
     def __init__(self, measure: Callable[[range], Measured], per_round: int) -> None:
@@ -127,7 +127,7 @@ class Side:
 
 
 def compare_fanouts(
-    graph: Graph,
+    graph: SeededGraph,
     fanouts: list[int],
     peers: dict[str, PeerProcess],
     options: Options,
@@ -136,18 +136,18 @@ def compare_fanouts(
     """Adds the rows of one choice of fanouts."""
     per_round = 4 if options.quick else 8
     ours = our_sampler(graph, fanouts, options.threads)
-    fast: dict[str, Side] = {}
+    fast: dict[str, SamplerSide] = {}
     for title, peer in peers.items():
-        fast[title] = Side(partial(measure_peer, peer, fanouts), per_round)
+        fast[title] = SamplerSide(partial(measure_peer, peer, fanouts), per_round)
     sparse = torch_sparse_sampler(graph.indptr, graph.indices, graph.minibatch, fanouts)
     if isinstance(sparse, str):
         report.absent("torch-sparse", sparse)
     else:
-        fast["torch-sparse"] = Side(lambda numbers: measure(sparse, numbers), per_round)
+        fast["torch-sparse"] = SamplerSide(lambda numbers: measure(sparse, numbers), per_round)
     plain = numpy_sampler(graph.indptr, graph.indices, graph.minibatch, fanouts)
-    slow = {"numpy": Side(lambda numbers: measure(plain, numbers), 1)}
+    slow = {"numpy": SamplerSide(lambda numbers: measure(plain, numbers), 1)}
     for theirs, rounds, limit_s in ((fast, 6, 8), (slow, 1, 4)):
-        own = Side(lambda numbers: measure(ours, numbers), per_round)
+        own = SamplerSide(lambda numbers: measure(ours, numbers), per_round)
         rates = take_turns(
             {OURS: own, **theirs},
             rounds=rounds if options.quick else 3 * rounds,

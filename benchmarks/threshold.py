@@ -17,8 +17,8 @@ import numpy as np
 
 from benchmarks._harness import parser_of
 from benchmarks._policy_graphs import TRAINING
+from benchmarks.fixed_schedules import capacity_of
 from benchmarks.policies import BUDGETS, POLICY_STALE_AFTER, MakePolicy, without_models
-from benchmarks.schedules import capacity_of
 from gnnflow.policies import Decision, Observation, Outcome, ReplacementPolicy
 from gnnflow.policies.decision import LearningPolicy
 from gnnflow.policies.features import features

@@ -18,11 +18,11 @@ from benchmarks.cluster_runs import (
     run_gnnflow,
 )
 from benchmarks.emulated_hosts import EmulatedHosts
+from benchmarks.fixed_schedules import FixedSchedule
 from benchmarks.matrix.bounds import replay_bounds
-from benchmarks.matrix.cells import CONTENDERS, PEERS, Cell, Graph
+from benchmarks.matrix.cells import CONTENDERS, PEERS, Cell, TrainedGraph
 from benchmarks.peers.distdgl_job import convert, run_distdgl
 from benchmarks.peers.pyg_job import PYG, run_pyg
-from benchmarks.schedules import Schedule
 from gnnflow.errors import GnnflowError
 from gnnflow.partition import read_manifest
 from gnnflow.policies.llm.model_files import SMALL_MODEL, locate_model
@@ -55,7 +55,7 @@ class CellUnavailableError(Exception):
 class Bench:
     """What runs need besides the cell."""
 
-    graphs: Mapping[str, Graph]
+    graphs: Mapping[str, TrainedGraph]
     work: Path
     """Folder of the parts, kept from run to run."""
     pythons: Mapping[str, Path | None]
@@ -185,7 +185,7 @@ def words_of(cell: Cell, bounds: Mapping[str, Any]) -> tuple[str, ...]:
         words += ["--policy-mode", cell.mode]
     if cell.policy == "static":
         schedule = {name: bounds[name] for name in _SCHEDULE}
-        words += Schedule(**schedule).words()
+        words += FixedSchedule(**schedule).words()
     if cell.policy == "classifier":
         if bounds["classifier"] is None:
             raise CellUnavailableError("no classifier that comes with gnnflow can be loaded here")

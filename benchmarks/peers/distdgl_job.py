@@ -11,8 +11,8 @@ from pathlib import Path
 
 from benchmarks.cluster_runs import DISTDGL, UNLIMITED, Run, Workload
 from benchmarks.emulated_hosts import EmulatedHosts, EmulationError
-from benchmarks.emulated_hosts.hosts import INTERFACE
-from benchmarks.emulated_hosts.links import traffic_between
+from benchmarks.emulated_hosts.limited_links import traffic_between
+from benchmarks.emulated_hosts.namespaces import INTERFACE
 from benchmarks.peers import peer_environment
 from benchmarks.peers.distdgl_layout import CONFIG_FILE, write_layout
 from benchmarks.peers.training_job import gather_run, training_words

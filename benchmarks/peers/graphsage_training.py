@@ -31,7 +31,7 @@ class EpochTimes:
     loss: float = 0.0
 
 
-class _Stopwatch:
+class _LapTimer:
     def __init__(self) -> None:
         self._last = time.perf_counter()
 
@@ -89,7 +89,7 @@ def train_epoch(
         count: Adds what was sampled to the counts; takes no time of the work.
         joined: What trainers with unequal numbers of minibatches need around all of them.
     """
-    times, watch = EpochTimes(), _Stopwatch()
+    times, watch = EpochTimes(), _LapTimer()
     began = time.perf_counter()
     with joined or nullcontext():
         for batch in loader:

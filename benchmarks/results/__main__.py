@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks._harness import parser_of
-from benchmarks.results import figures, matrix_tables, scaling_tables
+from benchmarks.results import matrix_tables, pictures, scaling_tables
 from benchmarks.results.markdown import rewrite
-from benchmarks.results.records import Matrix
+from benchmarks.results.matrix_records import Matrix
 
 DOCS = Path(__file__).parents[2] / "docs"
 PAGE = "results.md"
@@ -66,7 +66,7 @@ def main() -> None:
     except (OSError, ValueError) as error:
         sys.exit(f"benchmarks.results: {error}")
     (docs / PAGE).write_text(made, encoding="utf-8")
-    for picture in figures.draw(matrix, scaling, docs / "results"):
+    for picture in pictures.draw(matrix, scaling, docs / "results"):
         print(picture)
 
 

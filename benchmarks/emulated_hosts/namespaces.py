@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
-from benchmarks.emulated_hosts.links import (
+from benchmarks.emulated_hosts.limited_links import (
     EmulationError,
     EmulationUnavailableError,
     Traffic,
