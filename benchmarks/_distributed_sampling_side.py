@@ -6,7 +6,6 @@ Rank 0 prints a line of JSON: the median seconds of one of its minibatches, remo
 """
 
 import json
-import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,27 +14,19 @@ from time import perf_counter
 import numpy as np
 
 import gnnflow
-from benchmarks._cache_traces import NUM_PARTS
+from benchmarks._commands import run_ranks
+from benchmarks._traces import NUM_PARTS
 from gnnflow.files.json_text import to_json_text
-from gnnflow.launch.mpiexec import find_mpiexec, launch_environment
 from gnnflow.sampling.dist_sampler import MinibatchSeeds
 
 MINIBATCHES = 12
+_SIDE = "benchmarks._distributed_sampling_side"
 
 
 def measure(parts: Path, batch_size: int, fanout: Sequence[int]) -> float:
     """Starts a rank for each part, all with messages between them; returns seconds."""
-    mpiexec = find_mpiexec()
-    words = [parts, batch_size, *fanout]
-    side = [sys.executable, "-m", "benchmarks._distributed_sampling_side", *map(str, words)]
-    ended = subprocess.run(
-        [mpiexec, "-n", str(NUM_PARTS), *side],
-        env=launch_environment(mpiexec),
-        stdout=subprocess.PIPE,
-        text=True,
-        check=True,
-    )
-    return float(json.loads(ended.stdout.splitlines()[-1])["sample_s"])
+    said = run_ranks(NUM_PARTS, _SIDE, parts, batch_size, *fanout)
+    return float(json.loads(said.splitlines()[-1])["sample_s"])
 
 
 def main(parts: Path, batch_size: int, fanout: Sequence[int]) -> None:

@@ -4,8 +4,7 @@ import argparse
 import math
 import statistics
 import sys
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from time import perf_counter
@@ -120,14 +119,16 @@ class Report:
                 self.say(f"{row.name}, {row.against}: {name.replace('_', ' ')} {text}")
         for peer, reason in self._absent.items():
             self.say(f"Not compared with {peer}: {reason}")
-        if self._options.json is not None:
-            rows = [row.to_json() for row in self._rows]
-            write_whole(self._options.json, to_json_text(rows, indent=2) + "\n")
+        write_json(self._options.json, [row.to_json() for row in self._rows])
 
 
-@contextmanager
-def benchmark(module: str, description: str, title: str) -> Iterator[tuple[Options, Report]]:
-    """Reads the command line and gives the options and a report, finished at the end.
+def run_benchmark(
+    module: str,
+    description: str | None,
+    title: str,
+    compare: Callable[[Options, Report], None],
+) -> None:
+    """Reads the command line, compares, and finishes the report.
 
     What could be compared is shown also if something fails; the line of the error comes last.
 
@@ -135,12 +136,9 @@ def benchmark(module: str, description: str, title: str) -> Iterator[tuple[Optio
         module: Name after `python -m`.
         description: Shown by `--help`.
         title: Heads the table.
+        compare: Adds the rows.
     """
-    parser = argparse.ArgumentParser(
-        prog=f"python -m {module}",
-        description=description,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = parser_of(module, description)
     parser.add_argument("--quick", action="store_true", help="end within a minute on two cores")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the rows to this file")
     parser.add_argument("--threads", type=int, default=2, help="threads of either side (2)")
@@ -148,11 +146,26 @@ def benchmark(module: str, description: str, title: str) -> Iterator[tuple[Optio
     options = Options(quick=given.quick, json=given.json, threads=given.threads)
     report = Report(f"{title}, {options.threads} threads", options)
     try:
-        yield options, report
+        compare(options, report)
     except GnnflowError as error:
         report.finish()
         sys.exit(f"{module}: {error}")
     report.finish()
+
+
+def parser_of(module: str, description: str | None) -> argparse.ArgumentParser:
+    """Returns a parser that shows the documentation of a module as it is written."""
+    return argparse.ArgumentParser(
+        prog=f"python -m {module}",
+        description=description,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+
+
+def write_json(path: Path | None, value: object, indent: int = 2) -> None:
+    """Writes what was found, if there is a file to write to."""
+    if path is not None:
+        write_whole(path, to_json_text(value, indent=indent) + "\n")
 
 
 def take_turns(

@@ -12,24 +12,20 @@ validation accuracy. Accuracies agree if they differ by no more than the spread 
 no difference, not how far training gets.
 """
 
-import json
 import tempfile
-import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import mean
 
-import numpy as np
 import torch
-from torch.nn import functional
 from torch_geometric.nn import GraphSAGE
 
-from benchmarks._commands import gnnflow_command, option_words, run_command
-from benchmarks._harness import Options, Report, Row, benchmark
+from benchmarks import _commands as commands
+from benchmarks._harness import Options, Report, Row, run_benchmark
+from benchmarks.accuracy_reference import Tensors, train
 from gnnflow.config import PartitionConfig
-from gnnflow.datasets import load
-from gnnflow.datasets.raw_graph import RawGraph
+from gnnflow.datasets import RawGraph, load
 from gnnflow.partition import partition_graph
 
 NUM_RANKS = 4
@@ -38,7 +34,6 @@ HIDDEN = 256
 DROPOUT = 0.5
 LEARNING_RATE = 0.01
 FULL_BATCH_STEPS = 120
-STEPS_PER_EVALUATION = 5
 
 
 class AccuracyRow(Row):
@@ -87,12 +82,9 @@ def train_by_minibatches(
             "lr": LEARNING_RATE,
             "seed": seed,
             "threads": max(1, threads // num_ranks),
-            "out": out / "run",
             **(further_options or {}),
         }
-        parts = folder / f"parts-{num_ranks}"
-        run_command([*gnnflow_command("train"), parts, *option_words(options)], "training")
-        summary = json.loads((out / "run" / "summary.json").read_text())
+        summary = commands.train(folder / f"parts-{num_ranks}", out / "run", options)
         best = max(summary["epochs"], key=lambda epoch: epoch["val_accuracy"])
         found.append(best["test_accuracy"])
         moved_bytes.append(summary["volume_bytes"] / epochs)
@@ -101,44 +93,19 @@ def train_by_minibatches(
 
 def train_full_batch(graph: RawGraph, seeds: range) -> Accuracies:
     """Trains plain PyG on the whole graph once for each seed."""
-    everyone = np.arange(graph.num_vertices)
-    x, y = (torch.from_numpy(graph.arrays[name].rows(everyone)) for name in ("x", "y"))
-    splits = {name: torch.from_numpy(ids) for name, ids in graph.splits.items()}
-    edges = np.asarray(graph.edges)
-    order = np.argsort(edges[1], kind="stable")
-    indptr = np.searchsorted(edges[1][order], np.arange(graph.num_vertices + 1))
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)  # sparse CSR tensors are called beta
-        adj_t = torch.sparse_csr_tensor(
-            torch.from_numpy(indptr.astype(np.int64)),
-            torch.from_numpy(edges[0][order].astype(np.int64)),
-            torch.ones(edges.shape[1]),
-            (graph.num_vertices, graph.num_vertices),
-        )
-    found = []
+    tensors = Tensors.of(graph)
+    inputs, found = [tensors.x, tensors.adj_t], []
     for seed in seeds:
         torch.manual_seed(seed)
         model = GraphSAGE(graph.num_features, HIDDEN, 2, graph.num_classes, dropout=DROPOUT)
-        optimizer = torch.optim.Adam(model.parameters(), lr=LEARNING_RATE)
-        best = (0.0, 0.0)
-        for step in range(1, FULL_BATCH_STEPS + 1):
-            model.train()
-            loss = functional.cross_entropy(model(x, adj_t)[splits["train"]], y[splits["train"]])
-            optimizer.zero_grad()
-            loss.backward()
-            optimizer.step()
-            if step % STEPS_PER_EVALUATION == 0:
-                model.eval()
-                with torch.no_grad():
-                    right = (model(x, adj_t).argmax(dim=1) == y).double()
-                val, test = (right[splits[name]].mean().item() for name in ("val", "test"))
-                best = max(best, (val, test))
+        best = train(model, inputs, tensors.y, tensors.splits, FULL_BATCH_STEPS, LEARNING_RATE)
         found.append(best[1])
     return Accuracies(found)
 
 
 def compare(options: Options, report: Report) -> None:
     """Adds the rows."""
+    torch.set_num_threads(options.threads)
     graph = load("debian-packages")
     seeds, epochs = (range(1), 2) if options.quick else (range(3), 10)
     with tempfile.TemporaryDirectory(prefix="gnnflow-") as made:
@@ -167,13 +134,5 @@ def compare(options: Options, report: Report) -> None:
         )
 
 
-def main() -> None:
-    """Runs the benchmark."""
-    title = "Test accuracy on debian-packages"
-    with benchmark("benchmarks.accuracy", __doc__ or "", title) as (options, report):
-        torch.set_num_threads(options.threads)
-        compare(options, report)
-
-
 if __name__ == "__main__":
-    main()
+    run_benchmark("benchmarks.accuracy", __doc__, "Test accuracy on debian-packages", compare)

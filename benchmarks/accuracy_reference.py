@@ -10,7 +10,9 @@ import argparse
 import statistics
 import time
 import warnings
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Self
 
 import numpy as np
 import torch
@@ -18,9 +20,8 @@ from torch import Tensor
 from torch.nn import functional
 from torch_geometric.nn import GraphSAGE
 
-from gnnflow.datasets import load
-from gnnflow.files.json_text import to_json_text
-from gnnflow.files.whole_file import write_whole
+from benchmarks._harness import write_json
+from gnnflow.datasets import RawGraph, load
 
 HIDDEN = 128
 EVAL_EVERY = 5
@@ -37,11 +38,34 @@ def make_adjacency(edges: np.ndarray, num_vertices: int) -> Tensor:
         return torch.sparse_csr_tensor(offsets, sources, torch.ones(len(sources)), size=size)
 
 
+@dataclass(frozen=True, slots=True)
+class Tensors:
+    """A graph in memory."""
+
+    x: Tensor
+    y: Tensor
+    splits: dict[str, Tensor]
+    adj_t: Tensor
+
+    @classmethod
+    def of(cls, graph: RawGraph) -> Self:
+        """Reads all of a graph."""
+        everyone = np.arange(graph.num_vertices)
+        x, y = (torch.from_numpy(graph.arrays[name].rows(everyone)) for name in ("x", "y"))
+        splits = {name: torch.from_numpy(ids) for name, ids in graph.splits.items()}
+        return cls(x, y, splits, make_adjacency(np.asarray(graph.edges), graph.num_vertices))
+
+
 def train(
-    model: torch.nn.Module, inputs: list[Tensor], y: Tensor, splits: dict[str, Tensor], epochs: int
+    model: torch.nn.Module,
+    inputs: list[Tensor],
+    y: Tensor,
+    splits: dict[str, Tensor],
+    epochs: int,
+    lr: float = 0.02,
 ) -> tuple[float, float]:
     """Returns validation and test accuracy at the best epoch of validation."""
-    optimizer = torch.optim.Adam(model.parameters(), lr=0.02)
+    optimizer = torch.optim.Adam(model.parameters(), lr=lr)
     best = (0.0, 0.0)
     for epoch in range(1, epochs + 1):
         model.train()
@@ -64,17 +88,18 @@ def main() -> None:
     parser.add_argument("--json", type=Path, help="file for the results")
     options = parser.parse_args()
     graph = load("debian-packages")
-    ids = np.arange(graph.num_vertices)
-    x, y = (torch.from_numpy(graph.arrays[name].rows(ids)) for name in ("x", "y"))
-    splits = {name: torch.from_numpy(ids) for name, ids in graph.splits.items()}
-    adjacency = make_adjacency(np.asarray(graph.edges), graph.num_vertices)
+    tensors = Tensors.of(graph)
+    y, splits = tensors.y, tensors.splits
     widths = (graph.num_features, graph.num_classes)
     majority = (y[splits["test"]] == y[splits["train"]].mode().values).double().mean().item()
     print(f"majority class: test {majority:.4f}")
     rows = [{"model": "majority", "test": [majority], "mean": majority, "spread": 0.0}]
     models = {
-        "linear": (lambda: torch.nn.Linear(*widths), [x]),
-        "sage": (lambda: GraphSAGE(widths[0], HIDDEN, 2, widths[1], dropout=0.5), [x, adjacency]),
+        "linear": (lambda: torch.nn.Linear(*widths), [tensors.x]),
+        "sage": (
+            lambda: GraphSAGE(widths[0], HIDDEN, 2, widths[1], dropout=0.5),
+            [tensors.x, tensors.adj_t],
+        ),
     }
     for name, (make, inputs) in models.items():
         start = time.perf_counter()
@@ -90,8 +115,7 @@ def main() -> None:
             f"{name}: test {mean:.4f} on average of {len(found)} seeds, spread {spread:.4f} "
             f"(validation {statistics.mean(val):.4f}; {seconds:.0f} s per seed)"
         )
-    if options.json:
-        write_whole(options.json, to_json_text(rows, indent=2) + "\n")
+    write_json(options.json, rows)
 
 
 if __name__ == "__main__":

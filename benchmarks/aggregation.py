@@ -23,9 +23,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from benchmarks._harness import Options, Report, Row, benchmark, take_turns
-from benchmarks._peer_process import PeerProcess
-from benchmarks.peers import peer_python
+from benchmarks._harness import Options, Report, Row, run_benchmark, take_turns
+from benchmarks.peers import not_installed, peer_python
+from benchmarks.peers.process import PeerProcess
 from gnnflow import _kernels
 from gnnflow.loader.sparse_adjacency import sparse_adjacency
 from gnnflow.models import SAGE, layer_adjacencies
@@ -38,11 +38,10 @@ NUM_SEEDS = 500
 NUM_MINIBATCHES = 4
 NETWORKS = {"25,10": (128, 128, 64), "15,10,5": (128, 128, 128, 64)}
 OURS = "gnnflow"
-_DGL_SCRIPT = Path(__file__).with_name("_dgl_aggregation.py")
 
 
 @dataclass(frozen=True, slots=True)
-class Minibatch:
+class LayeredMinibatch:
     """A sampled subgraph in the forms that the sides take, and its rows."""
 
     subgraph: SampledSubgraph
@@ -53,7 +52,7 @@ class Minibatch:
     num_edges: list[int]
 
 
-def make_minibatches(fanout: list[int], dim: int) -> list[Minibatch]:
+def make_minibatches(fanout: list[int], dim: int) -> list[LayeredMinibatch]:
     """Samples the minibatches, from fixed seeds."""
     draw = np.random.default_rng(0)
     weight = draw.permutation(np.arange(1, NUM_VERTICES + 1) ** -0.5)
@@ -70,7 +69,7 @@ def make_minibatches(fanout: list[int], dim: int) -> list[Minibatch]:
         subgraph = sampler.sample(seeds, fanout, epoch=0, minibatch=number)
         rows = draw.standard_normal((subgraph.num_vertices, dim), dtype=np.float32)
         minibatches.append(
-            Minibatch(
+            LayeredMinibatch(
                 subgraph,
                 torch.from_numpy(subgraph.edge_index()),
                 sparse_adjacency(subgraph),
@@ -82,7 +81,7 @@ def make_minibatches(fanout: list[int], dim: int) -> list[Minibatch]:
     return minibatches
 
 
-class Side:
+class TrainingSide:
     """Takes the minibatches in turn; remembers the loss of the first for comparison."""
 
     def __init__(self, run: Callable[[int], tuple[float, float]]) -> None:
@@ -100,7 +99,9 @@ class Side:
         return 1000 * total_s / NUM_MINIBATCHES
 
 
-def torch_side(forward: Callable[[Minibatch], Tensor], minibatches: list[Minibatch]) -> Side:
+def torch_side(
+    forward: Callable[[LayeredMinibatch], Tensor], minibatches: list[LayeredMinibatch]
+) -> TrainingSide:
     """Makes a side of a forward function."""
 
     def run(number: int) -> tuple[float, float]:
@@ -109,27 +110,37 @@ def torch_side(forward: Callable[[Minibatch], Tensor], minibatches: list[Minibat
         loss.backward()  # type: ignore[no-untyped-call]
         return time.perf_counter() - start, loss.item()
 
-    return Side(run)
+    return TrainingSide(run)
 
 
-def forward_with_layers(model: SAGE) -> Callable[[Minibatch], Tensor]:
+def peer_side(process: PeerProcess) -> TrainingSide:
+    """Makes a side of a peer's process."""
+
+    def run(number: int) -> tuple[float, float]:
+        answer = process.ask(number)
+        return float(answer["seconds"]), float(answer["loss"])
+
+    return TrainingSide(run)
+
+
+def forward_with_layers(model: SAGE) -> Callable[[LayeredMinibatch], Tensor]:
     """How gnnflow trains."""
 
-    def forward(batch: Minibatch) -> Tensor:
+    def forward(batch: LayeredMinibatch) -> Tensor:
         return model(batch.x, layer_adjacencies(batch.edge_index, batch.num_nodes))
 
     return forward
 
 
-def forward_on_edge_index(model: SAGE) -> Callable[[Minibatch], Tensor]:
+def forward_on_edge_index(model: SAGE) -> Callable[[LayeredMinibatch], Tensor]:
     """PyG's layers on a trimmed `edge_index`, as its examples have it."""
     return lambda batch: model(batch.x, batch.edge_index, batch.num_nodes, batch.num_edges)
 
 
-def forward_on_adj_t(model: SAGE) -> Callable[[Minibatch], Tensor]:
+def forward_on_adj_t(model: SAGE) -> Callable[[LayeredMinibatch], Tensor]:
     """PyG's layers on a sparse CSR tensor, cut to the vertices that each layer needs."""
 
-    def forward(batch: Minibatch) -> Tensor:
+    def forward(batch: LayeredMinibatch) -> Tensor:
         x, hops = batch.x, len(model.convs)
         vertices = np.cumsum(batch.num_nodes)
         for index, conv in enumerate(model.convs):
@@ -141,13 +152,13 @@ def forward_on_adj_t(model: SAGE) -> Callable[[Minibatch], Tensor]:
     return forward
 
 
-def forward_on_sparse_tensor(model: SAGE) -> Callable[[Minibatch], Tensor] | None:
+def forward_on_sparse_tensor(model: SAGE) -> Callable[[LayeredMinibatch], Tensor] | None:
     """The same on torch-sparse's SparseTensor, if that is installed."""
     if importlib.util.find_spec("torch_sparse") is None:
         return None
     from torch_sparse import SparseTensor
 
-    def forward(batch: Minibatch) -> Tensor:
+    def forward(batch: LayeredMinibatch) -> Tensor:
         x, hops = batch.x, len(model.convs)
         vertices = np.cumsum(batch.num_nodes)
         for index, conv in enumerate(model.convs):
@@ -179,20 +190,7 @@ def _cut(adj_t: Tensor, num_dst: int, num_src: int) -> Tensor:
     )
 
 
-class DglSage(PeerProcess):
-    """The same network of DGL's SAGEConv, in a process of DGL's environment."""
-
-    def __init__(self, python: Path, folder: Path, threads: int) -> None:
-        """Starts DGL on a folder with minibatches and weights."""
-        super().__init__(python, _DGL_SCRIPT, folder, threads)
-
-    def run(self, number: int) -> tuple[float, float]:
-        """Runs a minibatch; returns seconds and loss."""
-        answer = self.ask(number)
-        return float(answer["seconds"]), float(answer["loss"])
-
-
-def write_for_dgl(folder: Path, model: SAGE, minibatches: list[Minibatch]) -> None:
+def write_for_dgl(folder: Path, model: SAGE, minibatches: list[LayeredMinibatch]) -> None:
     """Writes weights, and the blocks of every minibatch, first layer first."""
     arrays: dict[str, NDArray[np.generic]] = {}
     for index, conv in enumerate(model.convs):
@@ -210,7 +208,7 @@ def write_for_dgl(folder: Path, model: SAGE, minibatches: list[Minibatch]) -> No
         np.savez(folder / f"minibatch_{number}.npz", **blocks)
 
 
-def compare(fanout: str, dims: tuple[int, ...], options: Options, report: Report) -> None:
+def compare_network(fanout: str, dims: tuple[int, ...], options: Options, report: Report) -> None:
     """Adds the rows of one network."""
     minibatches = make_minibatches([int(count) for count in fanout.split(",")], dims[0])
     torch.manual_seed(0)
@@ -226,14 +224,13 @@ def compare(fanout: str, dims: tuple[int, ...], options: Options, report: Report
     else:
         sides["PyG on a SparseTensor"] = torch_side(on_sparse_tensor, minibatches)
     with ExitStack() as stack:
-        python = peer_python("dgl")
-        if python is None:
-            report.absent("DGL", "it is not installed; `python -m benchmarks.peers dgl` does that")
+        if peer_python("dgl") is None:
+            report.absent("DGL", not_installed("dgl"))
         else:
             folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
             write_for_dgl(folder, model, minibatches)
-            dgl = stack.enter_context(DglSage(python, folder, options.threads))
-            sides[f"DGL {dgl.version}"] = Side(dgl.run)
+            dgl = stack.enter_context(PeerProcess("dgl", "dgl-layers", folder, options.threads))
+            sides[f"DGL {dgl.version}"] = peer_side(dgl)
         rounds, limit_s = (4, 8.0) if options.quick else (20, 60.0)
         times = take_turns(sides, rounds=rounds, limit_s=limit_s)
     ours = sides.pop(OURS)
@@ -259,15 +256,15 @@ def compare(fanout: str, dims: tuple[int, ...], options: Options, report: Report
         )
 
 
-def main() -> None:
-    """Runs the benchmark."""
-    title = "Forward and backward of GraphSAGE, 500 seeds"
-    with benchmark("benchmarks.aggregation", __doc__ or "", title) as (options, report):
-        torch.set_num_threads(options.threads)
-        keep_freed_memory()
-        for fanout, dims in NETWORKS.items():
-            compare(fanout, dims, options, report)
+def compare(options: Options, report: Report) -> None:
+    """Adds the rows of all networks."""
+    torch.set_num_threads(options.threads)
+    keep_freed_memory()
+    for fanout, dims in NETWORKS.items():
+        compare_network(fanout, dims, options, report)
 
 
 if __name__ == "__main__":
-    main()
+    run_benchmark(
+        "benchmarks.aggregation", __doc__, "Forward and backward of GraphSAGE, 500 seeds", compare
+    )

@@ -21,6 +21,7 @@ a twentieth of the time of sampling the minibatch: in a job of 4 ranks on this m
 remote hops, and from memory by one thread. Both sides run by one thread, in turns.
 """
 
+import dataclasses
 import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -30,25 +31,31 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks import _distributed_sampling_side
-from benchmarks._cache_hosts import volumes
-from benchmarks._cache_traces import Sampled, Workload, repeated, sample_workload
-from benchmarks._harness import Report, Row, benchmark, over, take_turns
+from benchmarks._harness import Options, Report, Row, over, run_benchmark, take_turns
 from benchmarks._sorted_buffer import SortedBuffer
-from benchmarks.schedules import Schedule, best_schedule, schedules, search
+from benchmarks._traces import Sampled, TraceWorkload, repeated, sample_workload
+from benchmarks.fixed_schedules import FixedSchedule, best_schedule, schedules, search
 from gnnflow.cache import belady_hits
+from gnnflow.cache.vertex_values import VertexValues
 from gnnflow.partition import open_partition
+from gnnflow.prefetch.host_rows import SHARE, common_ids
 from gnnflow.replay import Replay, ReplaySettings, Trace, replay_trace
 
+Ids = NDArray[np.int64]
+HOSTS = ((0, 1), (2, 3))
+"""Ranks of each machine."""
 WORKLOADS = (
-    Workload(name="debian-packages", generate=None, fanout=(10, 10), batch_size=256, num_epochs=6),
-    Workload(
+    TraceWorkload(
+        name="debian-packages", generate=None, fanout=(10, 10), batch_size=256, num_epochs=6
+    ),
+    TraceWorkload(
         name="sbm",
         generate="sbm:vertices=300000,edges=4400000",
         fanout=(10, 25),
         batch_size=500,
         num_epochs=6,
     ),
-    Workload(
+    TraceWorkload(
         name="rmat",
         generate="rmat:vertices=262144,edges=4200000",
         fanout=(10, 10),
@@ -57,8 +64,10 @@ WORKLOADS = (
     ),
 )
 QUICK_WORKLOADS = (
-    Workload(name="debian-packages", generate=None, fanout=(10, 10), batch_size=256, num_epochs=3),
-    Workload(
+    TraceWorkload(
+        name="debian-packages", generate=None, fanout=(10, 10), batch_size=256, num_epochs=3
+    ),
+    TraceWorkload(
         name="sbm",
         generate="sbm:vertices=40000,edges=600000",
         fanout=(10, 10),
@@ -107,7 +116,7 @@ def best_decay(traces: Sequence[Trace], budget: float, periods: Sequence[int]) -
     return found.rows, str(found.best)
 
 
-def published_volume(traces: Sequence[Trace], budget: float, schedule: Schedule) -> int:
+def published_volume(traces: Sequence[Trace], budget: float, schedule: FixedSchedule) -> int:
     """Returns the rows that cross with the published code, whose buffer starts by degree."""
     rows, alpha, period = 0, schedule.alpha, schedule.period
     for trace in traces:
@@ -163,13 +172,59 @@ def compare_volumes(
                 )
 
 
+def volumes_by_scope(traces: Sequence[Trace], offsets: Ids, budget: float) -> dict[str, int]:
+    """Returns the rows that cross between the machines for each `--cache-scope`.
+
+    Args:
+        traces: Of four ranks.
+        offsets: First global id of each part.
+        budget: Share of the halo vertices on other machines that a rank may hold.
+    """
+    rows = {"rank": 0, "host": 0}
+    for host in HOSTS:
+        low, high = offsets[host[0]], offsets[host[-1] + 1]
+        elsewhere = [
+            restricted(traces[rank], lambda ids, low=low, high=high: (ids < low) | (ids >= high))
+            for rank in host
+        ]
+        capacities = [int(budget * trace.num_halo) for trace in elsewhere]
+        for trace, capacity in zip(elsewhere, capacities, strict=True):
+            rows["rank"] += replay_trace(trace, ReplaySettings(capacity=capacity)).volume_rows
+        num_common = int(SHARE * len(host) * min(capacities))
+        common = common_ids([trace.vip for trace in elsewhere if trace.vip], num_common)
+        rows["host"] += len(common)
+        for position, (trace, capacity) in enumerate(zip(elsewhere, capacities, strict=True)):
+            rest = restricted(trace, lambda ids, common=common: ~np.isin(ids, common))
+            capacity -= len(common[position :: len(host)])
+            rows["host"] += replay_trace(rest, ReplaySettings(capacity=capacity)).volume_rows
+    return rows
+
+
+def restricted(trace: Trace, wanted: Callable[[Ids], NDArray[np.bool_]]) -> Trace:
+    """Returns a trace of some vertices alone."""
+    kept = [ids[wanted(ids)] for ids in trace.minibatches()]
+    in_halo = wanted(trace.halo)
+    vip = trace.vip
+    if vip is not None:
+        listed = wanted(vip.ids)
+        vip = VertexValues(vip.ids[listed], vip.values[listed])
+    return dataclasses.replace(
+        trace,
+        remote_ids=np.concatenate([trace.remote_ids[:0], *kept]),
+        offsets=np.concatenate([[0], np.cumsum([len(ids) for ids in kept])]).astype(np.int64),
+        halo=trace.halo[in_halo],
+        halo_degree=trace.halo_degree[in_halo],
+        vip=vip,
+    )
+
+
 def compare_scopes(
     name: str, sampled: Sampled, report: Report, *, budgets: Sequence[float]
 ) -> None:
     """Adds the rows on common rows of one graph."""
     offsets = open_partition(sampled.folder, 0).book.offsets
     for budget in budgets:
-        rows = volumes(sampled.traces, offsets, budget)
+        rows = volumes_by_scope(sampled.traces, offsets, budget)
         report.add(
             Row(
                 name=f"cache/{name}/{round(100 * budget)}/common-rows",
@@ -192,7 +247,7 @@ def time_books(plan: Callable[[int], object], first: int, last: int) -> float:
     return 1e6 * (thread_time() - begin) / (last - first)
 
 
-def compare_books(workload: Workload, sampled: Sampled, report: Report) -> None:
+def compare_books(workload: TraceWorkload, sampled: Sampled, report: Report) -> None:
     """Adds the rows on time of one graph."""
     num = sampled.traces[0].num_minibatches
     # The first pass meets all vertices, the second is measured, the third lies ahead of it.
@@ -253,24 +308,28 @@ def compare_books(workload: Workload, sampled: Sampled, report: Report) -> None:
             facts = {}
 
 
-def main() -> None:
-    with benchmark("benchmarks.cache", __doc__, "Halo cache") as (options, report):
-        quick = options.quick
-        for workload in QUICK_WORKLOADS if quick else WORKLOADS:
-            with tempfile.TemporaryDirectory() as folder:
-                sampled = sample_workload(workload, Path(folder))
-                compare_volumes(
-                    workload.name,
-                    sampled.traces,
-                    report,
-                    budgets=(0.25,) if quick else BUDGETS,
-                    periods=QUICK_PERIODS if quick else PERIODS,
-                )
-                compare_scopes(
-                    workload.name, sampled, report, budgets=(0.25,) if quick else BUDGETS
-                )
-                compare_books(workload, sampled, report)
+def compare_workload(
+    workload: TraceWorkload, options: Options, report: Report, *, periods: Sequence[int]
+) -> None:
+    """Adds all rows of one graph.
+
+    Raises:
+        DataError: If the graph is not to be had here.
+    """
+    budgets = (0.25,) if options.quick else BUDGETS
+    with tempfile.TemporaryDirectory() as folder:
+        sampled = sample_workload(workload, Path(folder))
+        compare_volumes(workload.name, sampled.traces, report, budgets=budgets, periods=periods)
+        compare_scopes(workload.name, sampled, report, budgets=budgets)
+        compare_books(workload, sampled, report)
+
+
+def compare(options: Options, report: Report) -> None:
+    """Adds the rows of all graphs."""
+    for workload in QUICK_WORKLOADS if options.quick else WORKLOADS:
+        periods = QUICK_PERIODS if options.quick else PERIODS
+        compare_workload(workload, options, report, periods=periods)
 
 
 if __name__ == "__main__":
-    main()
+    run_benchmark("benchmarks.cache", __doc__, "Halo cache", compare)

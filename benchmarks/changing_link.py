@@ -24,8 +24,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from benchmarks._commands import gnnflow_command
-from benchmarks._harness import Report, Row, benchmark
+from benchmarks._commands import gnnflow_command, option_words, summary_of
+from benchmarks._harness import Options, Report, Row, run_benchmark
 from benchmarks.cluster_runs import Workload, make_parts
 from benchmarks.emulated_hosts import (
     EmulatedHosts,
@@ -51,7 +51,7 @@ _POLL_S = 0.02
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Plan:
+class ChangePlan:
     """The run: a third of its epochs at the full rate, one at the slow rate, one at the full."""
 
     workload: Workload
@@ -67,7 +67,7 @@ class Plan:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Outcome:
+class PhasedOutcome:
     """What a run took, in the phases of the link."""
 
     phase_s: tuple[float, float, float]
@@ -87,7 +87,7 @@ class Outcome:
 class _Troublemaker(threading.Thread):
     """Makes the trouble of a plan while the run is in its middle, as its metrics say."""
 
-    def __init__(self, hosts: EmulatedHosts, plan: Plan, metrics: Path) -> None:
+    def __init__(self, hosts: EmulatedHosts, plan: ChangePlan, metrics: Path) -> None:
         super().__init__(daemon=True)
         self._hosts, self._plan, self._metrics = hosts, plan, metrics
         self.ended = threading.Event()
@@ -120,7 +120,9 @@ class _Troublemaker(threading.Thread):
         return int(json.loads(lines[-1])["epoch"]) if lines else -1
 
 
-def train(hosts: EmulatedHosts, plan: Plan, parts: Path, words: Sequence[str]) -> Outcome:
+def train(
+    hosts: EmulatedHosts, plan: ChangePlan, parts: Path, words: Sequence[str]
+) -> PhasedOutcome:
     """Trains once while conditions change.
 
     Raises:
@@ -129,10 +131,8 @@ def train(hosts: EmulatedHosts, plan: Plan, parts: Path, words: Sequence[str]) -
     workload = plan.workload
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder) / "run"
-        command = [*gnnflow_command("train"), str(parts)]
-        command += ["--fanout", ",".join(map(str, workload.fanout)), "--eval-every", "0"]
-        command += ["--batch-size", str(workload.batch_size), "--hidden", str(workload.hidden)]
-        command += ["--epochs", str(plan.num_epochs), "--threads", "1", "--out", str(out), *words]
+        options = workload.options() | {"epochs": plan.num_epochs, "threads": 1, "out": out}
+        command = [*gnnflow_command("train"), str(parts), *option_words(options), *words]
         changer = _Troublemaker(hosts, plan, out / "metrics.jsonl")
         changer.start()
         run = run_mpi(hosts, 1, command)
@@ -140,16 +140,16 @@ def train(hosts: EmulatedHosts, plan: Plan, parts: Path, words: Sequence[str]) -
         changer.join()
         if run.returncode != 0:
             raise EmulationError(f"gnnflow-train failed; it last wrote: {run.output[-1000:]}")
-        summary = json.loads((out / "summary.json").read_text())
+        summary = summary_of(out)
         shares = [_wire_share(path) for path in out.glob("decisions-rank*.jsonl")]
     return outcome_of(summary, sum(shares) / max(len(shares), 1), plan.epochs_per_phase)
 
 
-def outcome_of(summary: dict[str, Any], wire_share: float, epochs_per_phase: int) -> Outcome:
+def outcome_of(summary: dict[str, Any], wire_share: float, epochs_per_phase: int) -> PhasedOutcome:
     """Reads a run's summary."""
     times = [epoch["epoch_time_s"] for epoch in summary["epochs"]]
     first, second = epochs_per_phase, 2 * epochs_per_phase
-    return Outcome(
+    return PhasedOutcome(
         phase_s=(sum(times[:first]), sum(times[first:second]), sum(times[second:])),
         moved_bytes=summary["volume_bytes"],
         test_accuracy=summary["test_accuracy"],
@@ -157,7 +157,7 @@ def outcome_of(summary: dict[str, Any], wire_share: float, epochs_per_phase: int
     )
 
 
-def rows(trouble: str, outcomes: dict[str, Outcome]) -> list[Row]:
+def rows(trouble: str, outcomes: dict[str, PhasedOutcome]) -> list[Row]:
     """The rows of one kind of trouble: every policy against every fixed setting that ran."""
     found = []
     for policy in outcomes.keys() - FIXED.keys():
@@ -192,7 +192,7 @@ def _wire_share(path: Path) -> float:
     return sum(state["wire_dtype"] != "stored" for state in states) / max(len(states), 1)
 
 
-def _measure(plan: Plan, names: Sequence[str], report: Report) -> dict[str, Outcome]:
+def _measure(plan: ChangePlan, names: Sequence[str], report: Report) -> dict[str, PhasedOutcome]:
     outcomes = {}
     with tempfile.TemporaryDirectory() as folder:
         parts = Path(folder) / "parts"
@@ -210,39 +210,34 @@ def _measure(plan: Plan, names: Sequence[str], report: Report) -> dict[str, Outc
     return outcomes
 
 
-def main() -> None:
-    """Runs the benchmark."""
-    assert __doc__ is not None
-    with benchmark("benchmarks.changing_link", __doc__, "Conditions that change") as (
-        options,
-        report,
-    ):
-        graph = "sbm:vertices=20000,edges=145000,classes=16,within=0.78,features=128,train=0.5"
-        if options.quick:
-            workload = Workload(graph=graph, fanout=(10, 5), batch_size=125, hidden=64)
-            plans = [Plan(workload=workload, epochs_per_phase=2)]
-            names = [*FIXED, *_QUICK_POLICIES]
-        else:
-            workload = Workload(graph=graph, fanout=(10, 5), batch_size=100, hidden=64)
-            plans = [
-                Plan(workload=workload, epochs_per_phase=4),
-                Plan(workload=workload, epochs_per_phase=4, trouble="busy_core"),
-            ]
-            names = [*FIXED, *POLICIES]
-        if "llm" in names:
-            try:
-                locate_model(SMALL_MODEL)
-            except GnnflowError as error:
-                names.remove("llm")
-                report.absent("llm", str(error))
+def compare(options: Options, report: Report) -> None:
+    """Adds the rows of every kind of trouble."""
+    graph = "sbm:vertices=20000,edges=145000,classes=16,within=0.78,features=128,train=0.5"
+    if options.quick:
+        workload = Workload(graph=graph, fanout=(10, 5), batch_size=125, hidden=64)
+        plans = [ChangePlan(workload=workload, epochs_per_phase=2)]
+        names = [*FIXED, *_QUICK_POLICIES]
+    else:
+        workload = Workload(graph=graph, fanout=(10, 5), batch_size=100, hidden=64)
+        plans = [
+            ChangePlan(workload=workload, epochs_per_phase=4),
+            ChangePlan(workload=workload, epochs_per_phase=4, trouble="busy_core"),
+        ]
+        names = [*FIXED, *POLICIES]
+    if "llm" in names:
         try:
-            found = [rows(plan.trouble, _measure(plan, names, report)) for plan in plans]
-        except EmulationUnavailableError as reason:
-            report.absent("fixed settings", str(reason))
-            return
-        for row in itertools.chain(*found):
-            report.add(row)
+            locate_model(SMALL_MODEL)
+        except GnnflowError as error:
+            names.remove("llm")
+            report.absent("llm", str(error))
+    try:
+        found = [rows(plan.trouble, _measure(plan, names, report)) for plan in plans]
+    except EmulationUnavailableError as reason:
+        report.absent("fixed settings", str(reason))
+        return
+    for row in itertools.chain(*found):
+        report.add(row)
 
 
 if __name__ == "__main__":
-    main()
+    run_benchmark("benchmarks.changing_link", __doc__, "Conditions that change", compare)

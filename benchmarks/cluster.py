@@ -12,7 +12,6 @@ rows that travel in half the bytes. Where namespaces are not allowed, gnnflow's 
 loopback, which limits nothing.
 """
 
-import argparse
 import os
 import statistics
 import sys
@@ -22,7 +21,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-from benchmarks._harness import Options, Report, Row
+from benchmarks._harness import Options, Report, Row, parser_of, write_json
 from benchmarks.cluster_runs import (
     DISTDGL,
     GROUPS,
@@ -34,13 +33,11 @@ from benchmarks.cluster_runs import (
     Workload,
     make_parts,
     run_gnnflow,
-    run_peer,
 )
-from benchmarks.distdgl.launch import convert
 from benchmarks.emulated_hosts import EmulatedHosts, EmulationUnavailableError, emulated_hosts
 from benchmarks.peers import peer_python
+from benchmarks.peers.distdgl_job import convert, run_distdgl
 from gnnflow.errors import GnnflowError
-from gnnflow.files.json_text import to_json_text
 
 _AGAINST = {
     DISTDGL: "DistDGL 1.1.3",
@@ -52,7 +49,7 @@ _QUICK = Workload(graph="sbm:vertices=60000,edges=435000,classes=64,features=128
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Plan:
+class ClusterPlan:
     """What to run."""
 
     rates: tuple[str, ...]
@@ -79,7 +76,7 @@ class Plan:
         return max(1, (self.cpus_per_host or 1) // self.ranks_per_host)
 
 
-def run_all(plan: Plan, work: Path, report: Report) -> list[Run]:
+def run_all(plan: ClusterPlan, work: Path, report: Report) -> list[Run]:
     """Runs all contenders on links of every rate.
 
     Args:
@@ -107,7 +104,7 @@ def run_all(plan: Plan, work: Path, report: Report) -> list[Run]:
 
 
 def _run_in_turn(
-    plan: Plan,
+    plan: ClusterPlan,
     hosts: EmulatedHosts | None,
     python: Path | None,
     parts: Path,
@@ -119,13 +116,13 @@ def _run_in_turn(
     settings = [setting for setting in SETTINGS if setting.name in names]
     for _ in range(plan.repeats):
         if python is not None and hosts is not None:
-            yield run_peer(hosts, python, parts, converted, workload, num_ranks, threads)
+            yield run_distdgl(hosts, python, parts, converted, workload, num_ranks, threads)
         for setting in settings:
             yield run_gnnflow(hosts, setting, parts, workload, num_ranks, threads)
 
 
 @contextmanager
-def _hosts(plan: Plan, rate: str, report: Report) -> Iterator[EmulatedHosts | None]:
+def _hosts(plan: ClusterPlan, rate: str, report: Report) -> Iterator[EmulatedHosts | None]:
     with ExitStack() as stack:
         hosts = None
         try:
@@ -218,12 +215,8 @@ def describe(run: Run) -> str:
     )
 
 
-def _parse() -> tuple[Plan, Options, Path | None]:
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.cluster",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+def _parse() -> tuple[ClusterPlan, Options, Path | None]:
+    parser = parser_of("benchmarks.cluster", __doc__)
     parser.add_argument("--quick", action="store_true", help="end within a minute on two cores")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the rows to this file")
     parser.add_argument("--runs", type=Path, metavar="FILE", help="write all runs to this file")
@@ -239,7 +232,7 @@ def _parse() -> tuple[Plan, Options, Path | None]:
     given = parser.parse_args()
     workload = _QUICK if given.quick else Workload()
     rates = given.rates or ("1gbit" if given.quick else "200mbit,1gbit")
-    plan = Plan(
+    plan = ClusterPlan(
         rates=tuple(rates.split(",")),
         hosts=given.hosts,
         ranks_per_host=given.ranks_per_host,
@@ -264,8 +257,7 @@ def main() -> None:
     for row in rows(runs):
         report.add(row)
     report.finish()
-    if runs_file is not None:
-        runs_file.write_text(to_json_text([asdict(run) for run in runs], indent=2) + "\n")
+    write_json(runs_file, [asdict(run) for run in runs])
 
 
 if __name__ == "__main__":

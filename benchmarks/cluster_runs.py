@@ -1,6 +1,5 @@
-"""One training run on emulated hosts: gnnflow with a setting, or DistDGL, on the same workload."""
+"""One training run on emulated hosts: its workload, gnnflow with a setting, and what came of it."""
 
-import json
 import statistics
 import subprocess
 import tempfile
@@ -9,10 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from benchmarks._commands import gnnflow_command, option_words
-from benchmarks.distdgl.launch import DistDglConfig, run_distdgl
+from benchmarks import _commands as commands
 from benchmarks.emulated_hosts import EmulatedHosts, EmulationError, Traffic, run_mpi
-from benchmarks.emulated_hosts.links import parse_rate
+from benchmarks.emulated_hosts.limited_links import parse_rate
 
 DISTDGL = "distdgl"
 LOOPBACK = "loopback"
@@ -31,6 +29,17 @@ class Workload:
     hidden: int = 128
     epochs: int = 4
     seed: int = 0
+
+    def options(self) -> dict[str, object]:
+        """Options of gnnflow-train by name, without the dashes."""
+        return {
+            "fanout": ",".join(map(str, self.fanout)),
+            "batch-size": self.batch_size,
+            "hidden": self.hidden,
+            "epochs": self.epochs,
+            "eval-every": 0,
+            "seed": self.seed,
+        }
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -135,14 +144,10 @@ def make_parts(workload: Workload, num_parts: int, num_hosts: int, out: Path) ->
     """Generates the workload's graph and cuts it with METIS.
 
     Raises:
-        EmulationError: If gnnflow-partition fails.
+        CommandError: If gnnflow-partition fails.
     """
-    words: list[object] = ["--generate", workload.graph, "--undirected", "--seed", workload.seed]
-    words += ["--num-parts", num_parts, "--hosts", num_hosts, "--out", out]
-    command = [*gnnflow_command("partition"), *map(str, words)]
-    done = subprocess.run(command, capture_output=True, text=True)
-    if done.returncode != 0:
-        raise EmulationError(f"the benchmark's graph could not be made: {done.stderr.strip()}")
+    source = ["--generate", workload.graph, "--undirected", "--seed", workload.seed]
+    commands.make_parts(out, num_parts, *source, "--hosts", num_hosts)
 
 
 def run_gnnflow(
@@ -170,18 +175,9 @@ def run_gnnflow(
     """
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder) / "run"
-        options = {
-            "fanout": ",".join(map(str, workload.fanout)),
-            "batch-size": workload.batch_size,
-            "hidden": workload.hidden,
-            "epochs": workload.epochs,
-            "eval-every": 0,
-            "seed": workload.seed,
-            "threads": threads,
-            "device": "cpu",
-            "out": out,
-        }
-        command = [*gnnflow_command("train"), str(parts), *option_words(options), *setting.words]
+        options = workload.options() | {"threads": threads, "device": "cpu", "out": out}
+        words = [*commands.option_words(options), *setting.words]
+        command = [*commands.gnnflow_command("train"), str(parts), *words]
         if hosts is None:
             traffic: dict[str, Traffic] = {}
             command += ["--ranks", str(num_ranks), "--transport", "alltoall"]
@@ -195,7 +191,7 @@ def run_gnnflow(
                 f"gnnflow-train with setting '{setting.name}' ended with status {returncode}; it "
                 f"last wrote: {output[-2000:].strip()}"
             )
-        summary = json.loads((out / "summary.json").read_text())
+        summary = commands.summary_of(out)
         if look is not None:
             summary |= look(out)
     return Run(
@@ -205,38 +201,4 @@ def run_gnnflow(
         test_accuracy=summary["test_accuracy"],
         traffic=traffic,
         details=summary,
-    )
-
-
-def run_peer(
-    hosts: EmulatedHosts,
-    python: Path,
-    parts: Path,
-    converted: Path,
-    workload: Workload,
-    num_ranks: int,
-    threads: int,
-) -> Run:
-    """Trains with DistDGL on emulated hosts.
-
-    Raises:
-        EmulationError: If the training fails.
-    """
-    config = DistDglConfig(
-        epochs=workload.epochs,
-        fanout=workload.fanout,
-        batch_size=workload.batch_size,
-        hidden=workload.hidden,
-        seed=workload.seed,
-        threads=threads,
-        trainers_per_host=num_ranks // len(hosts.names),
-    )
-    run = run_distdgl(hosts, python, parts, converted, config)
-    return Run(
-        contender=DISTDGL,
-        rate=hosts.rate or UNLIMITED,
-        epoch_time_s=run.epoch_time_s,
-        test_accuracy=run.accuracy["test"],
-        traffic=run.traffic,
-        details={"epochs": run.epochs, "peak_memory_bytes": run.peak_memory_bytes},
     )

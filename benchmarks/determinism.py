@@ -6,8 +6,6 @@ Trains on a generated graph with the same seed and the same number of seeds in a
 minibatch, and compares losses and scores with those of the first run.
 """
 
-import argparse
-import json
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -15,14 +13,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks._commands import gnnflow_command, run_command
-from gnnflow.files.json_text import to_json_text
-from gnnflow.files.whole_file import write_whole
+from benchmarks import _commands as commands
+from benchmarks._harness import parser_of, write_json
 from gnnflow.terminal import PlainConsole, Table
 
 GRAPH = "sbm:vertices=20000,edges=200000"
 JOB_BATCH = 400
-WORDS = ["--epochs", "4", "--fanout", "10,5", "--hidden", "32", "--eval-every", "0"]
+OPTIONS = {"epochs": 4, "fanout": "10,5", "hidden": 32, "eval-every": 0}
 # Name, ranks, threads of a rank, further options.
 RUNS: tuple[tuple[str, int, int, tuple[str, ...]], ...] = (
     ("4 ranks", 4, 1, ()),
@@ -36,33 +33,22 @@ RUNS: tuple[tuple[str, int, int, tuple[str, ...]], ...] = (
 )
 
 
-def partition(folder: Path, num_parts: int) -> Path:
-    """Cuts the graph."""
-    out = folder / f"parts-{num_parts}"
-    words = ["--generate", GRAPH, "--num-parts", str(num_parts), "--out", str(out)]
-    run_command([*gnnflow_command("partition"), *words], "gnnflow-partition")
-    return out
-
-
 def train(
     parts: Path, out: Path, ranks: int, threads: int, further: tuple[str, ...]
 ) -> tuple[NDArray[np.float64], dict[str, Any]]:
     """Trains; returns the loss of each step over all seeds of the job, and the summary."""
-    words = [str(parts), *WORDS, "--ranks", str(ranks), "--threads", str(threads)]
-    words += ["--batch-size", str(JOB_BATCH // ranks), "--out", str(out), *further]
-    run_command([*gnnflow_command("train"), *words], "gnnflow-train")
+    options = {"ranks": ranks, "threads": threads, "batch-size": JOB_BATCH // ranks}
+    summary = commands.train(parts, out, OPTIONS | options, *further)
     losses: dict[tuple[int, int], float] = {}
-    for line in (out / "metrics.jsonl").read_text().splitlines():
-        step = json.loads(line)
+    for step in commands.steps_of(out):
         key = (step["epoch"], step["step"])
         losses[key] = losses.get(key, 0.0) + step["weight"] * step["loss"]
-    summary = json.loads((out / "summary.json").read_text())
     return np.array([losses[key] for key in sorted(losses)]), summary
 
 
 def main() -> None:
     """Entry point."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.determinism", description=__doc__)
+    parser = parser_of("benchmarks.determinism", __doc__)
     parser.add_argument("--json", type=Path, help="where the rows go")
     arguments = parser.parse_args()
     table = Table(title="against the first run", title_justify="left")
@@ -71,11 +57,12 @@ def main() -> None:
     rows = []
     with tempfile.TemporaryDirectory(prefix="determinism-") as scratch:
         folder = Path(scratch)
-        parts = {ranks: partition(folder, ranks) for ranks in (4, 2, 1)}
+        for ranks in (4, 2, 1):
+            commands.make_parts(folder / f"parts-{ranks}", ranks, "--generate", GRAPH)
         first = np.zeros(0)
         for number, (name, ranks, threads, further) in enumerate(RUNS):
             out = folder / str(number)
-            losses, summary = train(parts[ranks], out, ranks, threads, further)
+            losses, summary = train(folder / f"parts-{ranks}", out, ranks, threads, further)
             first = losses if not number else first
             same = bool(np.array_equal(losses, first))
             steps = min(len(losses), len(first))
@@ -84,8 +71,7 @@ def main() -> None:
             rows.append({"run": name, "same": same, "largest": largest, "score": score})
             table.add_row(name, "yes" if same else "no", f"{largest:.1e}", f"{score:.4f}")
     PlainConsole().print(table)
-    if arguments.json is not None:
-        write_whole(arguments.json, to_json_text(rows, indent=1) + "\n")
+    write_json(arguments.json, rows, indent=1)
 
 
 if __name__ == "__main__":

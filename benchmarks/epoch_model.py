@@ -14,7 +14,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from benchmarks._commands import gnnflow_command, run_command
-from benchmarks._harness import Report, Row, benchmark, over
+from benchmarks._harness import Options, Report, Row, over, run_benchmark
 from benchmarks.cluster_runs import Run, Setting, Workload, make_parts, run_gnnflow
 from benchmarks.emulated_hosts import emulated_hosts
 
@@ -50,7 +50,7 @@ def estimates(trace: Path, rate: str) -> dict[int, float]:
     return {each["budget_percent"]: each["epoch_s"] for each in predictions}
 
 
-def compare(workload: Workload, quick: bool, work: Path, report: Report) -> None:
+def run_cases(workload: Workload, quick: bool, work: Path, report: Report) -> None:
     """Records, estimates and runs all cases, and adds their rows."""
     parts, trace = work / "parts", work / "trace"
     make_parts(workload, HOSTS, HOSTS, parts)
@@ -73,19 +73,17 @@ def compare(workload: Workload, quick: bool, work: Path, report: Report) -> None
         )
 
 
-def main() -> None:
-    """Runs the benchmark."""
-    title = "Estimated epochs on two emulated hosts"
-    with (
-        benchmark("benchmarks.epoch_model", __doc__ or "", title) as (options, report),
-        tempfile.TemporaryDirectory() as work,
-    ):
-        workload = Workload()
-        if options.quick:
-            small = "sbm:vertices=60000,edges=435000,classes=64,features=128"
-            workload = replace(workload, graph=small, epochs=3)
-        compare(workload, options.quick, Path(work), report)
+def compare(options: Options, report: Report) -> None:
+    """Adds the rows."""
+    workload = Workload()
+    if options.quick:
+        small = "sbm:vertices=60000,edges=435000,classes=64,features=128"
+        workload = replace(workload, graph=small, epochs=3)
+    with tempfile.TemporaryDirectory() as work:
+        run_cases(workload, options.quick, Path(work), report)
 
 
 if __name__ == "__main__":
-    main()
+    run_benchmark(
+        "benchmarks.epoch_model", __doc__, "Estimated epochs on two emulated hosts", compare
+    )

@@ -21,16 +21,14 @@ ready, no store of random rows can keep up with the exchange.
 """
 
 import json
-import sys
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 
-from benchmarks._commands import run_command
-from benchmarks._harness import Options, Report, Row, benchmark
-from gnnflow.launch.mpiexec import find_mpiexec, launch_environment
+from benchmarks._commands import run_ranks
+from benchmarks._harness import Options, Report, Row, run_benchmark
 
 COMPARISONS = (
     ("alltoall", "alltoall", "plain", "plain all-to-all-v"),
@@ -57,12 +55,8 @@ def measure(options: Options) -> tuple[Mapping[str, Mapping[str, float]], str]:
         for part in range(2):
             table = np.full(table_bytes // 4, part, dtype=np.float32)
             np.save(Path(folder) / f"part{part}.npy", table)
-        mpiexec = find_mpiexec()
         words = [folder, rounds, fetched_bytes, max(1, options.threads // 2)]
-        side = [sys.executable, "-m", "benchmarks._feature_store_side", *map(str, words)]
-        said = run_command(
-            [mpiexec, "-n", "2", *side], "the two ranks", env=launch_environment(mpiexec)
-        )
+        said = run_ranks(2, "benchmarks._feature_store_side", *words)
     result = json.loads(said.splitlines()[-1])
     return {size: with_bounds(rates) for size, rates in result["rates"].items()}, result["mpi"]
 
@@ -76,8 +70,9 @@ def with_bounds(rates: Mapping[str, float]) -> dict[str, float]:
     }
 
 
-def add_rows(report: Report, rates: Mapping[str, Mapping[str, float]], mpi: str) -> None:
+def compare(options: Options, report: Report) -> None:
     """Adds the comparisons of each row size."""
+    rates, mpi = measure(options)
     for row_bytes, of_side in rates.items():
         for name, ours, theirs, against in COMPARISONS:
             row = Row(
@@ -91,10 +86,5 @@ def add_rows(report: Report, rates: Mapping[str, Mapping[str, float]], mpi: str)
     report.say(f"MPI: {mpi}")
 
 
-def main() -> None:
-    with benchmark("benchmarks.feature_store", str(__doc__), "Feature store") as (options, report):
-        add_rows(report, *measure(options))
-
-
 if __name__ == "__main__":
-    main()
+    run_benchmark("benchmarks.feature_store", __doc__, "Feature store", compare)

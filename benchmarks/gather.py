@@ -18,7 +18,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from benchmarks._harness import Options, Report, Row, benchmark, take_turns, time_of
+from benchmarks._harness import Options, Report, Row, run_benchmark, take_turns, time_of
 from gnnflow import _kernels
 
 ROW_BYTES = (128, 512, 1024, 4096)
@@ -30,7 +30,7 @@ CACHE_BYTES = 128 << 20
 
 
 @dataclass(frozen=True, slots=True)
-class Minibatch:
+class RowsToGather:
     """Rows to gather."""
 
     source: NDArray[np.float32]
@@ -38,7 +38,7 @@ class Minibatch:
     out: NDArray[np.float32]
 
 
-def make_minibatch(row_bytes: int, seed: int = 0) -> Minibatch:
+def make_minibatch(row_bytes: int, seed: int = 0) -> RowsToGather:
     """Makes a source far larger than the caches, and distinct rows of it."""
     rng = np.random.default_rng(seed)
     width = row_bytes // 4
@@ -46,7 +46,7 @@ def make_minibatch(row_bytes: int, seed: int = 0) -> Minibatch:
     source = np.empty((num_rows, width), dtype=np.float32)
     source[:] = np.arange(num_rows, dtype=np.float32)[:, None]
     rows = rng.permutation(num_rows)[:num_gathered]
-    return Minibatch(source, rows, np.zeros((num_gathered, width), dtype=np.float32))
+    return RowsToGather(source, rows, np.zeros((num_gathered, width), dtype=np.float32))
 
 
 def rate(num_bytes: int, action: Callable[[], object]) -> Callable[[], float]:
@@ -54,7 +54,7 @@ def rate(num_bytes: int, action: Callable[[], object]) -> Callable[[], float]:
     return lambda: num_bytes / time_of(action) / 1e9
 
 
-def random_row_limits(batch: Minibatch, threads: int) -> dict[str, Callable[[], float]]:
+def random_row_limits(batch: RowsToGather, threads: int) -> dict[str, Callable[[], float]]:
     """Returns what measures the reading and the writing of random rows, each in GB/s."""
     num_sums = max(1, len(batch.rows) // 64)
     indptr = np.linspace(0, len(batch.rows), num_sums + 1).astype(np.int64)
@@ -71,7 +71,7 @@ def random_row_limits(batch: Minibatch, threads: int) -> dict[str, Callable[[], 
     return {"reading": rate(num_bytes, read), "writing": rate(num_bytes, write)}
 
 
-def one_source(batch: Minibatch, options: Options, report: Report) -> None:
+def one_source(batch: RowsToGather, options: Options, report: Report) -> None:
     """Adds the row for rows of one array."""
     source, rows = torch.from_numpy(batch.source), torch.from_numpy(batch.rows)
     theirs = torch.zeros(batch.out.shape)
@@ -112,7 +112,7 @@ def one_source(batch: Minibatch, options: Options, report: Report) -> None:
     )
 
 
-def three_sources(batch: Minibatch, options: Options, report: Report) -> None:
+def three_sources(batch: RowsToGather, options: Options, report: Report) -> None:
     """Adds the row for inner, cached and received rows in one pass."""
     rng = np.random.default_rng(1)
     num_rows, width = batch.out.shape
@@ -158,16 +158,14 @@ def three_sources(batch: Minibatch, options: Options, report: Report) -> None:
     )
 
 
-def main() -> None:
-    """Runs the benchmark."""
-    title = "Gathering 96 MB of random rows of 1 GB"
-    with benchmark("benchmarks.gather", __doc__ or "", title) as (options, report):
-        torch.set_num_threads(options.threads)
-        for row_bytes in (512,) if options.quick else ROW_BYTES:
-            batch = make_minibatch(row_bytes)
-            one_source(batch, options, report)
-            three_sources(batch, options, report)
+def compare(options: Options, report: Report) -> None:
+    """Adds the rows of all sizes of rows."""
+    torch.set_num_threads(options.threads)
+    for row_bytes in (512,) if options.quick else ROW_BYTES:
+        batch = make_minibatch(row_bytes)
+        one_source(batch, options, report)
+        three_sources(batch, options, report)
 
 
 if __name__ == "__main__":
-    main()
+    run_benchmark("benchmarks.gather", __doc__, "Gathering 96 MB of random rows of 1 GB", compare)

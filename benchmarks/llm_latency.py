@@ -24,8 +24,8 @@ from pathlib import Path
 
 import torch
 
-from benchmarks._commands import gnnflow_command, run_command
-from benchmarks._harness import Options, Report, Row, benchmark, take_turns, time_of
+from benchmarks import _commands as commands
+from benchmarks._harness import Options, Report, Row, run_benchmark, take_turns, time_of
 from gnnflow.errors import GnnflowError
 from gnnflow.policies.labelled_situations import shipped_situations
 from gnnflow.policies.llm.answers import render_answer
@@ -117,13 +117,10 @@ def train(
     Raises:
         CommandError: If the training fails.
     """
-    command = [*gnnflow_command("train"), str(parts), "--ranks", str(RANKS)]
-    command += ["--transport", "alltoall", "--epochs", str(epochs), "--eval-every", "0"]
-    command += ["--scorer", "decay", "--out", str(out), *words]
-    run_command(command, "gnnflow-train")
+    options = {"ranks": RANKS, "transport": "alltoall", "epochs": epochs, "eval-every": 0}
+    commands.train(parts, out, options | {"scorer": "decay"}, *words)
     slowest_s: dict[tuple[int, int], float] = {}
-    for line in (out / "metrics.jsonl").read_text().splitlines():
-        step = json.loads(line)
+    for step in commands.steps_of(out):
         key = step["epoch"], step["step"]
         slowest_s[key] = max(slowest_s.get(key, 0.0), sum(step[part] for part in STEP_PARTS))
     return [slowest_s[key] for key in sorted(slowest_s)], valid_decisions(out)
@@ -149,8 +146,7 @@ def compare_training(options: Options, report: Report) -> None:
     step_s: dict[str, list[float]] = {name: [] for name in settings}
     with tempfile.TemporaryDirectory() as work:
         parts = Path(work) / "parts"
-        words = ["--dataset", "debian-packages", "--num-parts", str(RANKS), "--out", str(parts)]
-        run_command([*gnnflow_command("partition"), *words], "gnnflow-partition")
+        commands.make_parts(parts, RANKS, "--dataset", "debian-packages")
         decisions = []
         for number in range(rounds):
             runs = {
@@ -178,14 +174,14 @@ def compare_training(options: Options, report: Report) -> None:
     )
 
 
-def main() -> None:
-    with benchmark("benchmarks.llm_latency", __doc__, "Seconds per decision") as (options, report):
-        try:
-            compare(options, report)
-            compare_training(options, report)
-        except GnnflowError as error:
-            report.absent("generate and static", str(error))
+def compare_all(options: Options, report: Report) -> None:
+    """Adds the rows, as far as the model is there."""
+    try:
+        compare(options, report)
+        compare_training(options, report)
+    except GnnflowError as error:
+        report.absent("generate and static", str(error))
 
 
 if __name__ == "__main__":
-    main()
+    run_benchmark("benchmarks.llm_latency", __doc__, "Seconds per decision", compare_all)

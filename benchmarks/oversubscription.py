@@ -14,15 +14,14 @@ minibatches share fewer vertices, so more ranks have more to do for the same see
 shorter ones most of the time is what a rank waits for its first minibatch.
 """
 
-import json
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 from typing import Any
 
-from benchmarks._commands import gnnflow_command, option_words, run_command
-from benchmarks._harness import Options, Report, Row, benchmark, over
+from benchmarks import _commands as commands
+from benchmarks._harness import Options, Report, Row, over, run_benchmark
 from gnnflow.comm.context import available_cores
 from gnnflow.config import PartitionConfig
 from gnnflow.datasets import generate
@@ -33,7 +32,7 @@ SEED = 0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Plan:
+class CrowdPlan:
     """What is run."""
 
     graph: str
@@ -45,13 +44,13 @@ class Plan:
     transports: tuple[str, ...]
 
 
-FULL = Plan(
+FULL = CrowdPlan(
     graph="sbm:vertices=100000,edges=1000000,classes=16,features=128,train=0.6",
     epochs=6,
     times_cores=(2, 4),
     transports=("shared", "alltoall"),
 )
-QUICK = Plan(
+QUICK = CrowdPlan(
     graph="sbm:vertices=40000,edges=400000,classes=16,features=128,train=0.8",
     epochs=4,
     times_cores=(2,),
@@ -70,12 +69,9 @@ def run(parts: Path, num_ranks: int, transport: str, epochs: int) -> dict[str, A
             "eval-every": 0,
             "fanout": "10,10",
             "hidden": 128,
-            "out": Path(out) / "run",
         }
-        run_command([*gnnflow_command("train"), parts, *option_words(options)], "training")
-        folder = Path(out) / "run"
-        summary: dict[str, Any] = json.loads((folder / "summary.json").read_text())
-        steps = [json.loads(line) for line in (folder / "metrics.jsonl").open(encoding="utf-8")]
+        summary = commands.train(parts, Path(out) / "run", options)
+        steps = commands.steps_of(Path(out) / "run")
         summary["num_vertices"] = sum(step["num_vertices"] for step in steps) / epochs
     return summary
 
@@ -128,12 +124,10 @@ def compare(options: Options, report: Report) -> None:
                 )
 
 
-def main() -> None:
-    """Runs the benchmark."""
-    title = "Seconds per epoch with more ranks than cores"
-    with benchmark("benchmarks.oversubscription", __doc__ or "", title) as (options, report):
-        compare(options, report)
-
-
 if __name__ == "__main__":
-    main()
+    run_benchmark(
+        "benchmarks.oversubscription",
+        __doc__,
+        "Seconds per epoch with more ranks than cores",
+        compare,
+    )

@@ -27,7 +27,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks._harness import Report, Row, benchmark
+from benchmarks._harness import Options, Report, Row, run_benchmark
 from benchmarks._partition_side import SPLITS
 from gnnflow.datasets import generate
 
@@ -87,7 +87,7 @@ def measure(graph: Path, method: str, out: Path) -> dict[str, Any]:
     return {"peak_bytes": peak_bytes} | json.loads(said)
 
 
-def compare(kind: str, graph: Path, input_bytes: int, rounds: int, report: Report) -> None:
+def compare_methods(kind: str, graph: Path, input_bytes: int, rounds: int, report: Report) -> None:
     """Measures all sides in turn and adds their rows."""
     sides = ["metis-alone", "metis", "ldg"]
     if find_spec("mtkahypar") is None:
@@ -154,17 +154,15 @@ def compare(kind: str, graph: Path, input_bytes: int, rounds: int, report: Repor
             )
 
 
-def main() -> None:
-    with (
-        benchmark("benchmarks.partition", __doc__ or "", "Partitioning") as (options, report),
-        tempfile.TemporaryDirectory(prefix="gnnflow-partition-") as folder,
-    ):
-        size = "vertices=2e5,edges=2e6" if options.quick else "vertices=1e6,edges=1e7"
+def compare(options: Options, report: Report) -> None:
+    """Adds the rows of both graphs."""
+    size = "vertices=2e5,edges=2e6" if options.quick else "vertices=1e6,edges=1e7"
+    with tempfile.TemporaryDirectory(prefix="gnnflow-partition-") as folder:
         for kind in GRAPHS:
             graph = Path(folder) / kind
             input_bytes = write_graph(f"{kind}:{size},features={NUM_FEATURES}", graph)
-            compare(kind, graph, input_bytes, 1 if options.quick else ROUNDS, report)
+            compare_methods(kind, graph, input_bytes, 1 if options.quick else ROUNDS, report)
 
 
 if __name__ == "__main__":
-    main()
+    run_benchmark("benchmarks.partition", __doc__, "Partitioning", compare)

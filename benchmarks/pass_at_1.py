@@ -15,7 +15,6 @@ on what the classifiers have learnt from that come with gnnflow). The last colum
 graphs a policy is right more often than each of these three.
 """
 
-import argparse
 import sys
 import time
 from collections.abc import Mapping, Sequence
@@ -25,10 +24,9 @@ from statistics import median
 import numpy as np
 import torch
 
+from benchmarks._harness import parser_of, write_json
 from benchmarks.policies import language_policy
 from gnnflow.errors import DataError, GnnflowError
-from gnnflow.files.json_text import to_json_text
-from gnnflow.files.whole_file import write_whole
 from gnnflow.policies import ReplacementPolicy
 from gnnflow.policies.auto import AutoPolicy
 from gnnflow.policies.classifier.classifier_folder import load_classifier, shipped_classifiers
@@ -128,11 +126,7 @@ def table_of(record: Record, threshold: Threshold) -> Table:
 
 def main() -> None:
     """Entry point."""
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.pass_at_1",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = parser_of("benchmarks.pass_at_1", __doc__)
     parser.add_argument("files", type=Path, nargs="+", help="situations, one file for each graph")
     parser.add_argument("--lessons", type=Path, nargs="*", help="what the threshold learns from")
     parser.add_argument("--models", nargs="*", default=[], help="further language models")
@@ -160,8 +154,7 @@ def main() -> None:
                 graph: judge(policy, situations, threshold) for graph, situations in drawn.items()
             }
     console.print(table_of(record, threshold))
-    if arguments.json is not None:
-        write_whole(arguments.json, to_json_text(record, indent=1) + "\n")
+    write_json(arguments.json, record, indent=1)
 
 
 if __name__ == "__main__":

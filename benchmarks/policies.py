@@ -5,7 +5,7 @@
 Rows `policies/GRAPH/BUDGET/SCORER/POLICY` compare rows that cross to the first of four ranks, fills
 included, with the best fixed schedule of the scorer `decay`, which is chosen anew for each graph
 and budget by trying them all: every period, alpha and number of minibatches after which a row is
-stale that `benchmarks/schedules.py` lists. The policies have one setting for all graphs. Caches
+stale that `fixed_schedules.py` lists. The policies have one setting for all graphs. Caches
 start empty; with `decay-filled` in place of a scorer they start with the halo vertices of highest
 degree, those of the schedules too, one of which is to leave that fill as it is. The file also has
 the volume against no cache and against Belady's optimum, the hit rate, decisions, replacements and
@@ -33,10 +33,10 @@ from typing import Any
 
 import torch
 
-from benchmarks._cache_traces import sample_workload
-from benchmarks._harness import Options, Report, Row, benchmark, over
+from benchmarks._harness import Options, Report, Row, over, run_benchmark
 from benchmarks._policy_graphs import QUICK, SEEN, UNSEEN
-from benchmarks.schedules import STALE_AFTER, best_schedule, capacity_of, schedules
+from benchmarks._traces import sample_workload
+from benchmarks.fixed_schedules import STALE_AFTER, best_schedule, capacity_of, schedules
 from gnnflow.cache import belady_hits
 from gnnflow.errors import GnnflowError
 from gnnflow.policies import ReplacementPolicy
@@ -328,10 +328,5 @@ def run(options: Options, report: Report) -> None:
     report.absent("svm, xgb and tabnet", "gnnflow-policy fit makes them, none comes with gnnflow")
 
 
-def main() -> None:
-    with benchmark("benchmarks.policies", __doc__, "Policies") as (options, report):
-        run(options, report)
-
-
 if __name__ == "__main__":
-    main()
+    run_benchmark("benchmarks.policies", __doc__, "Policies", run)

@@ -6,21 +6,17 @@ One folder for each graph; `gnnflow-policy collect` makes situations of them, `g
 and `gnnflow-policy tune-llm` learn from those.
 """
 
-import argparse
 import tempfile
 from pathlib import Path
 
-from benchmarks._cache_traces import sample_workload
+from benchmarks._harness import parser_of
 from benchmarks._policy_graphs import TRAINING, UNSEEN
+from benchmarks._traces import sample_workload
 from gnnflow.replay.trace import write_trace
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.policy_traces",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = parser_of("benchmarks.policy_traces", __doc__)
     parser.add_argument("folder", type=Path, help="folder to write to")
     folder = parser.parse_args().folder
     for workload in (*TRAINING, *UNSEEN):

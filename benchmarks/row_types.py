@@ -12,7 +12,7 @@ import tempfile
 from pathlib import Path
 from statistics import mean
 
-from benchmarks._harness import Options, Report, benchmark
+from benchmarks._harness import Options, Report, run_benchmark
 from benchmarks.accuracy import Accuracies, AccuracyRow, train_by_minibatches
 from gnnflow.config import PartitionConfig
 from gnnflow.datasets import load
@@ -64,12 +64,5 @@ def compare(options: Options, report: Report) -> None:
         )
 
 
-def main() -> None:
-    """Runs the benchmark."""
-    title = "Test accuracy with rows in fewer bits"
-    with benchmark("benchmarks.row_types", __doc__ or "", title) as (options, report):
-        compare(options, report)
-
-
 if __name__ == "__main__":
-    main()
+    run_benchmark("benchmarks.row_types", __doc__, "Test accuracy with rows in fewer bits", compare)

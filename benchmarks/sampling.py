@@ -18,15 +18,15 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks._harness import Options, Report, Row, benchmark, take_turns
-from benchmarks._sampling_peers import (
-    SAMPLER_SCRIPTS,
+from benchmarks._harness import Options, Report, Row, run_benchmark, take_turns
+from benchmarks.peers import not_installed, peer_python
+from benchmarks.peers.process import PeerProcess
+from benchmarks.peers.samplers import (
     Measured,
-    PeerSampler,
     Sampler,
     measure,
+    measure_peer,
     numpy_sampler,
-    python_or_reason,
     torch_sparse_sampler,
 )
 from gnnflow import _kernels
@@ -39,11 +39,11 @@ BATCH_SIZE = 1024
 NUM_MINIBATCHES = 64
 FANOUTS = ([15, 10, 5], [25, 10], [10, 25])
 OURS = "gnnflow"
-TITLES = {"dgl": "DGL", "graphbolt": "GraphBolt"}
+PEERS = {"dgl": "DGL", "graphbolt": "GraphBolt"}
 
 
 @dataclass(frozen=True, slots=True)
-class Graph:
+class SeededGraph:
     """In-neighbours of every vertex, and the seeds of every minibatch."""
 
     indptr: NDArray[np.int64]
@@ -56,7 +56,7 @@ class Graph:
         return seeds
 
 
-def make_graph(seed: int = 0) -> Graph:
+def make_graph(seed: int = 0) -> SeededGraph:
     """Makes the graph: both directions of edges, four of five of them within a community."""
     rng = np.random.default_rng(seed)
     size = NUM_VERTICES // NUM_COMMUNITIES
@@ -78,10 +78,10 @@ def make_graph(seed: int = 0) -> Graph:
     np.cumsum(np.bincount(destinations, minlength=NUM_VERTICES), out=indptr[1:])
     indices = sources[np.argsort(destinations, kind="stable")]
     seeds = rng.permutation(NUM_VERTICES)[: NUM_MINIBATCHES * BATCH_SIZE]
-    return Graph(indptr, indices, seeds.reshape(NUM_MINIBATCHES, BATCH_SIZE))
+    return SeededGraph(indptr, indices, seeds.reshape(NUM_MINIBATCHES, BATCH_SIZE))
 
 
-def our_sampler(graph: Graph, fanouts: list[int], threads: int) -> Sampler:
+def our_sampler(graph: SeededGraph, fanouts: list[int], threads: int) -> Sampler:
     """Returns gnnflow's sampler."""
     topology = _kernels.Topology(np.array([0, NUM_VERTICES]))
     topology.set_part(0, graph.indptr, graph.indices)
@@ -94,7 +94,7 @@ def our_sampler(graph: Graph, fanouts: list[int], threads: int) -> Sampler:
     return sample
 
 
-class Side:
+class SamplerSide:
     """Measures one sampler, round after round, on minibatches that all sides share."""
 
     def __init__(self, measure: Callable[[range], Measured], per_round: int) -> None:
@@ -126,28 +126,28 @@ class Side:
         return self._vertices / self._minibatches
 
 
-def compare(
-    graph: Graph,
+def compare_fanouts(
+    graph: SeededGraph,
     fanouts: list[int],
-    peers: dict[str, PeerSampler],
+    peers: dict[str, PeerProcess],
     options: Options,
     report: Report,
 ) -> None:
     """Adds the rows of one choice of fanouts."""
     per_round = 4 if options.quick else 8
     ours = our_sampler(graph, fanouts, options.threads)
-    fast: dict[str, Side] = {}
+    fast: dict[str, SamplerSide] = {}
     for title, peer in peers.items():
-        fast[title] = Side(partial(peer.measure, fanouts), per_round)
+        fast[title] = SamplerSide(partial(measure_peer, peer, fanouts), per_round)
     sparse = torch_sparse_sampler(graph.indptr, graph.indices, graph.minibatch, fanouts)
     if isinstance(sparse, str):
         report.absent("torch-sparse", sparse)
     else:
-        fast["torch-sparse"] = Side(lambda numbers: measure(sparse, numbers), per_round)
+        fast["torch-sparse"] = SamplerSide(lambda numbers: measure(sparse, numbers), per_round)
     plain = numpy_sampler(graph.indptr, graph.indices, graph.minibatch, fanouts)
-    slow = {"numpy": Side(lambda numbers: measure(plain, numbers), 1)}
+    slow = {"numpy": SamplerSide(lambda numbers: measure(plain, numbers), 1)}
     for theirs, rounds, limit_s in ((fast, 6, 8), (slow, 1, 4)):
-        own = Side(lambda numbers: measure(ours, numbers), per_round)
+        own = SamplerSide(lambda numbers: measure(ours, numbers), per_round)
         rates = take_turns(
             {OURS: own, **theirs},
             rounds=rounds if options.quick else 3 * rounds,
@@ -173,26 +173,25 @@ def compare(
             )
 
 
-def main() -> None:
-    """Runs the benchmark."""
-    title = "Sampling: 1 M vertices, 20 M edges, 1024 seeds"
-    with benchmark("benchmarks.sampling", __doc__ or "", title) as (options, report):
-        graph = make_graph()
-        with ExitStack() as stack:
-            folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-            for name in ("indptr", "indices", "seeds"):
-                np.save(folder / f"{name}.npy", getattr(graph, name))
-            peers: dict[str, PeerSampler] = {}
-            for name in SAMPLER_SCRIPTS:
-                python = python_or_reason(name)
-                if isinstance(python, str):
-                    report.absent(TITLES[name], python)
-                    continue
-                peer = PeerSampler(name, python, folder, options.threads)
-                peers[f"{TITLES[name]} {peer.version}"] = stack.enter_context(peer)
-            for fanouts in FANOUTS:
-                compare(graph, fanouts, peers, options, report)
+def compare(options: Options, report: Report) -> None:
+    """Adds the rows."""
+    graph = make_graph()
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        for name in ("indptr", "indices", "seeds"):
+            np.save(folder / f"{name}.npy", getattr(graph, name))
+        peers: dict[str, PeerProcess] = {}
+        for name, title in PEERS.items():
+            if peer_python(name) is None:
+                report.absent(title, not_installed(name))
+                continue
+            peer = stack.enter_context(PeerProcess(name, name, folder, options.threads))
+            peers[f"{title} {peer.version}"] = peer
+        for fanouts in FANOUTS:
+            compare_fanouts(graph, fanouts, peers, options, report)
 
 
 if __name__ == "__main__":
-    main()
+    run_benchmark(
+        "benchmarks.sampling", __doc__, "Sampling: 1 M vertices, 20 M edges, 1024 seeds", compare
+    )

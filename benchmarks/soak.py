@@ -28,11 +28,9 @@ import numpy as np
 import psutil
 from scipy.stats import theilslopes
 
-from benchmarks._commands import gnnflow_command, run_command
-from benchmarks._harness import over
+from benchmarks._commands import make_parts
+from benchmarks._harness import over, write_json
 from benchmarks._soak_rank import STEPS_PER_EPOCH
-from gnnflow.files.json_text import to_json_text
-from gnnflow.files.whole_file import write_whole
 from gnnflow.terminal import PlainConsole, Table
 
 ROOT = Path(__file__).parents[1]
@@ -243,8 +241,7 @@ def main() -> None:
     record: dict[str, object] = {}
     with tempfile.TemporaryDirectory(prefix="soak-") as scratch:
         folder = Path(scratch)
-        words = ["--generate", GRAPH, "--num-parts", NUM_RANKS, "--out", folder / "parts"]
-        run_command([*gnnflow_command("partition"), *words], "gnnflow-partition")
+        make_parts(folder / "parts", NUM_RANKS, "--generate", GRAPH)
         began = time.monotonic()
         with job(folder / "parts", folder / "long", num_minibatches) as running:
             watch_memory(running, 0.5 if arguments.quick else 5.0)
@@ -284,8 +281,7 @@ def main() -> None:
         console.print(f"left over or grown: {problem}", soft_wrap=True)
     if not problems:
         console.print("nothing is left over")
-    if arguments.json is not None:
-        write_whole(arguments.json, to_json_text(record | {"problems": problems}, indent=1) + "\n")
+    write_json(arguments.json, record | {"problems": problems}, indent=1)
     raise SystemExit(1 if problems else 0)
 
 

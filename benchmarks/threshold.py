@@ -9,16 +9,16 @@ most often over all their decisions.
 `gnnflow.policies.rivals.LEARNT` is what this prints.
 """
 
-import argparse
 from collections.abc import Iterator, Mapping
 from itertools import product
 from pathlib import Path
 
 import numpy as np
 
+from benchmarks._harness import parser_of
 from benchmarks._policy_graphs import TRAINING
+from benchmarks.fixed_schedules import capacity_of
 from benchmarks.policies import BUDGETS, POLICY_STALE_AFTER, MakePolicy, without_models
-from benchmarks.schedules import capacity_of
 from gnnflow.policies import Decision, Observation, Outcome, ReplacementPolicy
 from gnnflow.policies.decision import LearningPolicy
 from gnnflow.policies.observation_features import features
@@ -65,11 +65,7 @@ def judged_decisions(trace: Trace, makers: Mapping[str, MakePolicy]) -> Iterator
 
 def main() -> None:
     """Entry point."""
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.threshold",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = parser_of("benchmarks.threshold", __doc__)
     parser.add_argument("folder", type=Path, help="what benchmarks.policy_traces has written")
     folder = parser.parse_args().folder
     makers = {name: make for name, make in without_models(print).items() if name != "rf"}

@@ -13,8 +13,7 @@ import numpy as np
 import torch
 
 import gnnflow
-from gnnflow.training.checkpoints.saving import load_model_from_checkpoint
-from gnnflow.training.inference import find_checkpoint, infer
+from gnnflow.training import find_checkpoint, infer, load_model_from_checkpoint
 
 
 def main() -> None:

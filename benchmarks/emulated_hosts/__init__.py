@@ -5,10 +5,14 @@ with emulated_hosts(2, rate="1gbit") as hosts:
     print(run.traffic["host0"].sent_bytes)
 """
 
-from benchmarks.emulated_hosts.errors import EmulationError, EmulationUnavailableError
-from benchmarks.emulated_hosts.hosts import EmulatedHosts, emulated_hosts
-from benchmarks.emulated_hosts.links import Traffic, parse_rate
+from benchmarks.emulated_hosts.limited_links import (
+    EmulationError,
+    EmulationUnavailableError,
+    Traffic,
+    parse_rate,
+)
 from benchmarks.emulated_hosts.mpi import MpiRun, run_mpi
+from benchmarks.emulated_hosts.namespaces import EmulatedHosts, emulated_hosts
 
 __all__ = [
     "EmulatedHosts",

@@ -11,9 +11,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks.emulated_hosts.errors import EmulationError
-from benchmarks.emulated_hosts.hosts import BRIDGE, HUB, INTERFACE, LAUNCHER, EmulatedHosts
-from benchmarks.emulated_hosts.links import Traffic, traffic_between
+from benchmarks.emulated_hosts.limited_links import EmulationError, Traffic, traffic_between
+from benchmarks.emulated_hosts.namespaces import BRIDGE, HUB, INTERFACE, LAUNCHER, EmulatedHosts
 
 # The hosts run on one kernel, so a transport that looks for shared memory finds it and goes past
 # the link. Between hosts only TCP is left; ranks of one host still meet in its own /dev/shm.

@@ -23,8 +23,18 @@ from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
+from benchmarks._harness import parser_of
 from benchmarks.emulated_hosts import EmulatedHosts, EmulationUnavailableError, emulated_hosts
-from benchmarks.matrix.cells import BLOCKS, GRAPHS, QUICK, QUICK_GRAPH, STEPS_OF, Block, Cell, Graph
+from benchmarks.matrix.cells import (
+    BLOCKS,
+    GRAPHS,
+    QUICK,
+    QUICK_GRAPH,
+    STEPS_OF,
+    Block,
+    Cell,
+    TrainedGraph,
+)
 from benchmarks.matrix.load import OtherLoad, is_disturbed
 from benchmarks.matrix.runs import (
     PEER_NAMES,
@@ -44,7 +54,7 @@ RUNS = Path("docs/results/matrix.jsonl")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Plan:
+class MatrixPlan:
     """What to run, and for how long."""
 
     bench: Bench
@@ -96,7 +106,7 @@ def _counts(line: dict[str, Any]) -> bool:
     return line["kind"] == "run" and not is_disturbed(line)
 
 
-def run_matrix(plan: Plan, runs: RunsFile) -> None:
+def run_matrix(plan: MatrixPlan, runs: RunsFile) -> None:
     """Runs what is not finished, until the time is up."""
     end_s = time.monotonic() + 60 * plan.minutes
     absent: set[str] = set()
@@ -118,7 +128,7 @@ def run_matrix(plan: Plan, runs: RunsFile) -> None:
         print(_describe(line), flush=True)
 
 
-def unfinished(plan: Plan, runs: RunsFile) -> Iterator[Cell]:
+def unfinished(plan: MatrixPlan, runs: RunsFile) -> Iterator[Cell]:
     """Returns the cells to run, in order; the contenders of a block take turns."""
     for block in plan.blocks:
         cells = [cell for cell in block.cells() if _is_wanted(cell, plan.only)]
@@ -130,7 +140,7 @@ def _is_wanted(cell: Cell, only: dict[str, tuple[str, ...]]) -> bool:
     return all(str(getattr(cell, name)) in values for name, values in only.items())
 
 
-def _run(plan: Plan, runs: RunsFile, cell: Cell) -> dict[str, Any]:
+def _run(plan: MatrixPlan, runs: RunsFile, cell: Cell) -> dict[str, Any]:
     bench = plan.bench
     check(bench, cell)
     if cell.graph in OGB_GRAPHS and not _has_ogb(cell.graph):
@@ -185,11 +195,7 @@ def _only(words: Sequence[str]) -> dict[str, tuple[str, ...]]:
 
 
 def _parse() -> tuple[argparse.Namespace, dict[str, tuple[str, ...]]]:
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.matrix",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = parser_of("benchmarks.matrix", __doc__)
     parser.add_argument("--quick", action="store_true", help="a slice, within a minute")
     parser.add_argument("--runs", type=Path, metavar="FILE", help=f"lines of runs ({RUNS})")
     parser.add_argument("--only", nargs="+", default=[], metavar="NAME=VALUE[,VALUE]")
@@ -201,7 +207,7 @@ def _parse() -> tuple[argparse.Namespace, dict[str, tuple[str, ...]]]:
     return given, _only(given.only)
 
 
-def _graphs(quick: bool) -> dict[str, Graph]:
+def _graphs(quick: bool) -> dict[str, TrainedGraph]:
     if not quick:
         return GRAPHS
     return {"sbm": replace(QUICK_GRAPH, workload=replace(QUICK_GRAPH.workload, epochs=3))}
@@ -212,7 +218,7 @@ def main() -> None:
     given, only = _parse()
     with tempfile.TemporaryDirectory(prefix="gnnflow-") as scratch:
         quick_runs = Path(scratch) / "quick.jsonl"
-        plan = Plan(
+        plan = MatrixPlan(
             bench=Bench(
                 graphs=_graphs(given.quick),
                 work=given.work or Path(scratch),

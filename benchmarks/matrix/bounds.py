@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from benchmarks._harness import over
-from benchmarks.schedules import best_schedule, capacity_of, schedules
+from benchmarks.fixed_schedules import best_schedule, capacity_of, schedules
 from gnnflow.cache import belady_hits
 from gnnflow.errors import GnnflowError
 from gnnflow.policies.classifier.classifier_folder import load_classifier, shipped_classifiers

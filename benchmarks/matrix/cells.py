@@ -5,14 +5,14 @@ from dataclasses import dataclass, fields
 from typing import Any, Literal, Self
 
 from benchmarks.cluster_runs import DISTDGL, Workload
-from benchmarks.pyg.launch import PYG
+from benchmarks.peers.pyg_job import PYG
 from gnnflow.policies.llm.model.model_files import SMALL_MODEL, TUNED_MODEL
 
 Mode = Literal["", "async", "sync"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Graph:
+class TrainedGraph:
     """A graph, and how all contenders train on it."""
 
     source: tuple[str, ...]
@@ -93,14 +93,14 @@ def _workload(graph: str, fanout: tuple[int, ...], batch_size: int) -> Workload:
     return Workload(graph=graph, fanout=fanout, batch_size=batch_size, epochs=4)
 
 
-def _generated(spec: str, fanout: tuple[int, ...], batch_size: int) -> Graph:
-    return Graph(
+def _generated(spec: str, fanout: tuple[int, ...], batch_size: int) -> TrainedGraph:
+    return TrainedGraph(
         source=("--generate", spec, "--undirected"), workload=_workload(spec, fanout, batch_size)
     )
 
 
-def _dataset(name: str, fanout: tuple[int, ...], batch_size: int) -> Graph:
-    return Graph(source=("--dataset", name), workload=_workload(name, fanout, batch_size))
+def _dataset(name: str, fanout: tuple[int, ...], batch_size: int) -> TrainedGraph:
+    return TrainedGraph(source=("--dataset", name), workload=_workload(name, fanout, batch_size))
 
 
 GRAPHS = {

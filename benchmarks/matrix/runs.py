@@ -8,22 +8,21 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from benchmarks._commands import gnnflow_command
-from benchmarks._part_traces import traces_of_parts
+from benchmarks._commands import gnnflow_command, steps_of
+from benchmarks._traces import traces_of_parts
 from benchmarks.cluster_runs import (
     DISTDGL,
     STAGES,
     Run,
     Setting,
     run_gnnflow,
-    run_peer,
 )
-from benchmarks.distdgl.launch import convert
 from benchmarks.emulated_hosts import EmulatedHosts
+from benchmarks.fixed_schedules import FixedSchedule
 from benchmarks.matrix.bounds import replay_bounds
-from benchmarks.matrix.cells import CONTENDERS, PEERS, Cell, Graph
-from benchmarks.pyg.launch import PYG, run_pyg
-from benchmarks.schedules import Schedule
+from benchmarks.matrix.cells import CONTENDERS, PEERS, Cell, TrainedGraph
+from benchmarks.peers.distdgl_job import convert, run_distdgl
+from benchmarks.peers.pyg_job import PYG, run_pyg
 from gnnflow.errors import GnnflowError
 from gnnflow.partition import read_manifest
 from gnnflow.policies.llm.model.model_files import SMALL_MODEL, locate_model
@@ -56,7 +55,7 @@ class CellUnavailableError(Exception):
 class Bench:
     """What runs need besides the cell."""
 
-    graphs: Mapping[str, Graph]
+    graphs: Mapping[str, TrainedGraph]
     work: Path
     """Folder of the parts, kept from run to run."""
     pythons: Mapping[str, Path | None]
@@ -162,7 +161,7 @@ def run_cell(
         converted = bench.work / f"distdgl-{cell.graph}-{cell.parts}"
         if not converted.exists():
             convert(python, parts, converted, cell.parts)
-        run = run_peer(hosts, python, parts, converted, workload, cell.parts, threads)
+        run = run_distdgl(hosts, python, parts, converted, workload, cell.parts, threads)
     elif cell.policy == PYG:
         assert python is not None
         run = run_pyg(python, parts, workload, cell.parts)
@@ -186,7 +185,7 @@ def words_of(cell: Cell, bounds: Mapping[str, Any]) -> tuple[str, ...]:
         words += ["--policy-mode", cell.mode]
     if cell.policy == "static":
         schedule = {name: bounds[name] for name in _SCHEDULE}
-        words += Schedule(**schedule).words()
+        words += FixedSchedule(**schedule).words()
     if cell.policy == "classifier":
         if bounds["classifier"] is None:
             raise CellUnavailableError("no classifier that comes with gnnflow can be loaded here")
@@ -232,7 +231,7 @@ def _peer_figures(trainers: list[list[dict[str, float]]]) -> dict[str, Any]:
 
 def _steps(folder: Path) -> dict[str, Any]:
     """Hit rates of rank 0 by minibatch, and the minibatches at which it decided to replace."""
-    lines = [json.loads(text) for text in (folder / "metrics.jsonl").read_text().splitlines()]
+    lines = steps_of(folder)
     hit_rates = [round(line["hit_rate"] or 0.0, 3) for line in lines if line["rank"] == 0]
     replaced: list[int] = []
     kept: list[int] = []

@@ -5,7 +5,6 @@
 Reads `results/matrix.jsonl` and `results/scaling.json` in the folder of the pages.
 """
 
-import argparse
 import json
 import sys
 from collections.abc import Callable
@@ -13,9 +12,10 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from benchmarks.results import figures, matrix_tables, scaling_tables
+from benchmarks._harness import parser_of
+from benchmarks.results import matrix_tables, pictures, scaling_tables
 from benchmarks.results.markdown import rewrite
-from benchmarks.results.records import Matrix
+from benchmarks.results.matrix_records import Matrix
 
 DOCS = Path(__file__).parents[2] / "docs"
 PAGE = "results.md"
@@ -56,11 +56,7 @@ def make_page(page: str, matrix: Matrix, scaling: dict[str, Any]) -> str:
 
 def main() -> None:
     """Makes page and pictures."""
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.results",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = parser_of("benchmarks.results", __doc__)
     parser.add_argument("--docs", type=Path, default=DOCS, help="folder of the pages (docs)")
     docs = parser.parse_args().docs
     try:
@@ -70,7 +66,7 @@ def main() -> None:
     except (OSError, ValueError) as error:
         sys.exit(f"benchmarks.results: {error}")
     (docs / PAGE).write_text(made, encoding="utf-8")
-    for picture in figures.draw(matrix, scaling, docs / "results"):
+    for picture in pictures.draw(matrix, scaling, docs / "results"):
         print(picture)
 
 

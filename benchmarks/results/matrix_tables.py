@@ -7,7 +7,7 @@ from benchmarks.cluster_runs import DISTDGL
 from benchmarks.emulated_hosts import parse_rate
 from benchmarks.matrix.cells import CONTENDERS, GRAPHS
 from benchmarks.results.markdown import table
-from benchmarks.results.records import Matrix, Result, human_rate, is_ours
+from benchmarks.results.matrix_records import Matrix, Result, human_rate, is_ours
 from gnnflow.policies.rivals import RIVALS
 
 GOALS = (

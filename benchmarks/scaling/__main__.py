@@ -9,13 +9,13 @@ would take. `largest` cuts and trains 10 million vertices with 200 million edges
 sections that are not run again; `python -m benchmarks.results` makes docs/results.md of it.
 """
 
-import argparse
 import json
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from benchmarks._harness import parser_of
 from benchmarks.scaling import estimated, largest, measured
 from gnnflow.errors import GnnflowError
 from gnnflow.files.json_text import to_json_text
@@ -55,11 +55,7 @@ def run_section(section: str, found: dict[str, Any], *, quick: bool) -> Iterator
 
 def main() -> None:
     """Runs the benchmark."""
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.scaling",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = parser_of("benchmarks.scaling", __doc__)
     parser.add_argument("--quick", action="store_true", help="small graphs, within a minute")
     parser.add_argument("--json", type=Path, metavar="FILE", help=f"figures ({FILE})")
     parser.add_argument("--sections", help=f"some of {','.join(SECTIONS)}")

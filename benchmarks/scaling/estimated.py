@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks._commands import CommandError, gnnflow_command
-from benchmarks._part_traces import steps_of, traces_of_parts
+from benchmarks._traces import steps_of, traces_of_parts
 from benchmarks.partition import proportional_bytes
 from gnnflow.config import DEFAULT_DEPTH
 from gnnflow.partition import read_manifest
@@ -45,7 +45,7 @@ _LOOK_EVERY_S = 0.1
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Plan:
+class PartsPlan:
     """A graph in more and more parts."""
 
     graph: str
@@ -58,12 +58,12 @@ class Plan:
     most_epochs: int = 16
 
 
-FULL = Plan(
+FULL = PartsPlan(
     graph="sbm:vertices=1e6,edges=1e7,classes=4096,within=0.78,features=128,train=0.5",
     parts=(16, 64, 256, 1024),
     batch_size=128,
 )
-QUICK = Plan(
+QUICK = PartsPlan(
     graph="sbm:vertices=20000,edges=200000,classes=64,within=0.78,features=128,train=0.5",
     parts=(16, 64),
     batch_size=64,
@@ -72,7 +72,7 @@ QUICK = Plan(
 )
 
 
-def estimate(plan: Plan, s_per_vertex: float) -> Iterator[dict[str, Any]]:
+def estimate(plan: PartsPlan, s_per_vertex: float) -> Iterator[dict[str, Any]]:
     """Cuts the graph into each number of parts and estimates epochs, one after the other.
 
     Args:
@@ -137,7 +137,7 @@ def _about(manifest: Manifest) -> dict[str, Any]:
     }
 
 
-def _sample(plan: Plan, parts: Path, manifest: Manifest) -> list[Trace]:
+def _sample(plan: PartsPlan, parts: Path, manifest: Manifest) -> list[Trace]:
     steps = steps_of(manifest, plan.batch_size)
     num_ranks = min(plan.sampled_ranks, manifest.num_parts)
     return traces_of_parts(
@@ -151,7 +151,7 @@ def _sample(plan: Plan, parts: Path, manifest: Manifest) -> list[Trace]:
 
 
 def _estimates(
-    plan: Plan, manifest: Manifest, traces: list[Trace], compute_s: NDArray[np.float64]
+    plan: PartsPlan, manifest: Manifest, traces: list[Trace], compute_s: NDArray[np.float64]
 ) -> dict[str, Any]:
     num_parts, steps = manifest.num_parts, steps_of(manifest, plan.batch_size)
     # Caches are cold in the first epoch.
@@ -185,7 +185,7 @@ def _estimates(
 
 
 def _seconds(
-    plan: Plan,
+    plan: PartsPlan,
     num_parts: int,
     compute_s: NDArray[np.float64],
     rows_fetched: NDArray[np.int64],

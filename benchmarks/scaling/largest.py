@@ -1,11 +1,10 @@
 """The largest graph that is cut and trained here: what it takes."""
 
-import json
 import tempfile
 from pathlib import Path
 from typing import Any
 
-from benchmarks._commands import gnnflow_command, run_command
+from benchmarks._commands import train
 from benchmarks.scaling.estimated import partition_cost
 from gnnflow.partition import read_manifest
 
@@ -25,10 +24,9 @@ def cut_and_train(graph: str) -> dict[str, Any]:
         parts, out = Path(made) / "parts", Path(made) / "run"
         cost = partition_cost(graph, NUM_RANKS, parts, METHOD)
         manifest = read_manifest(parts)
-        words = ["--ranks", NUM_RANKS, "--transport", "alltoall", "--epochs", 2, "--eval-every", 0]
-        words += ["--batch-size", 500, "--fanout", "10,10", "--hidden", 64, "--out", out]
-        run_command([*gnnflow_command("train"), parts, *words], "training")
-        summary = json.loads((out / "summary.json").read_text())
+        options = {"ranks": NUM_RANKS, "transport": "alltoall", "epochs": 2, "eval-every": 0}
+        options |= {"batch-size": 500, "fanout": "10,10", "hidden": 64}
+        summary = train(parts, out, options)
     epochs = summary["epochs"]
     return {
         "graph": graph,

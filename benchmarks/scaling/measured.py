@@ -6,16 +6,13 @@ With a core of its own and all of its traffic hidden, an epoch takes the process
 busiest rank, or the time of its bytes on the link if that is longer; with nothing hidden, the sum.
 """
 
-import json
 import statistics
-import sys
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from benchmarks._commands import gnnflow_command, option_words, run_command
-from gnnflow.launch.mpiexec import find_mpiexec, launch_environment
+from benchmarks import _commands as commands
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -57,8 +54,7 @@ def _measure(growth: Growth, num_ranks: int) -> dict[str, Any]:
     with tempfile.TemporaryDirectory(prefix="gnnflow-") as made:
         folder = Path(made)
         source = ["--generate", growth.graph(num_ranks), "--undirected"]
-        command = [*gnnflow_command("partition"), *source, "--num-parts", num_ranks]
-        run_command([*command, "--out", folder / "parts"], "partitioning")
+        commands.make_parts(folder / "parts", num_ranks, *source)
         options = {
             "transport": "alltoall" if num_ranks > 1 else "auto",
             "batch-size": growth.batch_size,
@@ -70,26 +66,19 @@ def _measure(growth: Growth, num_ranks: int) -> dict[str, Any]:
             "device": "cpu",
             "out": folder / "run",
         }
-        mpiexec = find_mpiexec()
-        launcher = [mpiexec, "-n", num_ranks, sys.executable, "-m", "benchmarks.scaling.rank"]
-        run_command(
-            [*launcher, folder, folder / "parts", *option_words(options)],
-            f"training on {num_ranks} ranks",
-            env=launch_environment(mpiexec),
-        )
+        words = [folder, folder / "parts", *commands.option_words(options)]
+        commands.run_ranks(num_ranks, "benchmarks.scaling.rank", *words)
         return {"ranks": num_ranks, **_figures(folder, num_ranks)}
 
 
 def _figures(folder: Path, num_ranks: int) -> dict[str, Any]:
     """Medians over epochs, the first one left out."""
-    summary = json.loads((folder / "run" / "summary.json").read_text())
+    summary = commands.summary_of(folder / "run")
     files = folder.glob("processor-*.jsonl")
     processor = [[float(line) for line in file.read_text().splitlines()] for file in files]
     assert len(processor) == num_ranks
     busiest = [max(seconds) for seconds in zip(*processor, strict=True)][1:]
-    lines = (folder / "run" / "metrics.jsonl").read_text().splitlines()
-    steps = [json.loads(line) for line in lines]
-    later = [step for step in steps if step["epoch"] > 0]
+    later = [step for step in commands.steps_of(folder / "run") if step["epoch"] > 0]
     received = [0] * num_ranks
     for step in later:
         received[step["rank"]] += step["bytes_fetched"] + step["sample_bytes"]

@@ -11,6 +11,7 @@ from gnnflow.training.checkpoints.saving import (
 )
 from gnnflow.training.evaluation import evaluate
 from gnnflow.training.gradients import sum_gradients, unwrap, wrap
+from gnnflow.training.inference import find_checkpoint, infer
 from gnnflow.training.layerwise import LayerwiseInference, LayerwiseModel
 from gnnflow.training.link_evaluation import evaluate_links
 from gnnflow.training.model_buffers import sync_buffers
@@ -26,6 +27,8 @@ __all__ = [
     "TrainingState",
     "evaluate",
     "evaluate_links",
+    "find_checkpoint",
+    "infer",
     "load_checkpoint",
     "load_model_from_checkpoint",
     "save_checkpoint",

@@ -3,11 +3,11 @@
 import sys
 from pathlib import Path
 
-from benchmarks.schedules import (
+from benchmarks.fixed_schedules import (
     ALPHAS,
     PERIODS,
     STALE_AFTER,
-    Schedule,
+    FixedSchedule,
     best_schedule,
     capacity_of,
     schedules,
@@ -28,7 +28,7 @@ def test_every_alpha_is_tried_with_every_period():
     assert {(each.period, each.alpha) for each in found if each.period} == {
         (period, alpha) for period in PERIODS for alpha in ALPHAS
     }
-    assert Schedule(fill="degree", period=0) in found
+    assert FixedSchedule(fill="degree", period=0) in found
     # Rows may also be stale sooner or later than the period, which counts once.
     wide = schedules(("empty",), stale_after=(None, *STALE_AFTER))
     assert len(wide) == len(set(wide))
@@ -71,7 +71,7 @@ def test_all_are_tried_on_one_trace_and_the_best_on_all():
 
 
 def test_a_run_takes_the_words_of_a_schedule():
-    schedule = Schedule(fill="degree", period=40, alpha=0.2)
+    schedule = FixedSchedule(fill="degree", period=40, alpha=0.2)
     cache = options.parse(TrainConfig, prog="", args=["parts", *schedule.words()]).cache
     assert (cache.scorer, cache.cache_fill, cache.period, cache.alpha) == (
         "decay",
@@ -80,8 +80,8 @@ def test_a_run_takes_the_words_of_a_schedule():
         0.2,
     )
     assert str(schedule) == "fill degree, every 40, alpha 0.2"
-    assert str(Schedule(fill="degree", period=0)) == "fill degree, never replaced"
-    assert str(Schedule(fill="empty", period=2, stale_after=5)).endswith(", stale after 5")
+    assert str(FixedSchedule(fill="degree", period=0)) == "fill degree, never replaced"
+    assert str(FixedSchedule(fill="empty", period=2, stale_after=5)).endswith(", stale after 5")
 
 
 def test_a_share_is_at_least_a_row():

@@ -4,16 +4,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks.distdgl import CONFIG_FILE
-from benchmarks.distdgl.accuracy import exact_accuracy
-from benchmarks.distdgl.launch import DistDglConfig, convert, run_distdgl
-from benchmarks.distdgl.layout import write_layout
+from benchmarks.cluster_runs import Workload
 from benchmarks.emulated_hosts import (
     EmulationError,
     EmulationUnavailableError,
     emulated_hosts,
 )
 from benchmarks.peers import peer_folder, peer_python
+from benchmarks.peers.distdgl_job import convert, run_distdgl
+from benchmarks.peers.distdgl_layout import CONFIG_FILE, write_layout
+from benchmarks.peers.training_job import exact_accuracy
 from gnnflow.config import PartitionConfig
 from gnnflow.datasets.raw_graph import RawGraph
 from gnnflow.datasets.row_source import ArrayRows
@@ -131,15 +131,15 @@ def test_accuracy_counts_all_neighbours(graph, parts, tmp_path):
 def test_distdgl_trains_on_emulated_hosts(parts, tmp_path):
     python = peer_python("dgl")
     convert(python, parts, tmp_path / "converted", 2)
-    config = DistDglConfig(epochs=6, fanout=(5, 5), batch_size=20, hidden=16, lr=0.05)
+    workload = Workload(epochs=6, fanout=(5, 5), batch_size=20, hidden=16)
     try:
         with emulated_hosts(2, rate="1gbit") as hosts:
-            run = run_distdgl(hosts, python, parts, tmp_path / "converted", config)
+            run = run_distdgl(hosts, python, parts, tmp_path / "converted", workload, 2, 1, lr=0.05)
     except EmulationUnavailableError as reason:
         pytest.skip(str(reason))
     assert len(run.epoch_time_s) == 6
-    assert run.accuracy["test"] > 0.8
-    for trainer, host in zip(run.epochs, ("host0", "host1"), strict=True):
+    assert run.test_accuracy > 0.8
+    for trainer, host in zip(run.details["epochs"], ("host0", "host1"), strict=True):
         assert all(epoch["minibatches"] == 5 for epoch in trainer)
         # The rows counted are on the link, in both directions as nobody keeps a copy.
         remote_bytes = sum(epoch["remote_bytes"] for epoch in trainer)

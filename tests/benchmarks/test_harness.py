@@ -4,8 +4,8 @@ import sys
 import numpy as np
 import pytest
 
-from benchmarks._harness import Row, benchmark, over, take_turns
-from benchmarks._sampling_peers import numpy_sampler
+from benchmarks._harness import Row, over, run_benchmark, take_turns
+from benchmarks.peers.samplers import numpy_sampler
 from gnnflow.errors import GnnflowError
 
 
@@ -22,10 +22,13 @@ def test_a_ratio_above_one_means_that_ours_is_better():
 def test_rows_go_to_the_file(tmp_path, monkeypatch, capsys):
     file = tmp_path / "rows.json"
     monkeypatch.setattr(sys, "argv", ["benchmark", "--quick", "--json", str(file)])
-    with benchmark("benchmarks.none", "Nothing.", "Nothing at all") as (options, report):
+
+    def compare(options, report):
         assert options.quick and options.threads == 2
         report.add(row(facts={"rows": 3.0}))
         report.absent("another", "it does not install")
+
+    run_benchmark("benchmarks.none", "Nothing.", "Nothing at all", compare)
     assert json.loads(file.read_text()) == [
         {
             "name": "n/1",
@@ -83,11 +86,12 @@ def test_nothing_against_nothing_is_even():
 def test_what_was_compared_is_shown_before_the_line_of_an_error(tmp_path, monkeypatch, capsys):
     file = tmp_path / "rows.json"
     monkeypatch.setattr(sys, "argv", ["benchmark", "--json", str(file)])
-    with (
-        pytest.raises(SystemExit, match=r"^benchmarks\.none: the link is down$"),
-        benchmark("benchmarks.none", "Nothing.", "Half of it") as (_, report),
-    ):
+
+    def compare(options, report):
         report.add(row())
         raise GnnflowError("the link is down")
+
+    with pytest.raises(SystemExit, match=r"^benchmarks\.none: the link is down$"):
+        run_benchmark("benchmarks.none", "Nothing.", "Half of it", compare)
     assert "Half of it" in capsys.readouterr().out
     assert [each["name"] for each in json.loads(file.read_text())] == ["n/1"]

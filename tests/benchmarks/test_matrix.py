@@ -5,14 +5,14 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks._part_traces import traces_of_parts
+from benchmarks._traces import traces_of_parts
+from benchmarks.fixed_schedules import FixedSchedule, schedules
 from benchmarks.matrix import bounds as matrix_bounds
-from benchmarks.matrix.__main__ import Plan, RunsFile, run_matrix, unfinished
+from benchmarks.matrix.__main__ import MatrixPlan, RunsFile, run_matrix, unfinished
 from benchmarks.matrix.bounds import FILLS, replay_bounds
 from benchmarks.matrix.cells import BLOCKS, CONTENDERS, GRAPHS, PEERS, QUICK, Block, Cell
 from benchmarks.matrix.load import OtherLoad
 from benchmarks.matrix.runs import Bench, CellUnavailableError, check, words_of
-from benchmarks.schedules import Schedule, schedules
 from gnnflow.config import PartitionConfig
 from gnnflow.datasets import generate
 from gnnflow.partition import partition_graph
@@ -26,15 +26,19 @@ def bench(work: Path) -> Bench:
     return Bench(graphs=GRAPHS, work=work, pythons=dict.fromkeys(PEERS))
 
 
-def plan(work: Path, *, only: dict[str, tuple[str, ...]] | None = None, repeats: int = 2) -> Plan:
-    return Plan(bench=bench(work), blocks=(BLOCK,), only=only or {}, repeats=repeats, minutes=1)
+def plan(
+    work: Path, *, only: dict[str, tuple[str, ...]] | None = None, repeats: int = 2
+) -> MatrixPlan:
+    return MatrixPlan(
+        bench=bench(work), blocks=(BLOCK,), only=only or {}, repeats=repeats, minutes=1
+    )
 
 
 def line(cell: Cell) -> dict[str, object]:
     return {"kind": "run", **asdict(cell), "epoch_time_s": [1.0]}
 
 
-def names(plan: Plan, runs: RunsFile) -> list[tuple[str, int, str]]:
+def names(plan: MatrixPlan, runs: RunsFile) -> list[tuple[str, int, str]]:
     return [(cell.policy, cell.budget, cell.mode) for cell in unfinished(plan, runs)]
 
 
@@ -110,7 +114,7 @@ def test_what_cannot_run_is_left_out_with_a_word(tmp_path, capsys, monkeypatch):
         graphs=("sbm",), parts=2, rate="1gbit", budgets=(25,), policies=("distdgl", "llm-tuned")
     )
     runs = RunsFile(tmp_path / "runs.jsonl")
-    without = Plan(bench=bench(tmp_path), blocks=(distdgl,), only={}, repeats=1, minutes=1)
+    without = MatrixPlan(bench=bench(tmp_path), blocks=(distdgl,), only={}, repeats=1, minutes=1)
     run_matrix(without, runs)
     said = capsys.readouterr().out
     assert said.count("left out: DistDGL") == 1
@@ -126,7 +130,7 @@ def test_words_of_a_cell():
 
     assert words("none") == ["--policy", "none"]
     assert words("lookahead") == ["--cache-fraction", "0.25"]
-    schedule = Schedule(fill="degree", period=10, alpha=0.2)
+    schedule = FixedSchedule(fill="degree", period=10, alpha=0.2)
     assert words("static") == ["--cache-fraction", "0.25", *schedule.words()]
     assert words("classifier", "sync")[-4:] == ["--policy-mode", "sync", "--classifier", "mlp"]
     with pytest.raises(CellUnavailableError, match="no classifier"):
@@ -142,7 +146,7 @@ def test_replays_find_the_best_schedule_and_what_is_possible(tmp_path, monkeypat
     found = replay_bounds(traces, 25)
     tried = found["volume_by_schedule"]
     assert list(tried) == [str(each) for each in schedules(FILLS)]
-    best = Schedule(fill=found["fill"], period=found["period"], alpha=found["alpha"])
+    best = FixedSchedule(fill=found["fill"], period=found["period"], alpha=found["alpha"])
     assert tried[str(best)] == min(tried.values())
     classifiers = found["volume_by_classifier"]
     assert classifiers[found["classifier"]] == min(classifiers.values())

@@ -4,7 +4,7 @@ import pytest
 
 from benchmarks.cluster_runs import Workload
 from benchmarks.peers import peer_folder, peer_python
-from benchmarks.pyg.launch import run_pyg
+from benchmarks.peers.pyg_job import run_pyg
 from gnnflow.config import PartitionConfig
 from gnnflow.datasets import generate
 from gnnflow.partition import partition_graph

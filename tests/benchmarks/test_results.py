@@ -4,10 +4,10 @@ from dataclasses import asdict
 import pytest
 
 from benchmarks.matrix.cells import Cell
-from benchmarks.results import figures, matrix_tables, scaling_tables
+from benchmarks.results import matrix_tables, pictures, scaling_tables
 from benchmarks.results.__main__ import DOCS, MATRIX, PAGE, SCALING, make_page
 from benchmarks.results.markdown import rewrite, table
-from benchmarks.results.records import Matrix, human_rate
+from benchmarks.results.matrix_records import Matrix, human_rate
 from benchmarks.scaling.__main__ import run_section
 from gnnflow.errors import GnnflowError
 from gnnflow.policies.rivals import RIVALS
@@ -32,7 +32,7 @@ def test_the_page_is_what_the_command_makes_of_the_figures():
 
 def test_the_page_shows_every_picture():
     page = (DOCS / PAGE).read_text(encoding="utf-8")
-    for name in figures.PICTURES:
+    for name in pictures.PICTURES:
         assert f"(results/{name}.png)" in page
         assert (DOCS / "results" / f"{name}.png").stat().st_size < 200_000
 
@@ -129,10 +129,10 @@ def test_tables_do_without_what_is_not_there():
 
 
 def test_pictures_do_without_what_is_not_there(monkeypatch):
-    monkeypatch.setattr(figures, "BUDGET", 25)
+    monkeypatch.setattr(pictures, "BUDGET", 25)
     slow = [run("static", 3.0, budget=5), run("static", 3.0, budget=50)]
     for lines in ([], slow, [run("lookahead", 0.0, rate="1gbit")]):
-        for make in figures.PICTURES.values():
+        for make in pictures.PICTURES.values():
             make(Matrix(lines), {"strong": [], "estimated": []})
 
 

@@ -1,9 +1,9 @@
 from benchmarks.results import scaling_tables
 from benchmarks.scaling import estimated
-from benchmarks.scaling.estimated import Plan, estimate
+from benchmarks.scaling.estimated import PartsPlan, estimate
 from benchmarks.scaling.measured import STRONG, WEAK
 
-TINY = Plan(
+TINY = PartsPlan(
     graph="sbm:vertices=3000,edges=30000,classes=30,within=0.78,features=8,train=0.5",
     parts=(2, 8),
     batch_size=50,

@@ -29,20 +29,15 @@ MADE = "sbm:vertices=300,edges=2000"
 
 
 @pytest.fixture
-def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Run:
+def run(call_command: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Run:
     """Runs the command in an empty folder; returns exit code, stdout and stderr."""
     monkeypatch.chdir(tmp_path)
 
     def call(*words: str) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["gnnflow-partition", *words])
         handler = signal.getsignal(signal.SIGTERM)
-        with pytest.raises(SystemExit) as ended:
-            partition.main()
+        said = call_command("gnnflow-partition", partition.main, *words)
         signal.signal(signal.SIGTERM, handler)
-        captured = capsys.readouterr()
-        code = ended.value.code
-        assert isinstance(code, int)
-        return code, captured.out, captured.err
+        return said
 
     return call
 

@@ -2,7 +2,7 @@
 
 import json
 import re
-import sys
+from functools import partial
 
 import numpy as np
 import pytest
@@ -45,18 +45,10 @@ def folder(tmp_path_factory):
 
 
 @pytest.fixture
-def run(monkeypatch, capsys):
+def run(call_command, monkeypatch):
     """Runs the command; returns exit code, output and error output."""
     monkeypatch.setenv("COLUMNS", "200")
-    monkeypatch.setattr(sys, "argv", ["gnnflow-replay"])
-
-    def call(*words):
-        with pytest.raises(SystemExit) as stop:
-            command.main([str(word) for word in words])
-        captured = capsys.readouterr()
-        return stop.value.code, captured.out, captured.err
-
-    return call
+    return partial(call_command, "gnnflow-replay", command.main)
 
 
 def test_table_and_numbers(run, folder, tmp_path):

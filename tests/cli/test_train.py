@@ -60,18 +60,14 @@ def parts(tmp_path_factory):
 
 
 @pytest.fixture
-def run(monkeypatch, tmp_path, capsys):
+def run(call_command, monkeypatch, tmp_path):
     """Runs the command in a folder of its own; returns exit code, output and error output."""
     monkeypatch.chdir(tmp_path)
     threads = torch.get_num_threads()
 
     def call(*words):
         common = ["--threads", "1", "--fanout", "3,2", "--hidden", "8", "--epochs", "2"]
-        monkeypatch.setattr(sys, "argv", ["gnnflow-train", *common, *map(str, words)])
-        with pytest.raises(SystemExit) as ended:
-            command.main()
-        out, err = capsys.readouterr()
-        return ended.value.code, out, err
+        return call_command("gnnflow-train", command.main, *common, *words)
 
     yield call
     torch.set_num_threads(threads)

@@ -2,6 +2,7 @@
 
 import json
 import sys
+from functools import partial
 
 import pytest
 
@@ -13,17 +14,9 @@ from gnnflow.errors import CommError
 
 
 @pytest.fixture
-def call(monkeypatch, capsys):
+def call(call_command, monkeypatch):
     monkeypatch.setenv("COLUMNS", "200")
-    monkeypatch.setattr(sys, "argv", ["gnnflow-doctor"])
-
-    def run(*words):
-        with pytest.raises(SystemExit) as stop:
-            command.main([str(word) for word in words])
-        said = capsys.readouterr()
-        return stop.value.code, said.out, said.err
-
-    return run
+    return partial(call_command, "gnnflow-doctor", command.main)
 
 
 def states(findings):

@@ -1,7 +1,7 @@
 """gnnflow-info: partitions, runs, traces and checkpoints in a few lines."""
 
 import json
-import sys
+from functools import partial
 
 import numpy as np
 import pytest
@@ -12,17 +12,9 @@ from gnnflow.replay import TraceFacts, TraceRecorder
 
 
 @pytest.fixture
-def call(monkeypatch, capsys):
+def call(call_command, monkeypatch):
     monkeypatch.setenv("COLUMNS", "200")
-    monkeypatch.setattr(sys, "argv", ["gnnflow-info"])
-
-    def run(*words):
-        with pytest.raises(SystemExit) as stop:
-            command.main([str(word) for word in words])
-        said = capsys.readouterr()
-        return stop.value.code, said.out, said.err
-
-    return run
+    return partial(call_command, "gnnflow-info", command.main)
 
 
 def as_json(call, path):

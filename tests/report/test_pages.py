@@ -4,6 +4,7 @@ import json
 import re
 import stat
 import sys
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -20,17 +21,9 @@ def parts(tmp_path_factory):
 
 
 @pytest.fixture
-def call(monkeypatch, capsys, tmp_path):
+def call(call_command, monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(sys, "argv", ["gnnflow-report"])
-
-    def run(*words):
-        with pytest.raises(SystemExit) as stop:
-            command.main([str(word) for word in words])
-        said = capsys.readouterr()
-        return stop.value.code, said.out, said.err
-
-    return run
+    return partial(call_command, "gnnflow-report", command.main)
 
 
 def charts_of(page):

@@ -23,9 +23,7 @@ BETWEEN_PROCESSES = {
         "gnnflow/policies/llm/host_server": ("model_server", "server_client"),
         "gnnflow/files": ("json_text",),
         "partition": ("solver_process", "metis_process", "mtkahypar_process"),
-        "benchmarks": (
-            *("_peer_process", "_dgl_aggregation", "_dgl_sampler", "_graphbolt_sampler", "peers"),
-        ),
+        "benchmarks/peers": ("environments", "minibatch_sides", "process"),
     }.items()
     for name in names
 }

@@ -1,6 +1,5 @@
 """Starts DistDGL's servers and trainers on emulated hosts and gathers what they measured."""
 
-import json
 import os
 import signal
 import subprocess
@@ -8,60 +7,19 @@ import tempfile
 import time
 from collections.abc import Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks.distdgl import CONFIG_FILE
-from benchmarks.distdgl.accuracy import exact_accuracy
-from benchmarks.distdgl.layout import write_layout
-from benchmarks.emulated_hosts import EmulatedHosts, EmulationError, Traffic
-from benchmarks.emulated_hosts.hosts import INTERFACE
-from benchmarks.emulated_hosts.links import traffic_between
-from gnnflow.partition import read_manifest
+from benchmarks.cluster_runs import DISTDGL, UNLIMITED, Run, Workload
+from benchmarks.emulated_hosts import EmulatedHosts, EmulationError
+from benchmarks.emulated_hosts.limited_links import traffic_between
+from benchmarks.emulated_hosts.namespaces import INTERFACE
+from benchmarks.peers import peer_environment
+from benchmarks.peers.distdgl_layout import CONFIG_FILE, write_layout
+from benchmarks.peers.training_job import gather_run, training_words
 
-_REPOSITORY = Path(__file__).parents[2]
 _SERVER_PORT = 30050
 _RENDEZVOUS_PORT = 30049
 _POLL_S = 0.05
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class DistDglConfig:
-    """What a job trains, in gnnflow's terms."""
-
-    epochs: int
-    fanout: tuple[int, ...]
-    """Neighbours per hop, from the seeds outwards."""
-    batch_size: int
-    hidden: int
-    dropout: float = 0.5
-    lr: float = 0.003
-    seed: int = 0
-    threads: int = 1
-    """Threads of each trainer and server."""
-    trainers_per_host: int = 1
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class DistDglRun:
-    """What a job took and moved."""
-
-    epochs: tuple[tuple[dict[str, float], ...], ...]
-    """The figures of `train.EpochTimes`, by trainer and epoch."""
-    accuracy: dict[str, float]
-    """Share of right answers over all neighbours, by split."""
-    traffic: dict[str, Traffic]
-    """Bytes over the link of each host in the whole job."""
-    peak_memory_bytes: int
-    """Largest resident memory of a trainer; a server's is not counted."""
-
-    @property
-    def epoch_time_s(self) -> tuple[float, ...]:
-        """Seconds of each epoch on the slowest trainer."""
-        return tuple(
-            max(trainer[epoch]["epoch_time_s"] for trainer in self.epochs)
-            for epoch in range(len(self.epochs[0]))
-        )
 
 
 def convert(python: Path, parts: Path, out: Path, num_hosts: int) -> None:
@@ -72,8 +30,8 @@ def convert(python: Path, parts: Path, out: Path, num_hosts: int) -> None:
     """
     write_layout(parts, out, num_hosts)
     done = subprocess.run(
-        [python, "-m", "benchmarks.distdgl.convert", out],
-        env=_environment(),
+        [python, "-m", "benchmarks.peers.distdgl_convert", out],
+        env=peer_environment(),
         capture_output=True,
         text=True,
     )
@@ -86,79 +44,51 @@ def run_distdgl(
     python: Path,
     parts: Path,
     converted: Path,
-    config: DistDglConfig,
+    workload: Workload,
+    num_ranks: int,
+    threads: int,
     *,
+    lr: float = 0.003,
     timeout_s: float = 600.0,
-) -> DistDglRun:
-    """Trains with DistDGL, one server and `trainers_per_host` trainers on each host.
+) -> Run:
+    """Trains with DistDGL, a server on each host and as many trainers as gnnflow has ranks.
 
     Args:
         hosts: Where to run, as many as the conversion was made for.
         python: The peer's interpreter.
         parts: gnnflow's partition folder.
         converted: The same in DistDGL's format, from `convert`.
-        config: What to train.
+        workload: What is trained.
+        num_ranks: Trainers of the job.
+        threads: Threads of each trainer and server.
+        lr: Learning rate.
         timeout_s: Seconds after which the job is killed.
 
     Raises:
         EmulationError: If a process fails or the job takes longer than `timeout_s`.
     """
-    num_trainers = config.trainers_per_host * len(hosts.names)
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder)
         addresses = "".join(f"{hosts.addresses[name]} {_SERVER_PORT}\n" for name in hosts.names)
         (out / "ip_config").write_text(addresses)
-        environment = _environment() | {
+        environment = peer_environment() | {
             "DGL_DIST_MODE": "distributed",
             "DGL_IP_CONFIG": str(out / "ip_config"),
             "DGL_CONF_PATH": str(converted / CONFIG_FILE),
             "DGL_GRAPH_FORMAT": "csc",
             "DGL_NUM_SERVER": "1",
             "DGL_NUM_SAMPLER": "0",
-            "DGL_NUM_CLIENT": str(num_trainers),
-            "OMP_NUM_THREADS": str(config.threads),
+            "DGL_NUM_CLIENT": str(num_ranks),
+            "OMP_NUM_THREADS": str(threads),
         }
-        command: list[str | Path] = [
-            python,
-            "-m",
-            "benchmarks.distdgl.train",
-            *_words(config, out, parts),
-        ]
+        words = training_words(
+            workload, parts, out, batch_size=workload.batch_size, threads=threads, lr=lr
+        )
+        command = [python, "-m", "benchmarks.peers.distdgl_trainer", *words]
         before = hosts.traffic()
-        _run_job(hosts, command, environment, out, num_trainers, timeout_s)
+        _run_job(hosts, command, environment, out, num_ranks, timeout_s)
         traffic = traffic_between(before, hosts.traffic())
-        trainers = [
-            json.loads((out / f"trainer-{rank}.json").read_text()) for rank in range(num_trainers)
-        ]
-        accuracy = exact_accuracy(parts, out / "weights.npz")
-    return DistDglRun(
-        epochs=tuple(tuple(trainer["epochs"]) for trainer in trainers),
-        accuracy=accuracy,
-        traffic=traffic,
-        peak_memory_bytes=max(trainer["peak_memory_bytes"] for trainer in trainers),
-    )
-
-
-def _environment() -> dict[str, str]:
-    path = os.pathsep.join(filter(None, [str(_REPOSITORY), os.environ.get("PYTHONPATH")]))
-    # Without DGLBACKEND, DGL writes its choice of backend into the user's home.
-    return {**os.environ, "DGLBACKEND": "pytorch", "PYTHONPATH": path, "PYTHONUNBUFFERED": "1"}
-
-
-def _words(config: DistDglConfig, out: Path, parts: Path) -> list[str]:
-    options: dict[str, Sequence[object]] = {
-        "out": [out],
-        "classes": [read_manifest(parts).num_classes],
-        "hidden": [config.hidden],
-        "fanout": config.fanout,
-        "batch-size": [config.batch_size],
-        "dropout": [config.dropout],
-        "epochs": [config.epochs],
-        "lr": [config.lr],
-        "seed": [config.seed],
-        "threads": [config.threads],
-    }
-    return [word for name, values in options.items() for word in (f"--{name}", *map(str, values))]
+        return gather_run(DISTDGL, hosts.rate or UNLIMITED, parts, out, traffic)
 
 
 def _run_job(

@@ -1,22 +1,14 @@
-"""Other samplers, each a side of `benchmarks.sampling`; DGL's runs in its own environment."""
+"""Other samplers, each a side of `benchmarks.sampling`."""
 
 import importlib.util
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from time import perf_counter
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks._peer_process import PeerProcess
-from benchmarks.peers import peer_python
-
-SAMPLER_SCRIPTS = {
-    "dgl": Path(__file__).with_name("_dgl_sampler.py"),
-    "graphbolt": Path(__file__).with_name("_graphbolt_sampler.py"),
-}
-"""What runs in a peer's environment, by the peer's name."""
+from benchmarks.peers.process import PeerProcess
 
 
 class Measured(NamedTuple):
@@ -42,27 +34,12 @@ def measure(sample: Sampler, minibatches: range) -> Measured:
     return Measured(perf_counter() - begin, num_edges, num_vertices)
 
 
-class PeerSampler(PeerProcess):
-    """A peer's sampler in a process of the peer's environment, waiting while others run."""
-
-    def __init__(self, peer: str, python: Path, graph: Path, threads: int) -> None:
-        """Starts the peer on a folder with `indptr.npy`, `indices.npy` and `seeds.npy`."""
-        super().__init__(python, SAMPLER_SCRIPTS[peer], graph, threads)
-
-    def measure(self, fanouts: Sequence[int], minibatches: range) -> Measured:
-        """Samples minibatches; fanouts as in PyG, seeds first."""
-        answer = self.ask(
-            {"fanouts": list(fanouts), "begin": minibatches.start, "end": minibatches.stop}
-        )
-        return Measured(
-            float(answer["seconds"]), int(answer["num_edges"]), int(answer["num_vertices"])
-        )
-
-
-def python_or_reason(peer: str) -> Path | str:
-    """Returns the interpreter of a peer's environment, or why there is none."""
-    python = peer_python(peer)
-    return python or f"it is not installed; `python -m benchmarks.peers {peer}` does that"
+def measure_peer(process: PeerProcess, fanouts: Sequence[int], minibatches: range) -> Measured:
+    """Has a peer sample minibatches; fanouts as in PyG, seeds first."""
+    answer = process.ask(
+        {"fanouts": list(fanouts), "begin": minibatches.start, "end": minibatches.stop}
+    )
+    return Measured(float(answer["seconds"]), int(answer["num_edges"]), int(answer["num_vertices"]))
 
 
 def torch_sparse_sampler(

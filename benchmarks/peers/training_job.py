@@ -1,14 +1,59 @@
-"""Accuracy of GraphSAGE weights over all neighbours, on one process, from a partition folder."""
+"""What peers are told to train on a workload, and what came of it."""
 
+import json
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 from scipy import sparse
 
+from benchmarks._commands import option_words
+from benchmarks.cluster_runs import Run, Workload
+from benchmarks.emulated_hosts import Traffic
 from gnnflow.partition import open_partition, read_manifest
 
 FloatArray = npt.NDArray[np.float32]
+_DROPOUT = 0.5
+
+
+def training_words(
+    workload: Workload, parts: Path, out: Path, *, batch_size: int, threads: int, lr: float
+) -> list[str]:
+    """Returns the words that a peer's trainer reads with `graphsage_training.parse_options`."""
+    options = workload.options() | {
+        "batch-size": batch_size,
+        "classes": read_manifest(parts).num_classes,
+        "threads": threads,
+        "dropout": _DROPOUT,
+        "lr": lr,
+        "out": out,
+    }
+    del options["eval-every"]
+    return option_words(options)
+
+
+def gather_run(
+    contender: str, rate: str, parts: Path, out: Path, traffic: dict[str, Traffic]
+) -> Run:
+    """Reads what trainers wrote to a folder, and evaluates their weights over all neighbours."""
+    files = sorted(out.glob("trainer-*.json"), key=lambda file: int(file.stem.split("-")[1]))
+    trainers = [json.loads(file.read_text()) for file in files]
+    epochs = [trainer["epochs"] for trainer in trainers]
+    return Run(
+        contender=contender,
+        rate=rate,
+        epoch_time_s=tuple(
+            max(trainer["epoch_time_s"] for trainer in of_one)
+            for of_one in zip(*epochs, strict=True)
+        ),
+        test_accuracy=exact_accuracy(parts, out / "weights.npz")["test"],
+        traffic=traffic,
+        details={
+            "epochs": epochs,
+            # A server of DistDGL's is not counted.
+            "peak_memory_bytes": max(trainer["peak_memory_bytes"] for trainer in trainers),
+        },
+    )
 
 
 def exact_accuracy(parts: Path, weights_file: Path) -> dict[str, float]:

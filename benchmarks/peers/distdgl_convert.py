@@ -1,6 +1,6 @@
-"""Turns the arrays that `layout.py` wrote into the files that DistDGL's servers load.
+"""Turns the arrays that `distdgl_layout` wrote into the files that DistDGL's servers load.
 
-`python -m benchmarks.distdgl.convert FOLDER`, in the peer's environment. The arrays are removed.
+`python -m benchmarks.peers.distdgl_convert FOLDER`, in the peer's environment. The arrays go.
 """
 
 import sys

@@ -1,21 +1,30 @@
-"""Traces for the cache benchmark: a graph in parts, and the minibatches of every rank."""
+"""Traces without a run: graphs in parts, and the minibatches that ranks would take on them."""
 
 import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
+from math import prod
 from pathlib import Path
 from time import thread_time
 
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks._part_traces import vip_of_parts
 from gnnflow import datasets
 from gnnflow._kernels import Topology
+from gnnflow.cache import exchange_between, vip_walk
+from gnnflow.cache.vertex_values import VertexValues
 from gnnflow.config import PartitionConfig
-from gnnflow.partition import GraphPartition, open_partition, partition_graph
-from gnnflow.replay import Trace
-from gnnflow.replay.sample_traces import sample_traces
+from gnnflow.loader import SeedSchedule
+from gnnflow.partition import (
+    GraphPartition,
+    Manifest,
+    open_partition,
+    partition_graph,
+    read_manifest,
+)
+from gnnflow.replay import Trace, sample_traces
 from gnnflow.sampling import LocalNeighborSampler
 
 NUM_PARTS = 4
@@ -23,7 +32,7 @@ ROW_BYTES = 512
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Workload:
+class TraceWorkload:
     """A graph and how its minibatches are sampled."""
 
     name: str
@@ -47,7 +56,7 @@ class Sampled:
     """Median processor seconds to sample one minibatch, all parts in one process, one thread."""
 
 
-def sample_workload(workload: Workload, folder: Path) -> Sampled:
+def sample_workload(workload: TraceWorkload, folder: Path) -> Sampled:
     """Cuts the graph with METIS and samples all epochs of all ranks."""
     if workload.generate is None:
         graph = datasets.load(workload.name)
@@ -95,6 +104,82 @@ def repeated(trace: Trace, times: int) -> Trace:
         remote_ids=np.tile(trace.remote_ids, times),
         offsets=np.concatenate([trace.offsets[:1], ends.ravel()]),
         columns={name: np.tile(values, times) for name, values in trace.columns.items()},
+    )
+
+
+def row_bytes_of(manifest: Manifest) -> int:
+    """Size of a row of features as parts hold it."""
+    facts = manifest.arrays["x"]
+    return prod(facts.row_shape) * np.dtype(facts.npy_dtype).itemsize
+
+
+def steps_of(manifest: Manifest, batch_size: int) -> int:
+    """Steps of an epoch."""
+    return -(-sum(manifest.num_seeds("train")) // (manifest.num_parts * batch_size))
+
+
+def vip_of_parts(
+    parts: Sequence[GraphPartition], fanout: Sequence[int], num_steps: int
+) -> list[VertexValues]:
+    """Vertex inclusion probabilities of each part's remote vertices, for epochs of so many steps.
+
+    Args:
+        parts: All parts.
+        fanout: Neighbours kept per hop, seeds first.
+        num_steps: Steps of an epoch.
+    """
+    return exchange_between(
+        [
+            vip_walk(part, np.asarray(part.splits["train"]), num_steps=num_steps, fanout=fanout)
+            for part in parts
+        ]
+    )
+
+
+def traces_of_parts(
+    root: Path,
+    *,
+    fanout: Sequence[int],
+    batch_size: int,
+    num_epochs: int,
+    seed: int = 0,
+    ranks: Sequence[int] | None = None,
+    with_vip: bool = True,
+) -> list[Trace]:
+    """Samples the minibatches that ranks would take in a run with this seed.
+
+    Args:
+        root: Folder of the parts.
+        fanout: Neighbours kept per hop, seeds first.
+        batch_size: Seeds of one rank in one minibatch.
+        num_epochs: Epochs to sample.
+        seed: Seed of the run.
+        ranks: Ranks whose traces are wanted; by default all.
+        with_vip: Whether traces hold vertex inclusion probabilities, for which all parts are read.
+    """
+    manifest = read_manifest(root)
+    parts = [open_partition(root, part) for part in range(manifest.num_parts)]
+    num_steps = steps_of(manifest, batch_size)
+    counts = np.array(manifest.num_seeds("train"), dtype=np.int64)
+
+    @cache
+    def schedule(rank: int) -> SeedSchedule:
+        seeds = np.asarray(parts[rank].splits["train"]) + parts[rank].first_id
+        return SeedSchedule.of_rank(seeds, counts, rank, batch_size=batch_size, seed=seed)
+
+    def batches(rank: int, epoch: int) -> list[NDArray[np.int64]]:
+        return [schedule(rank).batch(epoch, step).seeds for step in range(num_steps)]
+
+    return sample_traces(
+        parts,
+        batches,
+        fanout=fanout,
+        batch_size=batch_size,
+        num_epochs=num_epochs,
+        row_bytes=row_bytes_of(manifest),
+        seed=seed,
+        vip=vip_of_parts(parts, fanout, num_steps) if with_vip else None,
+        ranks=ranks,
     )
 
 

@@ -5,11 +5,12 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.distdgl import CONFIG_FILE, GRAPH_NAME
 from benchmarks.emulated_hosts import EmulationError
 from gnnflow.files.json_text import to_json_text
 from gnnflow.partition import GraphPartition, open_partition, read_manifest
 
+GRAPH_NAME = "graph"
+CONFIG_FILE = f"{GRAPH_NAME}.json"
 _VERTEX_TYPE = "_N"
 _EDGE_TYPE = "_N:_E:_N"
 

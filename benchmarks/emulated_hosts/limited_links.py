@@ -1,10 +1,10 @@
-"""Links between emulated hosts: their rate, and the bytes that went over them."""
+"""Links between emulated hosts: their rate, the bytes that went over them, what can go wrong."""
 
 import re
 from pathlib import Path
 from typing import NamedTuple
 
-from benchmarks.emulated_hosts.errors import EmulationError
+from gnnflow.errors import GnnflowError
 
 _UNITS = {"kbit": 10**3, "mbit": 10**6, "gbit": 10**9}
 # A queue that holds 50 ms of the link's rate never drops what TCP sends between two hosts.
@@ -13,6 +13,14 @@ _QUEUE = "50ms"
 # what a fast link moves between two wake-ups of its timer.
 _MIN_BURST_BYTES = 256 * 1024
 _BURST_S = 0.001
+
+
+class EmulationError(GnnflowError, RuntimeError):
+    """Emulated hosts could not be set up, or a program on them did not end as it should."""
+
+
+class EmulationUnavailableError(EmulationError):
+    """This machine cannot emulate hosts: a tool or a permission is missing."""
 
 
 class Traffic(NamedTuple):

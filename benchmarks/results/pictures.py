@@ -6,8 +6,8 @@ from statistics import median
 from typing import TYPE_CHECKING, Any
 
 from benchmarks.matrix.cells import CONTENDERS, STEPS_OF
-from benchmarks.pyg.launch import PYG
-from benchmarks.results.records import Matrix, Result, human_rate, is_ours
+from benchmarks.peers.pyg_job import PYG
+from benchmarks.results.matrix_records import Matrix, Result, human_rate, is_ours
 from benchmarks.results.scaling_tables import own_core_s
 
 if TYPE_CHECKING:

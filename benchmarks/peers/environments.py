@@ -1,16 +1,8 @@
-"""Other frameworks to measure against, each in a virtual environment of its own.
+"""The peers: what pip installs for each, and where that is."""
 
-`python -m benchmarks.peers dgl` installs one from the package index; `peer_python("dgl")` gives
-its interpreter to a benchmark, or None where it is not installed. The environments live in
-`~/.cache/gnnflow/peers` (or where `GNNFLOW_PEERS` says), because peers pin packages that gnnflow
-must not depend on.
-"""
-
-import argparse
 import json
 import os
 import subprocess
-import sys
 import venv
 from dataclasses import dataclass
 from pathlib import Path
@@ -68,6 +60,7 @@ UNUSABLE = {
 }
 # Written last, with the requirements: an environment without it, or of other versions, is redone.
 MARKER = "gnnflow-peer.json"
+_REPOSITORY = Path(__file__).parents[2]
 
 
 def peer_folder(name: str) -> Path:
@@ -89,6 +82,18 @@ def peer_python(name: str) -> Path | None:
     if not marker.exists() or json.loads(marker.read_text()) != _pinned(PEERS[name]):
         return None
     return folder / "bin" / "python"
+
+
+def not_installed(name: str) -> str:
+    """Returns why a peer is not compared with, and the remedy."""
+    return f"it is not installed; `python -m benchmarks.peers {name}` does that"
+
+
+def peer_environment() -> dict[str, str]:
+    """Returns the variables with which a peer's interpreter finds `benchmarks`."""
+    path = os.pathsep.join(filter(None, [str(_REPOSITORY), os.environ.get("PYTHONPATH")]))
+    # Without DGLBACKEND, DGL writes its choice of backend into the user's home.
+    return {**os.environ, "DGLBACKEND": "pytorch", "PYTHONPATH": path, "PYTHONUNBUFFERED": "1"}
 
 
 def _pinned(peer: Peer) -> list[str]:
@@ -113,27 +118,6 @@ def install_peer(name: str) -> Path:
         environment = os.environ | {"FORCE_ONLY_CPU": "1"}
         command = [*install, "--no-build-isolation", *peer.built]
         subprocess.run(command, check=True, env=environment)
-    # DGL writes its choice of backend beside the user's other settings unless told here.
-    environment = os.environ | {"DGLBACKEND": "pytorch"}
-    subprocess.run([python, "-c", peer.check], check=True, env=environment)
+    subprocess.run([python, "-c", peer.check], check=True, env=peer_environment())
     (folder / MARKER).write_text(json.dumps(_pinned(peer)))
     return python
-
-
-def main() -> None:
-    """Installs the peers named on the command line."""
-    known = "\n".join(f"  {name}: {peer.note}" for name, peer in PEERS.items())
-    unusable = "\n".join(f"  {name}: {reason}" for name, reason in UNUSABLE.items())
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.peers",
-        description=main.__doc__,
-        epilog=f"known:\n{known}\nnot usable:\n{unusable}",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument("peers", nargs="+", choices=PEERS, metavar="PEER")
-    for name in parser.parse_args().peers:
-        print(f"{name}: {install_peer(name)}", file=sys.stderr)
-
-
-if __name__ == "__main__":
-    main()

@@ -18,8 +18,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
-from benchmarks.emulated_hosts.errors import EmulationError, EmulationUnavailableError
-from benchmarks.emulated_hosts.links import Traffic, parse_rate, read_traffic, token_bucket
+from benchmarks.emulated_hosts.limited_links import (
+    EmulationError,
+    EmulationUnavailableError,
+    Traffic,
+    parse_rate,
+    read_traffic,
+    token_bucket,
+)
 
 HUB = "hub"
 BRIDGE = "br0"

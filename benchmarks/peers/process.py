@@ -6,21 +6,28 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+from benchmarks.peers import peer_environment, peer_python
+
+_PROGRAM = "benchmarks.peers.minibatch_sides"
+
 
 class PeerProcess:
-    """A script that first tells its version, then answers each line with a line of JSON."""
+    """A program that first tells its version, then answers each line with a line of JSON."""
 
-    def __init__(self, python: Path, script: Path, folder: Path, threads: int) -> None:
-        """Starts the script on a folder of inputs.
+    def __init__(self, peer: str, side: str, folder: Path, threads: int) -> None:
+        """Starts a side on a folder of inputs.
 
         Args:
-            python: interpreter of the peer's environment.
-            script: takes the folder and the number of threads; imports nothing of gnnflow.
-            folder: what the script reads.
-            threads: threads that the peer may use.
+            peer: An installed peer.
+            side: One of `minibatch_sides.SIDES`.
+            folder: What the side reads.
+            threads: Threads that it may use.
         """
+        python = peer_python(peer)
+        assert python is not None, f"{peer} is not installed"
         self._process = subprocess.Popen(
-            [str(python), "-W", "ignore", str(script), str(folder), str(threads)],
+            [python, "-W", "ignore", "-m", _PROGRAM, side, str(folder), str(threads)],
+            env=peer_environment(),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
@@ -44,7 +51,7 @@ class PeerProcess:
         """Sends a question as a line of JSON and returns the answer.
 
         Raises:
-            RuntimeError: if the process ended instead.
+            RuntimeError: If the process ended instead.
         """
         assert self._process.stdin is not None
         self._process.stdin.write(json.dumps(question) + "\n")

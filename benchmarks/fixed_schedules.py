@@ -24,7 +24,7 @@ SettingT = TypeVar("SettingT")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Schedule:
+class FixedSchedule:
     """When rows are replaced, and which."""
 
     fill: str
@@ -66,14 +66,14 @@ def schedules(
     periods: Sequence[int] = PERIODS,
     alphas: Sequence[float] = ALPHAS,
     stale_after: Sequence[int | None] = (None,),
-) -> list[Schedule]:
+) -> list[FixedSchedule]:
     """All schedules of some fills; where rows come in at the start, also to leave them alone."""
     found = [
-        Schedule(fill=fill, period=period, alpha=alpha, stale_after=stale)
+        FixedSchedule(fill=fill, period=period, alpha=alpha, stale_after=stale)
         for fill, period, alpha, stale in product(fills, periods, alphas, stale_after)
         if stale != period
     ]
-    return [*found, *(Schedule(fill=fill, period=0) for fill in fills if fill != "empty")]
+    return [*found, *(FixedSchedule(fill=fill, period=0) for fill in fills if fill != "empty")]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -112,12 +112,12 @@ def search(
 def best_schedule(
     traces: Sequence[Trace],
     budget: float,
-    candidates: Sequence[Schedule],
+    candidates: Sequence[FixedSchedule],
     finalists: int | None = None,
-) -> Found[Schedule]:
+) -> Found[FixedSchedule]:
     """Finds the best schedule for a budget, a share of the halo vertices of each trace."""
 
-    def rows(of: Sequence[Trace], schedule: Schedule) -> int:
+    def rows(of: Sequence[Trace], schedule: FixedSchedule) -> int:
         return sum(schedule.replay(trace, capacity_of(trace, budget)).volume_rows for trace in of)
 
     return search(traces, candidates, rows, finalists)

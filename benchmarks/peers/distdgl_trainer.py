@@ -1,0 +1,89 @@
+"""One process of a DistDGL job: a server, or a trainer of GraphSAGE, by `DGL_ROLE`.
+
+Runs in the environment of the peer `dgl`, started by `distdgl_job`. A trainer does what DGL's guide
+for distributed training shows: seeds near their part, sampled blocks from `DistNodeDataLoader`,
+rows from `DistTensor`, gradients through DistributedDataParallel. It writes what it measured, and
+trainer 0 the trained weights to `OUT/weights.npz`.
+"""
+
+import argparse
+import os
+from pathlib import Path
+from typing import Any
+
+import dgl
+import dgl.nn.pytorch
+import numpy as np
+import torch
+import torch.distributed
+
+from benchmarks.peers.graphsage_training import (
+    EpochTimes,
+    GraphSage,
+    layer_sizes,
+    parse_options,
+    train_epoch,
+    write_result,
+)
+
+
+def train(options: argparse.Namespace) -> None:
+    """Joins the job as `DGL_ROLE` says; a server stays in `initialize` until the job ends."""
+    torch.set_num_threads(options.threads)
+    dgl.distributed.initialize(os.environ["DGL_IP_CONFIG"])
+    torch.distributed.init_process_group("gloo")
+    part_config = Path(os.environ["DGL_CONF_PATH"])
+    graph = dgl.distributed.DistGraph(part_config.stem, part_config=str(part_config))
+    book = graph.get_partition_book()
+    torch.manual_seed(options.seed)  # equal weights everywhere
+    features, labels = graph.ndata["x"], graph.ndata["y"]
+    sizes = layer_sizes(options, features.shape[1])
+    layers = [dgl.nn.pytorch.SAGEConv(*each, "mean") for each in sizes]
+    for layer in layers:
+        # Start as PyG's layers do: DGL's larger weights would ask for another learning rate.
+        layer.fc_self.reset_parameters()
+        layer.fc_neigh.reset_parameters()
+    model = torch.nn.parallel.DistributedDataParallel(
+        GraphSage(layers, options.dropout, lambda layer, block, rows: layer(block, rows))
+    )
+    optimizer = torch.optim.Adam(model.parameters(), lr=options.lr)
+    rank = torch.distributed.get_rank()
+    torch.manual_seed(options.seed + rank)
+    dgl.seed(options.seed + rank)
+    loader = dgl.dataloading.DistNodeDataLoader(
+        graph,
+        dgl.distributed.node_split(graph.ndata["train"], book),
+        # DGL lists fanouts from the input layer, gnnflow from the seeds.
+        dgl.dataloading.NeighborSampler(options.fanout[::-1]),
+        batch_size=options.batch_size,
+        shuffle=True,
+        drop_last=False,
+    )
+    row_bytes = features.dtype.itemsize * features.shape[1]
+
+    def take(batch: Any) -> tuple[Any, torch.Tensor, torch.Tensor]:
+        inputs, seeds, blocks = batch
+        return blocks, features[inputs], labels[seeds]
+
+    def count(times: EpochTimes, batch: Any) -> None:
+        inputs, _, blocks = batch
+        num_remote = int((book.nid2partid(inputs) != book.partid).sum())
+        times.rows += len(inputs)
+        times.remote_rows += num_remote
+        times.remote_bytes += num_remote * row_bytes
+        times.edges += sum(block.num_edges() for block in blocks)
+
+    epochs = []
+    for _ in range(options.epochs):
+        torch.distributed.barrier()
+        # A trainer may have one minibatch more than another: join answers for those that are done.
+        epochs.append(train_epoch(model, optimizer, loader, take, count, model.join()))
+    if rank == 0:
+        weights = {name: rows.numpy() for name, rows in model.module.state_dict().items()}
+        np.savez(options.out / "weights.npz", **weights)
+    write_result(options.out, rank, epochs)
+    torch.distributed.barrier()
+
+
+if __name__ == "__main__":
+    train(parse_options("benchmarks.peers.distdgl_trainer"))
