@@ -10,7 +10,7 @@ import numpy.typing as npt
 from gnnflow import _kernels
 from gnnflow.partition.book import IntArray
 from gnnflow.partition.mapped_pages import release_pages
-from gnnflow.partition.progress import Progress, silent
+from gnnflow.partition.stage_progress import Progress, silent
 
 _CHUNK_EDGES = 1 << 21
 

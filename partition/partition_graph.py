@@ -28,8 +28,8 @@ from gnnflow.partition.manifest import (
 from gnnflow.partition.mapped_pages import release_pages, release_rows
 from gnnflow.partition.output_folder import check_output, staged_folder
 from gnnflow.partition.part_writer import PartWriter, WrittenPart
-from gnnflow.partition.progress import Progress, silent
 from gnnflow.partition.report import PartitionReport, peak_memory_bytes
+from gnnflow.partition.stage_progress import Progress, silent
 from gnnflow.partition.stored_rows import StoredRows
 from gnnflow.partition.undirected import make_undirected
 

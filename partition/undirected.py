@@ -8,7 +8,7 @@ import numpy.typing as npt
 from gnnflow import _kernels
 from gnnflow.partition.book import IntArray
 from gnnflow.partition.csc import edge_chunks, id_dtype, indptr_of
-from gnnflow.partition.progress import Progress, silent
+from gnnflow.partition.stage_progress import Progress, silent
 
 
 def make_undirected(
