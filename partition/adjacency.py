@@ -11,7 +11,7 @@ from gnnflow import _kernels
 from gnnflow.files.reserved_file import reserve
 from gnnflow.partition.book import IntArray
 from gnnflow.partition.csc import edge_chunks, id_dtype, indptr_of
-from gnnflow.partition.progress import Progress, silent
+from gnnflow.partition.stage_progress import Progress, silent
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ from gnnflow.errors import ConfigError
 from gnnflow.files.reserved_file import new_mapped_array
 from gnnflow.partition.book import IntArray
 from gnnflow.partition.csc import edge_chunks
-from gnnflow.partition.progress import Progress, silent
+from gnnflow.partition.stage_progress import Progress, silent
 
 HELD_OUT = ("val", "test")
 """Splits of edges that a partition keeps apart from its topology."""

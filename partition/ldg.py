@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from gnnflow import _kernels
 from gnnflow.partition.adjacency import Adjacency
-from gnnflow.partition.progress import Progress, silent
+from gnnflow.partition.stage_progress import Progress, silent
 
 SLACKS = (0.0, *np.linspace(0.25, 0.0, 9).tolist())
 """What each pass adds to the allowed imbalance. Parts that are full to the limit leave no room to

@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from gnnflow.datasets.readers.segments import SegmentedRows
 from gnnflow.datasets.row_source import ArrayRows, RowSource
-from gnnflow.datasets.segments import SegmentedRows
 from gnnflow.partition.stored_rows import StoredRows
 
 

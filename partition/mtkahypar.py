@@ -13,8 +13,8 @@ import numpy.typing as npt
 from gnnflow import _kernels
 from gnnflow.errors import DataError, GnnflowError
 from gnnflow.partition.adjacency import Adjacency
-from gnnflow.partition.progress import Progress, silent
 from gnnflow.partition.solver_process import run_solver
+from gnnflow.partition.stage_progress import Progress, silent
 
 _SCRIPT = Path(__file__).with_name("mtkahypar_process.py").absolute()
 _CHUNK_VERTICES = 1 << 16

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from gnnflow.datasets.made_folders import made_folders
 from gnnflow.errors import ConfigError
+from gnnflow.files.made_folders import made_folders
 from gnnflow.partition.manifest import MANIFEST_FILE
 
 

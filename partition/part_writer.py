@@ -22,7 +22,7 @@ from gnnflow.partition.halo_topology import (
 from gnnflow.partition.manifest import FileSpec, part_folder
 from gnnflow.partition.mapped_pages import release_pages, release_rows
 from gnnflow.partition.npy_writer import NpyWriter, write_array
-from gnnflow.partition.progress import Progress
+from gnnflow.partition.stage_progress import Progress
 
 _CHUNK_BYTES = 1 << 24
 _CHUNK_EDGES = 1 << 20

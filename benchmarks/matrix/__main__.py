@@ -46,7 +46,7 @@ from benchmarks.matrix.runs import (
     run_cell,
 )
 from benchmarks.peers import peer_python
-from gnnflow.datasets.ogb import GRAPHS as OGB_GRAPHS
+from gnnflow.datasets.readers.ogb import GRAPHS as OGB_GRAPHS
 from gnnflow.errors import GnnflowError
 from gnnflow.files.json_text import to_json_text
 

@@ -7,7 +7,7 @@ from gnnflow import datasets
 from gnnflow.datasets.label_kinds import LabelTask
 from gnnflow.datasets.split_spec import parse_split
 from gnnflow.errors import ConfigError
-from gnnflow.partition.progress import Progress
+from gnnflow.partition.stage_progress import Progress
 
 _SOURCES = ("dataset", "edges", "generate", "from_dgl", "from_pyg")
 _GOES_WITH = {

@@ -14,8 +14,8 @@ import tyro
 from gnnflow.cli import options
 from gnnflow.cli.graph_source import SourceConfig
 from gnnflow.config import PartitionConfig
-from gnnflow.datasets.made_folders import made_folders
 from gnnflow.errors import GnnflowError, resource_error
+from gnnflow.files.made_folders import made_folders
 from gnnflow.partition import (
     Manifest,
     PartitionReport,
@@ -26,7 +26,7 @@ from gnnflow.partition import (
 )
 from gnnflow.partition.held_out_edges import HELD_OUT
 from gnnflow.partition.output_folder import check_output
-from gnnflow.partition.progress import Progress as ProgressCallback
+from gnnflow.partition.stage_progress import Progress as ProgressCallback
 from gnnflow.terminal import (
     BarColumn,
     PlainColumn,

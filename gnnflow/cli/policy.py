@@ -265,9 +265,7 @@ def _fit(words: list[str]) -> None:
     from gnnflow.policies.labelled_situations import read_situations, with_margin
     from gnnflow.policies.rivals import fit_threshold, rival_scores
 
-    if config.out.exists():
-        raise DataError(f"{config.out} exists; name another folder with --out or remove it")
-    make_folder(config.out.absolute().parent)  # before the work
+    _make_room(config.out)
     situations = [item for path in config.situations for item in read_situations(path)]
     table = tabulate(situations)
     lessons = tabulate([with_margin(item, config.margin) for item in situations])
@@ -300,9 +298,7 @@ def _fit(words: list[str]) -> None:
 
 def _tune(words: list[str]) -> None:
     config = options.parse(TuneConfig, prog=f"{PROG} tune-llm", args=words)
-    if config.out.exists():
-        raise DataError(f"{config.out} exists; name another folder with --out or remove it")
-    make_folder(config.out.absolute().parent)  # before the work
+    _make_room(config.out)
     from gnnflow.policies.llm.tuner.tuning import TuningOptions
     from gnnflow.policies.llm.tuner.tuning_run import tune
 
@@ -330,6 +326,13 @@ def _tune(words: list[str]) -> None:
         if name.startswith("tuned, "):
             _warn_if_useless(name, values)
     say(config.out)
+
+
+def _make_room(out: Path) -> None:
+    """Refuses a folder that is there and makes those above it, before the work."""
+    if out.exists():
+        raise DataError(f"{out} exists; name another folder with --out or remove it")
+    make_folder(out.absolute().parent)
 
 
 def _show(title: str, measures: dict[str, dict[str, float]]) -> None:

@@ -103,39 +103,57 @@ def _replay(args: Sequence[str] | None) -> None:
     conditions = None if config.predict is None else parse_conditions(config.predict)
     if config.plot is not None:
         check_output(config.plot)
+    traces = _traces(config)
+    # Fitted first: traces without times are refused before the work.
+    model = None if conditions is None else EpochModel.fit(traces)
+    rows = _budget_rows(config, traces, scorers)
+    console = PlainConsole()
+    console.print(_table(traces, rows))
+    _say_never_filled(console, config, traces[0], rows)
+    result: dict[str, Any] = {"rows": [row.to_json() for row in rows]}
+    shown = [row for row in rows if not row.never_filled]
+    if model is not None and conditions is not None:
+        result["predictions"] = _predictions(model, conditions, traces, shown)
+        console.print(_prediction_table(model, result["predictions"]))
+    if config.json is not None:
+        write_whole(config.json, to_json_text(result, indent=2) + "\n", "the numbers")
+    if config.plot is not None:
+        facts = traces[0].facts
+        plot_budgets(shown, config.plot, title=f"{facts.graph}, {facts.num_ranks} ranks")
+
+
+def _traces(config: ReplayConfig) -> Sequence[Trace]:
     traces = read_traces(config.traces)
-    if config.minibatches is not None:
-        traces = [trace.head(config.minibatches) for trace in traces]
+    if config.minibatches is None:
+        return traces
+    return [trace.head(config.minibatches) for trace in traces]
+
+
+def _budget_rows(
+    config: ReplayConfig, traces: Sequence[Trace], scorers: Sequence[str] | None
+) -> Sequence[BudgetRow]:
+    """Replays the traces with every scorer, by default all that they allow, and every budget."""
     if scorers is None:
         has_vip = all(trace.vip is not None for trace in traces)
         scorers = [name for name in _ALL_SCORERS if name != "vip" or has_vip]
-    # Fitted first: traces without times are refused before the work.
-    model = None if conditions is None else EpochModel.fit(traces)
     rows = budget_table(traces, config.budgets, scorers, _runner(config))
     if config.policy is not None:  # which decides when, whatever the period
         rows = [dataclasses.replace(row, never_filled=False) for row in rows]
-    console = PlainConsole()
-    console.print(_table(traces, rows))
+    return rows
+
+
+def _say_never_filled(
+    console: PlainConsole, config: ReplayConfig, trace: Trace, rows: Sequence[BudgetRow]
+) -> None:
+    """Says why scorers into whose cache nothing came have no figures."""
     for name in dict.fromkeys(row.scorer for row in rows if row.never_filled):
         period = _period(config, name)
         when = f"comes after {period:,} minibatches" if period else "never comes (period 0)"
         console.print(
             f"{name}: no figures, for nothing came into the cache: its first replacement {when}, "
-            f"and a rank has {traces[0].num_minibatches:,}; give another --period or record more",
+            f"and a rank has {trace.num_minibatches:,}; give another --period or record more",
             soft_wrap=True,
         )
-    result: dict[str, Any] = {"rows": [row.to_json() for row in rows]}
-    if model is not None and conditions is not None:
-        shown = [row for row in rows if not row.never_filled]
-        predictions = _predictions(model, conditions, traces, shown)
-        console.print(_prediction_table(model, predictions))
-        result["predictions"] = predictions
-    if config.json is not None:
-        write_whole(config.json, to_json_text(result, indent=2) + "\n", "the numbers")
-    if config.plot is not None:
-        facts = traces[0].facts
-        shown = [row for row in rows if not row.never_filled]
-        plot_budgets(shown, config.plot, title=f"{facts.graph}, {facts.num_ranks} ranks")
 
 
 def parse_conditions(text: str) -> dict[str, Any]:

@@ -19,8 +19,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gnnflow.datasets.apt_indexes import fetched_indexes, read_index
-from gnnflow.datasets.debian_packages import NUM_BUCKETS
+from gnnflow.datasets.debian.apt_indexes import fetched_indexes, read_index
+from gnnflow.datasets.debian.debian_packages import NUM_BUCKETS
 from gnnflow.errors import DataError
 
 RELATIONS = ("Depends", "Pre-Depends", "Recommends", "Suggests")

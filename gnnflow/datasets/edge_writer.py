@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gnnflow.datasets.edge_makers import EdgeMaker
+from gnnflow.datasets.generated.edge_makers import EdgeMaker
 from gnnflow.files.array_sink import ArraySink
 
 CHUNK_EDGES = 1 << 18

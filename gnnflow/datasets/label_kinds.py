@@ -6,7 +6,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from gnnflow.datasets.checks import chunks
+from gnnflow.datasets.raw_graph_checks import chunks
 from gnnflow.datasets.vertex_ids import are_whole
 from gnnflow.errors import DataError
 

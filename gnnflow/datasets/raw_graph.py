@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gnnflow.datasets import checks
+from gnnflow.datasets import raw_graph_checks as checks
 from gnnflow.datasets.row_source import ArrayRows, RowSource
 from gnnflow.errors import DataError
 

@@ -8,9 +8,9 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from gnnflow.datasets.checks import chunks, missing_labels
 from gnnflow.datasets.counter_hash import random_bits, stream_key, uniform
 from gnnflow.datasets.raw_graph import RawGraph
+from gnnflow.datasets.raw_graph_checks import chunks, missing_labels
 from gnnflow.datasets.row_source import ArrayRows, RowSource
 from gnnflow.datasets.split_file import SPLIT_ORDER, splits_of_column
 from gnnflow.errors import DataError

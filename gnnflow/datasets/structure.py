@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gnnflow.datasets.checks import check_edges, chunks
 from gnnflow.datasets.raw_graph import RawGraph
+from gnnflow.datasets.raw_graph_checks import check_edges, chunks
 from gnnflow.datasets.row_source import ArrayRows, RowSource
 
 logger = logging.getLogger(__name__)

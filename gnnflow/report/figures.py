@@ -31,7 +31,7 @@ class Tile:
 
 
 @dataclass(frozen=True, slots=True)
-class Segment:
+class Stretch:
     """A stretch of a bar."""
 
     name: str
@@ -45,7 +45,7 @@ class Bar:
 
     label: str
     text: str
-    segments: tuple[Segment, ...]
+    segments: tuple[Stretch, ...]
 
 
 def tiles(record: RunRecord) -> list[Tile]:
@@ -199,7 +199,7 @@ def part_bars(figures: PartitionFigures) -> list[tuple[str, str, list[Bar]]]:
             continue
         largest = float(values.max())
         bars = [
-            Bar(f"part {part}", f"{value:,}", (Segment(name, "", 100 * value / largest),))
+            Bar(f"part {part}", f"{value:,}", (Stretch(name, "", 100 * value / largest),))
             for part, value in enumerate(values.tolist())
         ]
         groups.append((name, f"max / mean {largest / values.mean():.3f}", bars))
@@ -248,7 +248,7 @@ def option_text(value: Any) -> str:
 
 def _bar(label: str, seconds: list[tuple[str, float]], longest: float) -> Bar:
     segments = tuple(
-        Segment(name.replace("_", "-"), f"{value:.2f} s", 100 * value / longest if longest else 0.0)
+        Stretch(name.replace("_", "-"), f"{value:.2f} s", 100 * value / longest if longest else 0.0)
         for name, value in seconds
     )
     return Bar(label, f"{sum(value for _, value in seconds):.1f} s", segments)

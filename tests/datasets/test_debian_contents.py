@@ -4,7 +4,12 @@ import numpy as np
 import pytest
 
 from gnnflow.datasets import load
-from gnnflow.datasets.debian_contents import FILE, NUM_BUCKETS, build_arrays, load_debian_contents
+from gnnflow.datasets.debian.debian_contents import (
+    FILE,
+    NUM_BUCKETS,
+    build_arrays,
+    load_debian_contents,
+)
 from gnnflow.errors import DataError
 
 INDEX = b"""\

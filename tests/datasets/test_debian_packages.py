@@ -6,9 +6,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from gnnflow.datasets import apt_indexes, load
 from gnnflow.datasets import build_debian_packages as build
-from gnnflow.datasets.debian_packages import NUM_BUCKETS
+from gnnflow.datasets import load
+from gnnflow.datasets.debian import apt_indexes
+from gnnflow.datasets.debian.debian_packages import NUM_BUCKETS
 from gnnflow.errors import DataError
 
 INDEX = """\

@@ -11,7 +11,7 @@ from torch_geometric.data import Batch, Data, HeteroData, InMemoryDataset, Tempo
 from torch_geometric.transforms import ToSparseTensor
 
 from gnnflow.datasets import RawGraph, from_pyg
-from gnnflow.datasets.pyg import to_numpy
+from gnnflow.datasets.readers.pyg import to_numpy
 from gnnflow.errors import DataError
 
 EDGES = torch.tensor([[0, 1, 2, 3, 0], [1, 2, 0, 3, 2]])

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gnnflow.datasets import RawGraph, generate, planted_task
+from gnnflow.datasets import RawGraph, generate
 from gnnflow.datasets.counter_hash import (
     IdScramble,
     random_bits,
@@ -15,7 +15,7 @@ from gnnflow.datasets.counter_hash import (
     stream_key,
     uniform,
 )
-from gnnflow.datasets.generator_spec import RmatSpec, SbmSpec, parse_spec
+from gnnflow.datasets.generated.generator_spec import RmatSpec, SbmSpec, parse_spec
 from gnnflow.errors import DataError
 
 SPECS = ["rmat:vertices=3000,edges=20000", "sbm:vertices=3000,edges=20000"]
@@ -55,8 +55,8 @@ def test_the_same_seed_gives_the_same_graph(
 ):
     first = everything(generate(spec, 5))
     monkeypatch.setattr("gnnflow.datasets.edge_writer.CHUNK_EDGES", 777)
-    monkeypatch.setattr(planted_task, "FEATURE_CHUNK", 1000)
-    monkeypatch.setattr(planted_task, "SPLIT_CHUNK", 100)
+    monkeypatch.setattr("gnnflow.datasets.generated.generate.FEATURE_CHUNK", 1000)
+    monkeypatch.setattr("gnnflow.datasets.generated.generate.SPLIT_CHUNK", 100)
     for again, other in (
         (everything(generate(spec, 5)), everything(generate(spec, 6))),
         (everything(generate(spec, 5, tmp_path)), everything(generate(spec, 2**40))),

@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays_of
 
 from gnnflow.datasets import ArrayRows, RawGraph
-from gnnflow.datasets.checks import missing_labels
 from gnnflow.datasets.label_kinds import labels_of
-from gnnflow.datasets.segments import Segment, vertex_arrays
+from gnnflow.datasets.raw_graph_checks import missing_labels
+from gnnflow.datasets.readers.segments import Segment, vertex_arrays
 from gnnflow.errors import DataError
 
 NAN = np.nan

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from gnnflow.datasets import RawGraph, load
-from gnnflow.datasets.ogb import from_ogb_arrays
+from gnnflow.datasets.readers.ogb import from_ogb_arrays
 from gnnflow.errors import DataError, MissingExtraError
 from gnnflow.files.npy_file import map_member, map_or_unpack_member
 

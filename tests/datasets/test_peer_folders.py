@@ -24,7 +24,7 @@ from torch_geometric.data import HeteroData
 
 from gnnflow.config import PartitionConfig
 from gnnflow.datasets import RawGraph, from_distdgl, from_pyg, from_pyg_partition
-from gnnflow.datasets.dgl_file import read_graph, read_tensors
+from gnnflow.datasets.readers.dgl_file import read_graph, read_tensors
 from gnnflow.errors import ConfigError, DataError
 from gnnflow.partition import open_partition, partition_graph
 

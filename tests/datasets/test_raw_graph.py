@@ -3,7 +3,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from gnnflow.datasets import ArrayRows, RawGraph, RowSource, checks
+from gnnflow.datasets import ArrayRows, RawGraph, RowSource, raw_graph_checks
 from gnnflow.errors import DataError
 
 
@@ -84,15 +84,15 @@ def test_a_bad_graph_is_named(graph: RawGraph, message: str):
 
 
 def test_checks_work_in_chunks(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(checks, "CHUNK_BYTES", 32)
+    monkeypatch.setattr(raw_graph_checks, "CHUNK_BYTES", 32)
     edges = np.zeros((2, 50), np.int64)
     edges[1, 37] = 4
     with pytest.raises(DataError, match="edge 37"):
-        checks.check_edges(edges, 4)
+        raw_graph_checks.check_edges(edges, 4)
     values = np.zeros((50, 2))
     values[41, 1] = np.nan
     with pytest.raises(DataError, match="row 41, column 1"):
-        checks.check_finite("x", values)
+        raw_graph_checks.check_finite("x", values)
 
 
 def test_computed_rows_are_not_computed_to_be_checked():

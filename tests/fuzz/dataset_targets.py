@@ -36,9 +36,9 @@ class _FilesTarget(Target):
     """One file of a graph in files is damaged, the others are as they should be."""
 
     ending = ""
-    modules = ("gnnflow.datasets.files", "gnnflow.files.array_file",
+    modules = ("gnnflow.datasets.readers.graph_files", "gnnflow.files.array_file",
                "gnnflow.files.table_file", "gnnflow.datasets.split_file",
-               "gnnflow.datasets.checks")  # fmt: skip
+               "gnnflow.datasets.raw_graph_checks")  # fmt: skip
 
     def __init__(self, folder: Path) -> None:
         super().__init__(folder)
@@ -275,7 +275,11 @@ class DglTarget(_PeerTarget):
 
     name = "dgl-folders"
     prefix = "dgl"
-    modules = ("gnnflow.datasets.distdgl", "gnnflow.datasets.dgl_file", "gnnflow.datasets.segments")
+    modules = (
+        "gnnflow.datasets.readers.distdgl",
+        "gnnflow.datasets.readers.dgl_file",
+        "gnnflow.datasets.readers.segments",
+    )
     words = ('"num_parts"', '"node_map"', '"part-0"', '"../x"')
 
     def read(self, folder: Path, choices: Choices) -> RawGraph:
@@ -288,7 +292,7 @@ class PygTarget(_PeerTarget):
 
     name = "pyg-folders"
     prefix = "pyg"
-    modules = ("gnnflow.datasets.pyg_partition", "gnnflow.datasets.segments")
+    modules = ("gnnflow.datasets.readers.pyg_partition", "gnnflow.datasets.readers.segments")
 
     def read(self, folder: Path, choices: Choices) -> RawGraph:
         return from_pyg_partition(folder)

@@ -15,8 +15,7 @@ from gnnflow import _kernels
 from gnnflow.datasets import RawGraph
 from gnnflow.partition import csc
 from gnnflow.partition.adjacency import build_adjacency, induce
-from gnnflow.partition.csc import build_csc, count_in_degrees
-from gnnflow.partition.undirected import make_undirected
+from gnnflow.partition.csc import build_csc, count_in_degrees, make_undirected
 
 
 @given(raw_graphs(), st.integers(0, 99), st.sampled_from([1, 7, 1 << 21]))

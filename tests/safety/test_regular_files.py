@@ -197,7 +197,7 @@ def test_so_are_those_of_a_checkpoint(parts: Path, tmp_path: Path) -> None:
 READS = {"read_text", "read_bytes", "open", "memmap", "ZipFile", "load", "load_file", "safe_open"}
 FINE = {
     # Checked to be files first, or made by the process itself and its children.
-    "gnnflow/datasets/apt_indexes.py", "gnnflow/files/array_file.py",
+    "gnnflow/datasets/debian/apt_indexes.py", "gnnflow/files/array_file.py",
     "gnnflow/files/array_sink.py", "gnnflow/files/npy_file.py",
     "gnnflow/files/reserved_file.py", "gnnflow/files/table_file.py",
     "gnnflow/policies/classifier/classifiers.py",
@@ -206,8 +206,9 @@ FINE = {
     "partition/solver_process.py", "gnnflow/training/inference.py",
     # What the system or the package itself holds.
     "gnnflow/launch/job_end.py", "partition/mtkahypar_process.py",
-    "gnnflow/comm/mpi_library.py", "gnnflow/launch/job_process.py", "gnnflow/datasets/ogb.py",
-    "gnnflow/datasets/debian_packages.py", "gnnflow/report/page.py", "partition/report.py",
+    "gnnflow/comm/mpi_library.py", "gnnflow/launch/job_process.py",
+    "gnnflow/datasets/readers/ogb.py",
+    "gnnflow/datasets/debian/debian_packages.py", "gnnflow/report/page.py", "partition/report.py",
     "gnnflow/files/regular_file.py",
     # Opened after it was compared with what a rank of the same job made.
     "gnnflow/launch/rank_board.py", "gnnflow/training/checkpoints/files.py",

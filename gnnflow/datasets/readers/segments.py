@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gnnflow.datasets.checks import check_finite
 from gnnflow.datasets.label_kinds import LabelTask, labels_of
+from gnnflow.datasets.raw_graph_checks import check_finite
 from gnnflow.datasets.row_source import ArrayRows, RowSource
 from gnnflow.datasets.split_file import SPLIT_ALIASES, mask_ids
 from gnnflow.errors import DataError, did_you_mean

@@ -15,12 +15,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gnnflow.datasets import structure
-from gnnflow.datasets.edge_arrays import narrow
 from gnnflow.datasets.edge_writer import Progress
 from gnnflow.datasets.label_kinds import LabelTask, labels_of
 from gnnflow.datasets.raw_graph import RawGraph
+from gnnflow.datasets.readers.edge_arrays import narrow
+from gnnflow.datasets.readers.segments import Segment, SegmentedRows, vertex_arrays
 from gnnflow.datasets.row_source import ArrayRows, RowSource
-from gnnflow.datasets.segments import Segment, SegmentedRows, vertex_arrays
 from gnnflow.datasets.split_file import read_splits
 from gnnflow.datasets.vertex_table import open_vertex_arrays
 from gnnflow.errors import DataError

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gnnflow.datasets.apt_indexes import fetched_indexes, read_index
+from gnnflow.datasets.debian.apt_indexes import fetched_indexes, read_index
 from gnnflow.datasets.raw_graph import RawGraph
 from gnnflow.datasets.row_source import ArrayRows
 from gnnflow.errors import DataError

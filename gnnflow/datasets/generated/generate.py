@@ -1,20 +1,67 @@
-"""Labels, features and splits of generated graphs, computed for the rows that are asked for."""
+"""A generated graph: its edges, and labels, features and splits computed as rows are asked for."""
 
 from collections.abc import Callable
+from dataclasses import fields
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from gnnflow.datasets import edge_writer
 from gnnflow.datasets.counter_hash import roughly_normal, stream_key, uniform
-from gnnflow.datasets.edge_makers import Communities
-from gnnflow.datasets.generator_spec import GeneratorSpec
+from gnnflow.datasets.edge_writer import Progress
+from gnnflow.datasets.generated import edge_makers
+from gnnflow.datasets.generated.edge_makers import Communities
+from gnnflow.datasets.generated.generator_spec import GeneratorSpec, RmatSpec, parse_spec
+from gnnflow.datasets.raw_graph import RawGraph
 
 FEATURE_CHUNK = 1 << 16
 """Values computed at a time; small enough to stay in the processor's cache."""
 
 SPLIT_CHUNK = 1 << 20
 """Vertices whose split is drawn at a time."""
+
+
+def generate(
+    spec: str, seed: int = 0, workdir: str | Path | None = None, progress: Progress | None = None
+) -> RawGraph:
+    """Makes a graph with planted communities as labels and features that go with them.
+
+    Everything is a function of `spec` and `seed` alone. Edges are written to a file in `workdir`
+    in chunks, and features are computed when their rows are asked for, so that memory does not
+    grow with the number of edges or features.
+
+    Args:
+        spec: `rmat:vertices=1e6,edges=1e7` or `sbm:...`; parameters that are left out have the
+            defaults of `RmatSpec` and `SbmSpec`.
+        seed: Seed of all that is drawn.
+        workdir: Folder for the file of edges; without one they are held in memory.
+        progress: Called as edges are made.
+
+    Raises:
+        DataError: The spec is wrong, or `workdir` has not enough room.
+    """
+    parsed = parse_spec(spec)
+    if isinstance(parsed, RmatSpec):
+        kind, (make, communities) = "rmat", edge_makers.rmat(parsed, seed)
+    else:
+        kind, (make, communities) = "sbm", edge_makers.sbm(parsed, seed)
+    file = None if workdir is None else Path(workdir) / f"{kind}-edges.npy"
+    edges = edge_writer.make_edges(make, parsed.edges, file, progress)
+    settings = ",".join(f"{field.name}={getattr(parsed, field.name):g}" for field in fields(parsed))
+    return RawGraph(
+        name=kind,
+        source=f"generated {kind}:{settings} seed={seed}",
+        num_vertices=parsed.vertices,
+        edges=edges,
+        arrays={
+            "x": feature_rows(parsed, seed, communities),
+            "y": label_rows(parsed, seed, communities),
+        },
+        splits=planted_splits(parsed, seed),
+        num_classes=parsed.classes,
+    )
 
 
 class ComputedRows:

@@ -14,10 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gnnflow.datasets.label_kinds import labels_of
-from gnnflow.datasets.made_folders import made_folders
 from gnnflow.datasets.raw_graph import RawGraph
 from gnnflow.datasets.row_source import ArrayRows, float_rows
 from gnnflow.errors import DataError, MissingExtraError
+from gnnflow.files.made_folders import made_folders
 from gnnflow.files.npy_file import map_or_unpack_member
 
 SPLIT_FILES = {"train": "train", "val": "valid", "test": "test"}

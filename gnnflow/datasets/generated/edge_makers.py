@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gnnflow.datasets.counter_hash import IdScramble, random_bits, stream_key, uniform
-from gnnflow.datasets.generator_spec import RmatSpec, SbmSpec
+from gnnflow.datasets.generated.generator_spec import RmatSpec, SbmSpec
 
 EdgeMaker = Callable[[int, int], tuple[NDArray[np.int64], NDArray[np.int64]]]
 """Returns sources and destinations of the edges from `start` up to `stop`."""

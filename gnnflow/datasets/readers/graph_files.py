@@ -10,10 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gnnflow.datasets import structure
-from gnnflow.datasets.checks import chunks
-from gnnflow.datasets.edge_arrays import narrow
 from gnnflow.datasets.label_kinds import LabelTask, labels_of
 from gnnflow.datasets.raw_graph import RawGraph
+from gnnflow.datasets.raw_graph_checks import chunks
+from gnnflow.datasets.readers.edge_arrays import narrow
 from gnnflow.datasets.row_source import ArrayRows, RowSource, float_rows
 from gnnflow.datasets.split_file import read_splits, splits_of_column
 from gnnflow.datasets.split_spec import Splits, SplitSpec, make_splits, parse_split

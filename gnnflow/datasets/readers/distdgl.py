@@ -15,13 +15,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gnnflow.datasets import structure
-from gnnflow.datasets.dgl_file import DglGraph, read_graph, read_tensors
-from gnnflow.datasets.edge_arrays import choose_edge_array
 from gnnflow.datasets.edge_writer import Progress
 from gnnflow.datasets.label_kinds import LabelTask
 from gnnflow.datasets.raw_graph import RawGraph
+from gnnflow.datasets.readers.dgl_file import DglGraph, read_graph, read_tensors
+from gnnflow.datasets.readers.edge_arrays import choose_edge_array
+from gnnflow.datasets.readers.segments import Segment, vertex_arrays
 from gnnflow.datasets.row_source import ArrayRows, RowSource
-from gnnflow.datasets.segments import Segment, vertex_arrays
 from gnnflow.errors import DataError
 from gnnflow.files.array_sink import ArraySink
 from gnnflow.files.inside import lies_inside

@@ -1,0 +1,1 @@
+"""Raw graphs of any size, made rather than read."""

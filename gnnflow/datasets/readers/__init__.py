@@ -1,0 +1,1 @@
+"""Raw graphs from files, and from what other frameworks keep."""
