@@ -56,7 +56,11 @@ class Context(ABC):
     """What the program is doing, for error messages, as "epoch 2, minibatch 31"; set it freely."""
     loss_weight: float | None = None
     """This rank's share of the job's seeds in the current minibatch: what its mean loss and its
-    gradient count with. The loader sets it; None means equal shares."""
+    gradient count with; None means equal shares. The loader sets it, but tensors of a batch carry
+    the weight of their own batch, which `wrap` prefers. One that is set by hand holds for all
+    batches until a loader yields the next."""
+    batch_weight: float | None = None
+    """What the loader set `loss_weight` to; where they differ, somebody has set it by hand."""
 
     @functools.cached_property
     def before_close(self) -> "weakref.WeakSet[Closable]":

@@ -161,7 +161,13 @@ def _stratified(labels: NDArray[Any], shares: tuple[float, ...], key: int) -> ND
     sizes = np.bincount(classes)
     rank = np.arange(len(ids)) - np.repeat(np.cumsum(sizes) - sizes, sizes)
     bounds = np.floor(np.cumsum(shares)[:, None] * sizes + 0.5).astype(np.int64)
-    bounds = np.minimum(np.maximum(bounds, 1), sizes)
+    counts = np.diff(np.minimum(bounds, sizes), axis=0, prepend=0)
+    # Every class has something to learn from: it is taken where there is most above the share.
+    poor = np.flatnonzero((counts[0] == 0) & (sizes > 0))
+    excess = np.where(counts > 0, counts - np.array(shares)[:, None] * sizes, -np.inf)[:, poor]
+    counts[excess.argmax(axis=0), poor] -= 1
+    counts[0, poor] += 1
+    bounds = np.cumsum(counts, axis=0)
     codes = np.full(len(labels), len(shares), dtype=np.int8)
     codes[ids[order]] = sum(rank >= np.repeat(bound, sizes) for bound in bounds)
     return codes

@@ -31,6 +31,7 @@ from gnnflow.loader.arguments import (
     check_memory,
     checked_policy,
 )
+from gnnflow.loader.loss_weight import mark_batch
 from gnnflow.loader.minibatch_maker import (
     MinibatchMaker,
     MinibatchOptions,
@@ -273,7 +274,9 @@ class DistNeighborLoader:
                 batch = next(session)
                 wait_s = time.perf_counter() - asked_s
                 # Told when the batch is yielded, not when it is made, which was long before.
-                self._ctx.loss_weight = self.schedule.weight(step)
+                weight = self.schedule.weight(step)
+                self._ctx.loss_weight = self._ctx.batch_weight = weight
+                mark_batch(batch, weight)
                 yield batch
                 if self.cache_setup is not None:
                     # Known only when the next batch is asked for.

@@ -10,7 +10,8 @@ from gnnflow.training.checkpoints.saving import (
     save_checkpoint,
 )
 from gnnflow.training.evaluation import evaluate
-from gnnflow.training.gradients import sum_gradients, unwrap, wrap
+from gnnflow.training.gradient_sum import sum_gradients
+from gnnflow.training.gradients import unwrap, wrap
 from gnnflow.training.inference import find_checkpoint, infer
 from gnnflow.training.layerwise import LayerwiseInference, LayerwiseModel
 from gnnflow.training.link_evaluation import evaluate_links

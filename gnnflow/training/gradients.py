@@ -1,15 +1,14 @@
 """Data parallel training in which every seed of the job counts the same."""
 
-import time
-from collections.abc import Iterator
+import functools
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any, cast
+from typing import Any
 
 import torch
 from torch import Tensor, distributed, nn
 
 # torch.distributed has it too, but does not export it to type checkers.
-from torch._C._distributed_c10d import GradBucket
 from torch.nn import functional
 from torch.nn.parallel import DistributedDataParallel
 from torch.nn.parameter import is_lazy
@@ -18,94 +17,10 @@ from torch.utils import _pytree as pytree
 from gnnflow.comm import Context
 from gnnflow.errors import ConfigError
 from gnnflow.training.alike import check_alike, shared_buffers, shared_parameters
+from gnnflow.training.gradient_sum import CrossRankLayer, GradientSum, sum_gradients
 from gnnflow.training.process_group import end_job, ensure_process_group
 
 _SHARE = "_gnnflow_share_of_seeds"
-
-# Of gradients that only other ranks' losses have on a rank whose own loss does not count. A power
-# of two, so that what is divided by it and multiplied again is the same.
-_NO_SHARE = 2.0**-20
-
-
-class CrossRankLayer:
-    """Marks layers through which the losses of other ranks reach the gradients of a rank.
-
-    They give it the gradients of their losses times their weight over its own.
-    """
-
-
-def weight_of_gradient(ctx: Context, *, reaches_other_ranks: bool) -> float:
-    """What the gradient of this rank counts with in the current step.
-
-    Args:
-        ctx: the job.
-        reaches_other_ranks: whether the model has a `CrossRankLayer`; the weight is not 0 then.
-    """
-    weight = 1.0 / ctx.num_ranks if ctx.loss_weight is None else ctx.loss_weight
-    return weight or (_NO_SHARE if reaches_other_ranks else 0.0)
-
-
-class GradientSum:
-    """Sums gradients over ranks, each with its rank's share of the minibatch's seeds.
-
-    Ranks compute the mean loss of their own seeds. With the shares as weights the sum of the
-    gradients is that of the mean over all seeds of the job, however unevenly they are distributed.
-    """
-
-    def __init__(self, ctx: Context, *, reaches_other_ranks: bool = False) -> None:
-        """Takes the job, whose `loss_weight` the loader keeps.
-
-        Args:
-            ctx: the job.
-            reaches_other_ranks: whether the model has a `CrossRankLayer`.
-        """
-        self._ctx = ctx
-        self._reaches_other_ranks = reaches_other_ranks
-        self._first_start_s = 0.0
-        self._last_end_s = 0.0
-
-    @property
-    def weight(self) -> float:
-        """What the gradient of this rank counts with in the current step."""
-        return weight_of_gradient(self._ctx, reaches_other_ranks=self._reaches_other_ranks)
-
-    def take_seconds(self) -> float:
-        """Seconds from the first bucket handed over to the last one summed since the last call."""
-        elapsed = self._last_end_s - self._first_start_s if self._first_start_s else 0.0
-        self._first_start_s = 0.0
-        return max(elapsed, 0.0)
-
-    def drop_without_share(self, gradient: Tensor) -> Tensor | None:
-        """The gradient of an output where the loss of this rank does not count: nothing."""
-        return torch.zeros_like(gradient) if self._ctx.loss_weight == 0.0 else None
-
-    def reduce_bucket(self, gradient: Tensor) -> torch.futures.Future[Tensor]:
-        """Starts the weighted sum of a bucket of gradients, in place."""
-        if not self._first_start_s:
-            self._first_start_s = time.perf_counter()
-        if self.weight == 0.0:
-            # The mean over no seeds is NaN, and NaN times 0 still is.
-            gradient.zero_()
-        else:
-            gradient.mul_(self.weight)
-        try:
-            work = distributed.all_reduce(gradient, async_op=True)
-        except RuntimeError as error:
-            end_job(self._ctx, "the sum of gradients", error)
-        future = cast("torch.futures.Future[list[Tensor]]", work.get_future())
-        return future.then(self._finish_bucket)
-
-    def _finish_bucket(self, future: torch.futures.Future[list[Tensor]]) -> Tensor:
-        self._last_end_s = time.perf_counter()
-        try:
-            return future.value()[0]
-        except RuntimeError as error:
-            end_job(self._ctx, "the sum of gradients", error)
-
-
-def sum_gradients(state: GradientSum, bucket: GradBucket) -> torch.futures.Future[Tensor]:
-    """The communication hook that `wrap` registers; users may register it themselves."""
-    return state.reduce_bucket(bucket.buffer())
 
 
 class WeightedDataParallel(DistributedDataParallel):
@@ -127,30 +42,43 @@ class WeightedDataParallel(DistributedDataParallel):
         # other ranks saw, and would change under a model that is called twice in a step.
         self.broadcast_buffers = False
         self._ctx = ctx
-        self._reaches_other_ranks = any(isinstance(m, CrossRankLayer) for m in model.modules())
-        self._gradient_sum = GradientSum(ctx, reaches_other_ranks=self._reaches_other_ranks)
+        layers = [module for module in model.modules() if isinstance(module, CrossRankLayer)]
+        self._gradient_sum = GradientSum(ctx, reaches_other_ranks=bool(layers))
+        for layer in layers:
+            layer.weigh_with(self._gradient_sum)
         self.register_comm_hook(self._gradient_sum, sum_gradients)
         if not find_unused_parameters:
             self._settle_buckets()
             self._gradient_sum.take_seconds()
+        self._eagerly = torch.compiler.disable(_call)  # type: ignore[no-untyped-call]
         self.take_all_reduce_seconds = self._gradient_sum.take_seconds
 
     def forward(self, *inputs: Any, **kwargs: Any) -> Any:
         """Calls the model."""
-        if self.training:
-            add_share(self.module, weight_of_gradient(self._ctx, reaches_other_ranks=False))
+        weight = self._eagerly(self._weight_of_call, (inputs, kwargs))
         try:
             output = super().forward(*inputs, **kwargs)  # type: ignore[no-untyped-call]
         except (RuntimeError, ValueError) as error:
             self._explain(error)
             raise
-        if self._reaches_other_ranks and torch.is_grad_enabled():
-            for tensor in pytree.tree_leaves(output):
-                if isinstance(tensor, Tensor) and tensor.requires_grad:
-                    tensor.register_hook(  # type: ignore[no-untyped-call]
-                        self._gradient_sum.drop_without_share
-                    )
+        self._eagerly(self._weigh, output, weight)
         return output
+
+    def _weight_of_call(self, inputs: object) -> float:
+        if not (self.training or torch.is_grad_enabled()):
+            return 0.0
+        weight = self._gradient_sum.weight_of_call(inputs)
+        if self.training:
+            add_share(self.module, weight)
+        return weight
+
+    def _weigh(self, output: object, weight: float) -> None:
+        if not torch.is_grad_enabled():
+            return
+        scale = functools.partial(self._gradient_sum.scale, weight=weight)
+        for tensor in pytree.tree_leaves(output):
+            if isinstance(tensor, Tensor) and tensor.requires_grad:
+                tensor.register_hook(scale)  # type: ignore[no-untyped-call]
 
     def _explain(self, error: Exception) -> None:
         """Says in one line what torch says in many, or without a remedy."""
@@ -248,9 +176,12 @@ def wrap(model: nn.Module, ctx: Context, *, find_unused_parameters: bool = False
 
     The result is a `DistributedDataParallel` whose gradients are the mean over the seeds of the
     whole job, exactly, for a loss that is the mean over the seeds of a rank's batch. Batches may
-    have different sizes or be empty; the share of each rank comes from the `DistNeighborLoader`
-    that last yielded a batch. In one process, or if there is nothing to train, the model itself is
-    returned. Weights and buffers start as rank 0 has them. Every rank must call this.
+    have different sizes or be empty: tensors that a loader yields, and views of them, carry their
+    rank's share of the step to the model, also where several loaders take turns or losses of
+    several batches are added up. What carries none, as a copy on another device, counts with the
+    share of the batch that was yielded last, `ctx.loss_weight`. In one process, or if there is
+    nothing to train, the model itself is returned. Weights and buffers start as rank 0 has them.
+    Every rank must call this.
 
     Each rank keeps buffers, such as the running statistics of batch normalization, for itself while
     it trains; `sync_buffers` makes them one state, and evaluation, inference and checkpoints call
@@ -325,3 +256,7 @@ def _take_from_rank_0(ctx: Context, model: nn.Module, state: dict[str, Tensor]) 
 def _device_of(model: nn.Module) -> torch.device:
     tensor = next(model.parameters(), next(model.buffers(), None))
     return torch.device("cpu") if tensor is None else tensor.device
+
+
+def _call(function: Callable[..., Any], *arguments: Any) -> Any:
+    return function(*arguments)

@@ -13,7 +13,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from gnnflow.comm import Context
 from gnnflow.errors import ConfigError
-from gnnflow.training.gradients import CrossRankLayer, weight_of_gradient
+from gnnflow.training.gradient_sum import CrossRankLayer, GradientSum
 from gnnflow.training.process_group import end_job, ensure_process_group, second_process_group
 
 
@@ -105,6 +105,11 @@ class SyncBatchNorm(_BatchNorm, CrossRankLayer):
         layer.train(module.training)
         return layer
 
+    def weigh_with(self, gradient_sum: GradientSum) -> None:
+        """Takes what sums the gradients of the model that the layer is in; `wrap` calls this."""
+        if self._job is not None:
+            self._job = self._job.weighing_with(gradient_sum)
+
     def forward(self, input: Tensor) -> Tensor:
         """Normalizes `[num_rows, num_features, ...]`; while training all ranks call this."""
         if not self.training:
@@ -158,9 +163,15 @@ class SyncBatchNorm(_BatchNorm, CrossRankLayer):
 class _Job:
     """What layers know of the job; copies of a model share it, and files do not hold it."""
 
-    def __init__(self, ctx: Context, group: distributed.ProcessGroup | None) -> None:
+    def __init__(
+        self,
+        ctx: Context,
+        group: distributed.ProcessGroup | None,
+        gradient_sum: GradientSum | None = None,
+    ) -> None:
         self._ctx = ctx
         self._group = group
+        self._gradient_sum = gradient_sum or GradientSum(ctx, reaches_other_ranks=True)
         self.eagerly = torch.compiler.disable(_call)  # type: ignore[no-untyped-call]
         """Calls a function, also in a compiled model: compilers see no operations of groups."""
 
@@ -181,7 +192,11 @@ class _Job:
     @property
     def weight(self) -> float:
         """What the gradients of this rank will count with."""
-        return weight_of_gradient(self._ctx, reaches_other_ranks=True)
+        return self._gradient_sum.weight
+
+    def weighing_with(self, gradient_sum: GradientSum) -> "_Job":
+        """The same job, for layers of a model whose gradients are summed by this."""
+        return _Job(self._ctx, self._group, gradient_sum)
 
     def moments(self, rows: Tensor) -> tuple[int, Tensor, Tensor]:
         """Number, mean and variance of the rows of all ranks."""

@@ -1,0 +1,39 @@
+"""What a batch's loss counts with, carried by its tensors from the loader to the model."""
+
+from torch import Tensor
+from torch.utils import _pytree as pytree
+from torch_geometric.data import Data
+
+_MARK = "_gnnflow_loss_weight"
+
+
+def mark_batch(batch: Data, weight: float) -> None:
+    """Notes on every tensor of a batch which share of its step's seeds this rank has."""
+    for store in batch.stores:
+        for value in store.values():
+            if isinstance(value, Tensor):
+                setattr(value, _MARK, weight)
+
+
+def marked_weight(inputs: object) -> float | None:
+    """The weight of the batch that inputs of a model come from.
+
+    Args:
+        inputs: arguments of a call: tensors of a batch or views of them, the batch itself, or
+            collections of these. Copies, as on another device, carry nothing.
+
+    Returns:
+        The weight, or None if no loader yielded any of them.
+    """
+    for leaf in pytree.tree_leaves(inputs):
+        if isinstance(leaf, Data):
+            weight = leaf.get("loss_weight")
+        elif isinstance(leaf, Tensor):
+            weight = getattr(leaf, _MARK, None)
+            if weight is None and leaf._base is not None:
+                weight = getattr(leaf._base, _MARK, None)
+        else:
+            continue
+        if weight is not None:
+            return float(weight)
+    return None

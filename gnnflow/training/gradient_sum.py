@@ -1,0 +1,138 @@
+"""The sum of gradients over ranks, each with the share of the batches that it comes from."""
+
+import time
+from typing import cast
+
+import torch
+from torch import Tensor, distributed
+
+# torch.distributed has it too, but does not export it to type checkers.
+from torch._C._distributed_c10d import GradBucket
+
+from gnnflow.comm import Context
+from gnnflow.loader.loss_weight import marked_weight
+from gnnflow.training.process_group import end_job
+
+# Of gradients that only other ranks' losses have on a rank whose own loss does not count. A power
+# of two, so that what is divided by it and multiplied again is the same.
+_NO_SHARE = 2.0**-20
+
+
+class CrossRankLayer:
+    """Marks layers through which the losses of other ranks reach the gradients of a rank.
+
+    They give it the gradients of their losses times their weight over its own.
+    """
+
+    def weigh_with(self, gradient_sum: "GradientSum") -> None:
+        """Takes what sums the gradients of the model that the layer is in; `wrap` calls this."""
+
+
+class GradientSum:
+    """Sums gradients over ranks, each with its rank's share of the minibatch's seeds.
+
+    Ranks compute the mean loss of their own seeds. With the shares as weights the sum of the
+    gradients is that of the mean over all seeds of the job, however unevenly they are distributed.
+    """
+
+    def __init__(self, ctx: Context, *, reaches_other_ranks: bool = False) -> None:
+        """Takes the job, whose `loss_weight` the loader keeps for what carries no weight itself.
+
+        Args:
+            ctx: the job.
+            reaches_other_ranks: whether the model has a `CrossRankLayer`.
+        """
+        self._ctx = ctx
+        self._reaches_other_ranks = reaches_other_ranks
+        self._first_start_s = 0.0
+        self._last_end_s = 0.0
+        self._of_first_call: float | None = None
+        self._summed = False
+
+    @property
+    def weight(self) -> float:
+        """What the gradient of this rank counts with in the current step."""
+        weight = self._of_first_call
+        if weight is None or self._is_set_by_hand:
+            weight = self._of_job
+        return weight or (_NO_SHARE if self._reaches_other_ranks else 0.0)
+
+    def weight_of_call(self, inputs: object) -> float:
+        """Takes what the losses of a call of the model count with: the weight of its batch.
+
+        If calls before one sum of gradients have different weights, those after the first one that
+        counts are made up for by `scale`.
+
+        Args:
+            inputs: all arguments of the call.
+        """
+        marked = None if self._is_set_by_hand else marked_weight(inputs)
+        weight = self._of_job if marked is None else marked
+        if torch.is_grad_enabled():
+            self._of_first_call = weight if self._summed else self._of_first_call or weight
+            self._summed = False
+        return weight
+
+    def scale(self, gradient: Tensor, weight: float) -> Tensor | None:
+        """The gradient of an output of a call, to count as it should in the sum.
+
+        Args:
+            gradient: of the loss, as torch computed it.
+            weight: what `weight_of_call` returned.
+
+        Returns:
+            None to leave it as it is.
+        """
+        if self._is_set_by_hand:
+            weight = of_sum = self._of_job
+        else:
+            of_sum = self._of_first_call or 0.0
+        if weight == 0.0:
+            # The mean over no seeds is NaN, which must not reach what other calls or ranks add.
+            needed = self._reaches_other_ranks or of_sum != 0.0
+            return torch.zeros_like(gradient) if needed else None
+        return None if weight == of_sum or of_sum == 0.0 else gradient * (weight / of_sum)
+
+    @property
+    def _is_set_by_hand(self) -> bool:
+        return self._ctx.loss_weight != self._ctx.batch_weight
+
+    @property
+    def _of_job(self) -> float:
+        weight = self._ctx.loss_weight
+        return 1.0 / self._ctx.num_ranks if weight is None else weight
+
+    def take_seconds(self) -> float:
+        """Seconds from the first bucket handed over to the last one summed since the last call."""
+        elapsed = self._last_end_s - self._first_start_s if self._first_start_s else 0.0
+        self._first_start_s = 0.0
+        return max(elapsed, 0.0)
+
+    def reduce_bucket(self, gradient: Tensor) -> torch.futures.Future[Tensor]:
+        """Starts the weighted sum of a bucket of gradients, in place."""
+        self._summed = True
+        if not self._first_start_s:
+            self._first_start_s = time.perf_counter()
+        if self.weight == 0.0:
+            # The mean over no seeds is NaN, and NaN times 0 still is.
+            gradient.zero_()
+        else:
+            gradient.mul_(self.weight)
+        try:
+            work = distributed.all_reduce(gradient, async_op=True)
+        except RuntimeError as error:
+            end_job(self._ctx, "the sum of gradients", error)
+        future = cast("torch.futures.Future[list[Tensor]]", work.get_future())
+        return future.then(self._finish_bucket)
+
+    def _finish_bucket(self, future: torch.futures.Future[list[Tensor]]) -> Tensor:
+        self._last_end_s = time.perf_counter()
+        try:
+            return future.value()[0]
+        except RuntimeError as error:
+            end_job(self._ctx, "the sum of gradients", error)
+
+
+def sum_gradients(state: GradientSum, bucket: GradBucket) -> torch.futures.Future[Tensor]:
+    """The communication hook that `wrap` registers; users may register it themselves."""
+    return state.reduce_bucket(bucket.buffer())
