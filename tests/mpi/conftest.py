@@ -1,19 +1,21 @@
 """Runs tests marked `mpi(1, 2, 4)` on each of those numbers of ranks.
 
-On one rank a test runs here, in one process. On several ranks it is not called here: the first one
-of a file starts mpiexec for all tests of that file on that number of ranks, and every test reports
-what the ranks said. A test that fails ends its job; the tests after it get a new one.
+On one rank a test runs here, in one process. On several ranks it is not called here: one job for
+each number of ranks runs all tests of all files, and every test reports what the ranks said of it
+as soon as they have (`rank_jobs.py`). A test that fails, crashes or hangs ends its job and is
+named; the tests after it get a new one. `mpi(2, own_job=True)` keeps the tests of a file apart
+from others.
 """
 
 import fcntl
-import json
 import os
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
-from ranks import run_ranks
+from rank_jobs import PARTS_VARIABLE, RESULTS_VARIABLE, RankJobs, note
 
 import gnnflow
 from gnnflow.comm import Context
@@ -21,11 +23,7 @@ from gnnflow.config import PartitionConfig
 from gnnflow.datasets.raw_graph import RawGraph
 from gnnflow.launch import detect_launch
 
-_RESULTS_VARIABLE = "GNNFLOW_TEST_RESULTS"
-_PARTS_VARIABLE = "GNNFLOW_TEST_PARTS"
-_START_S, _TEST_S = 120.0, 30.0
-
-IS_RANK = _RESULTS_VARIABLE in os.environ
+IS_RANK = RESULTS_VARIABLE in os.environ
 
 
 @pytest.fixture
@@ -48,7 +46,7 @@ def parts(
 
     Further keywords are fields of `PartitionConfig`.
     """
-    shared = os.environ.get(_PARTS_VARIABLE)
+    shared = os.environ.get(PARTS_VARIABLE)
     root = Path(shared) if shared else _parts_root(tmp_path_factory)
 
     def build(graph: RawGraph, num_parts: int, **options: object) -> Path:
@@ -83,17 +81,33 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     metafunc.parametrize("num_ranks", ranks, ids=[f"{number}ranks" for number in ranks])
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Puts tests of one number of ranks together, so that one job runs at a time."""
+    places = [number for number, item in enumerate(items) if "num_ranks" in _parameters(item)]
+    ordered = sorted((items[place] for place in places), key=_group_of)
+    for place, item in zip(places, ordered, strict=True):
+        items[place] = item
+
+
 def pytest_collection_finish(session: pytest.Session) -> None:
-    groups: dict[tuple[Path, int], list[str]] = {}
+    groups: dict[tuple[int, str], list[str]] = {}
     for item in session.items:
         if _runs_elsewhere(item):
             groups.setdefault(_group_of(item), []).append(item.nodeid)
-    for (path, num_ranks), nodeids in groups.items():
+    if not groups:
+        return
+    folder = _parts_root(session.config._tmp_path_factory)  # type: ignore[attr-defined]
+    fewest = min(number for number, _ in groups)
+    for (num_ranks, _), nodeids in groups.items():
         # More ranks run few lines that fewer do not, and measuring makes a job up to twice as long.
-        fewest = min(number for other, number in groups if other == path)
         measures = _measures(session.config) and num_ranks == fewest
-        job = _Job(num_ranks, nodeids, session.config, measures=measures)
-        session.config.stash.setdefault(_JOBS, {}).update(dict.fromkeys(nodeids, job))
+        jobs = RankJobs(num_ranks, nodeids, folder, measures=measures)
+        session.config.stash.setdefault(_JOBS, {}).update(dict.fromkeys(nodeids, jobs))
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    for jobs in set(session.config.stash.get(_JOBS, {}).values()):
+        jobs.stop()
 
 
 def pytest_runtest_protocol(item: pytest.Item, nextitem: pytest.Item | None) -> bool | None:
@@ -118,76 +132,37 @@ def pytest_runtest_protocol(item: pytest.Item, nextitem: pytest.Item | None) -> 
     return True
 
 
+def pytest_runtest_logstart(nodeid: str) -> None:
+    if IS_RANK:
+        note("started", nodeid)
+
+
 def pytest_runtest_logreport(report: pytest.TestReport) -> None:
     """On a rank, writes what happened; a failure ends the job, for other ranks may wait for it."""
     if not IS_RANK or not (report.failed or report.when == "teardown"):
         return
-    launched = detect_launch()
-    rank = 0 if launched is None else launched.rank
-    path = Path(os.environ[_RESULTS_VARIABLE]) / f"rank{rank}.jsonl"
-    with path.open("a", encoding="utf-8") as file:
-        entry = [report.nodeid, report.longreprtext if report.failed else ""]
-        file.write(json.dumps(entry) + "\n")
+    note("failed" if report.failed else "passed", report.nodeid, report.longreprtext)
     if report.failed:
         time.sleep(1.0)  # ranks that fail too shall write so
         os._exit(1)
 
 
 def _runs_elsewhere(item: pytest.Item) -> bool:
-    return not IS_RANK and item.get_closest_marker("mpi") is not None and _group_of(item)[1] > 1
+    return not IS_RANK and _parameters(item).get("num_ranks", 1) > 1
 
 
-def _group_of(item: pytest.Item) -> tuple[Path, int]:
-    assert isinstance(item, pytest.Function)
-    return item.path, item.callspec.params["num_ranks"]
+def _parameters(item: pytest.Item) -> dict[str, Any]:
+    if item.get_closest_marker("mpi") is None or not isinstance(item, pytest.Function):
+        return {}
+    return item.callspec.params
 
 
-class _Job:
-    """All tests of a file on one number of ranks."""
-
-    def __init__(
-        self, num_ranks: int, nodeids: list[str], config: pytest.Config, *, measures: bool
-    ) -> None:
-        self._num_ranks = num_ranks
-        self._left = list(nodeids)
-        self._config = config
-        self._command = ["-m", "coverage", "run", "--parallel-mode"] if measures else []
-        self._command += ["-m", "pytest", "-q", "-p", "no:cacheprovider"]
-        self._failures: dict[str, str] = {}
-
-    def failure_of(self, nodeid: str) -> str:
-        """Returns why a test failed, or nothing if it passed."""
-        while nodeid not in self._failures:
-            self._run_what_is_left()
-        return self._failures[nodeid]
-
-    def _run_what_is_left(self) -> None:
-        """Runs tests up to the first failure."""
-        parts_root = _parts_root(self._config._tmp_path_factory)  # type: ignore[attr-defined]
-        results = parts_root / f"results-{time.monotonic_ns()}"
-        results.mkdir()
-        command = [*self._command, *self._left]
-        environment = {_RESULTS_VARIABLE: str(results), _PARTS_VARIABLE: str(parts_root)}
-        limit_s = _START_S + _TEST_S * len(self._left)
-        ended = run_ranks(self._num_ranks, command, environment=environment, limit_s=limit_s)
-        said: dict[str, dict[int, str]] = {}
-        for rank in range(self._num_ranks):
-            path = results / f"rank{rank}.jsonl"
-            for line in path.read_text("utf-8").splitlines() if path.exists() else ():
-                nodeid, failure = json.loads(line)
-                said.setdefault(nodeid, {})[rank] = failure
-        outcomes = {}
-        for nodeid in self._left:
-            by_rank = said.get(nodeid, {})
-            text = "\n".join(f"rank {rank}:\n{why}" for rank, why in by_rank.items() if why)
-            if text or len(by_rank) == self._num_ranks:
-                outcomes[nodeid] = text
-        if not outcomes:
-            tail = f"{ended.stdout[-3000:]}\n{ended.stderr[-3000:]}"
-            text = f"the job ended with exit code {ended.returncode} in this test:\n{tail}"
-            outcomes[self._left[0]] = text
-        self._failures |= outcomes
-        self._left = [nodeid for nodeid in self._left if nodeid not in outcomes]
+def _group_of(item: pytest.Item) -> tuple[int, str]:
+    """Tests of a group share a job: those on as many ranks, or of a file that asks for its own."""
+    marker = item.get_closest_marker("mpi")
+    assert marker is not None
+    own = str(item.path) if marker.kwargs.get("own_job") else ""
+    return _parameters(item)["num_ranks"], own
 
 
 def _measures(config: pytest.Config) -> bool:
@@ -195,4 +170,4 @@ def _measures(config: pytest.Config) -> bool:
     return bool(config.getoption("cov_source", default=None))
 
 
-_JOBS: pytest.StashKey[dict[str, _Job]] = pytest.StashKey()
+_JOBS: pytest.StashKey[dict[str, RankJobs]] = pytest.StashKey()

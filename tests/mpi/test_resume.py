@@ -16,10 +16,10 @@ from gnnflow.config import PartitionConfig
 from gnnflow.partition import partition_graph
 from gnnflow.training.checkpoints.files import checkpoint_folders
 
-NUM_EPOCHS, STEPS = 5, 25
+NUM_EPOCHS, STEPS = 5, 10
 OPTIONS = ["--fanout", "3,2", "--hidden", "8", "--epochs", str(NUM_EPOCHS), "--threads", "1"]
 OPTIONS += ["--transport", "alltoall", "--schedule", "step", "--lr-patience", "2"]
-OPTIONS += ["--warmup-steps", "30", "--class-weights", "balanced"]
+OPTIONS += ["--warmup-steps", "12", "--class-weights", "balanced"]
 # What a step computes; how long it took and what was in the cache may differ.
 COMPUTED = ("epoch", "step", "rank", "loss", "weight", "num_seeds", "num_vertices", "num_edges")
 
@@ -34,7 +34,7 @@ def parts(tmp_path_factory):
 
 
 def start(parts, num_ranks, *words):
-    """Starts the command as a user does; 200 train seeds in 25 steps."""
+    """Starts the command as a user does; 200 train seeds in 10 steps."""
     batch_size = 200 // (num_ranks * STEPS)
     options = [*OPTIONS, "--ranks", num_ranks, "--batch-size", batch_size, *words]
     return subprocess.Popen(
