@@ -33,9 +33,12 @@ endif
 
 LOCK := requirements/ci.txt
 SECONDS ?= 60
+SIDE_BY_SIDE := -n logical --maxprocesses 4 --dist loadfile
+ALONE := tests/mpi tests/faults
+SLOW := tests/docs tests/deploy tests/examples tests/report/test_browser.py
 TARGETS ?=
 
-.PHONY: demo test install install-locked lock check licences audit fuzz format sanitize results clean
+.PHONY: demo test test-fast install install-locked lock check licences audit fuzz format sanitize results clean
 
 install: $(STAMP)
 
@@ -104,8 +107,15 @@ fuzz: $(STAMP)
 	$(BIN)/python -m pip install --quiet "atheris>=2.3"
 	$(BIN)/python tests/fuzz/run.py --seconds $(SECONDS) $(TARGETS)
 
+# Jobs of ranks need all cores for themselves; the other tests share them.
 test: check
-	$(BIN)/python -m pytest --cov --cov-report=
+	@ended=0; \
+	$(BIN)/python -m pytest $(SIDE_BY_SIDE) $(ALONE:%=--ignore=%) --cov --cov-report= || ended=$$?; \
+	$(BIN)/python -m pytest $(ALONE) --cov --cov-append --cov-report= || ended=$$?; \
+	exit $$ended
+
+test-fast: $(STAMP)
+	$(BIN)/python -m pytest $(SIDE_BY_SIDE) $(ALONE:%=--ignore=%) $(SLOW:%=--ignore=%)
 
 format: $(STAMP)
 	$(BIN)/ruff check --fix .
