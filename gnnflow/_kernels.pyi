@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-_Ids = NDArray[np.int64]
+from gnnflow.array_types import Ids, Keys, Slots
+
 _Indices = NDArray[np.int64] | NDArray[np.int32]
 _Matrix = NDArray[np.float32] | NDArray[np.float64]
 
@@ -20,7 +21,7 @@ class Topology:
     Arrays given to it are borrowed (also memory-mapped, read-only ones) and kept alive.
     """
 
-    def __init__(self, offsets: _Ids) -> None:
+    def __init__(self, offsets: Ids) -> None:
         """Takes the first global id of every part, then the number of vertices."""
 
     @property
@@ -30,10 +31,10 @@ class Topology:
     def set_part(
         self,
         part: int,
-        indptr: _Ids,
+        indptr: Ids,
         indices: _Indices,
-        original_id: _Ids | None = None,
-        edge_id: _Ids | None = None,
+        original_id: Ids | None = None,
+        edge_id: Ids | None = None,
         first_edge: int = -1,
     ) -> None:
         """Sets one part; without `original_id` its global ids are the original ids.
@@ -43,38 +44,38 @@ class Topology:
 
     def set_halo(
         self,
-        vertex_ids: _Ids,
-        indptr: _Ids,
+        vertex_ids: Ids,
+        indptr: Ids,
         indices: _Indices,
-        original_id: _Ids,
-        edge_id: _Ids | None = None,
+        original_id: Ids,
+        edge_id: Ids | None = None,
     ) -> None:
         """Replaces all halo blocks by one: the adjacency of sorted vertices of other parts."""
 
     def add_halo(
         self,
-        vertex_ids: _Ids,
-        indptr: _Ids,
+        vertex_ids: Ids,
+        indptr: Ids,
         indices: _Indices,
-        original_id: _Ids,
-        edge_id: _Ids | None = None,
+        original_id: Ids,
+        edge_id: Ids | None = None,
     ) -> None:
         """Adds a further halo block."""
 
-    def is_local(self, ids: _Ids) -> NDArray[np.bool_]:
+    def is_local(self, ids: Ids) -> NDArray[np.bool_]:
         """Tells which global ids can be expanded here: inner vertices and halo blocks."""
 
 class SampledArrays:
     """The arrays of one sampled subgraph; see `gnnflow.sampling.SampledSubgraph`."""
 
     @property
-    def vertices(self) -> _Ids: ...
+    def vertices(self) -> Ids: ...
     @property
-    def indptr(self) -> _Ids: ...
+    def indptr(self) -> Ids: ...
     @property
-    def src(self) -> _Ids: ...
+    def src(self) -> Ids: ...
     @property
-    def edge_ids(self) -> _Ids | None: ...
+    def edge_ids(self) -> Ids | None: ...
     @property
     def num_sampled_vertices(self) -> list[int]: ...
     @property
@@ -91,7 +92,7 @@ class NeighborSampler:
     def __init__(self, topology: Topology, num_threads: int = 1) -> None: ...
     def sample(
         self,
-        seeds: _Ids,
+        seeds: Ids,
         fanouts: Sequence[int],
         seed: int,
         epoch: int,
@@ -101,19 +102,19 @@ class NeighborSampler:
     ) -> SampledArrays:
         """Samples all hops; raises if a frontier vertex is not in the topology."""
 
-    def start(self, seeds: _Ids, seed: int, epoch: int, minibatch: int) -> None:
+    def start(self, seeds: Ids, seed: int, epoch: int, minibatch: int) -> None:
         """Begins a minibatch from unique global seed ids."""
 
     def expand(
         self, fanout: int, replace: bool = False, with_edge_ids: bool = False
-    ) -> tuple[_Ids, _Ids]:
+    ) -> tuple[Ids, Ids]:
         """Samples the frontier vertices that are here; -1 keeps all neighbours.
 
         Returns the others, by owner and then in frontier order, and how many each owner has. If
         there are none the hop is complete and `merge` need not be called.
         """
 
-    def merge(self, counts: _Ids, neighbors: _Ids, edge_ids: _Ids | None = None) -> None:
+    def merge(self, counts: Ids, neighbors: Ids, edge_ids: Ids | None = None) -> None:
         """Adds what the owners answered, in the order of the ids that `expand` returned."""
 
     def finish(self) -> SampledArrays:
@@ -121,28 +122,28 @@ class NeighborSampler:
 
 def sample_neighbors(
     topology: Topology,
-    ids: _Ids,
-    minibatch_numbers: _Ids,
-    segment_sizes: _Ids,
+    ids: Ids,
+    minibatch_numbers: Ids,
+    segment_sizes: Ids,
     fanout: int,
     hop: int,
     seed: int,
-    epochs: int | _Ids,
+    epochs: int | Ids,
     replace: bool = False,
     with_edge_ids: bool = False,
     num_threads: int = 1,
-) -> tuple[_Ids, _Ids, _Ids | None]:
+) -> tuple[Ids, Ids, Ids | None]:
     """Answers other ranks: samples one hop for several minibatches, a segment of `ids` each.
 
     Returns counts `[num_ids]`, neighbours and edge ids `[counts.sum()]` in the order of `ids`.
     """
 
-def edge_index(indptr: _Ids, src: _Ids, num_threads: int = 1) -> _Ids:
+def edge_index(indptr: Ids, src: Ids, num_threads: int = 1) -> Ids:
     """Returns the edges of a CSR by destination as PyG takes them: `[2, num_edges]`."""
 
 def transpose_csr(
-    indptr: _Ids, src: _Ids, num_sources: int, num_threads: int = 1
-) -> tuple[_Ids, _Ids, _Ids]:
+    indptr: Ids, src: Ids, num_sources: int, num_threads: int = 1
+) -> tuple[Ids, Ids, Ids]:
     """Turns a CSR by destination into one by source, for the gradient of an aggregation.
 
     Returns its indptr `[num_sources + 1]`, the destination of every entry and the edge (position in
@@ -151,8 +152,8 @@ def transpose_csr(
 
 def spmm(
     out: _Matrix,
-    indptr: _Ids,
-    src: _Ids,
+    indptr: Ids,
+    src: Ids,
     x: _Matrix,
     mean: bool = False,
     num_threads: int = 1,
@@ -165,10 +166,10 @@ def spmm(
 
 def spmm_backward(
     out: _Matrix,
-    transposed_indptr: _Ids,
-    transposed_dst: _Ids,
+    transposed_indptr: Ids,
+    transposed_dst: Ids,
     grad: _Matrix,
-    mean_indptr: _Ids | None = None,
+    mean_indptr: Ids | None = None,
     num_threads: int = 1,
 ) -> None:
     """Writes the gradient of `spmm` with respect to `x` to `out` `[num_sources, dim]`.
@@ -177,14 +178,14 @@ def spmm_backward(
     For the mean, `mean_indptr` is the indptr of the aggregation itself.
     """
 
-def gather(out: NDArray[Any], source: NDArray[Any], rows: _Ids, num_threads: int = 1) -> None:
+def gather(out: NDArray[Any], source: NDArray[Any], rows: Ids, num_threads: int = 1) -> None:
     """Copies `source[rows]` to `out`; both contiguous, rows of the same number of bytes."""
 
 def gather_rows(
     out: NDArray[Any],
     sources: Sequence[NDArray[Any]],
     source_of: NDArray[np.uint8],
-    row_of: _Ids,
+    row_of: Ids,
     num_threads: int = 1,
 ) -> None:
     """Copies row `row_of[i]` of `sources[source_of[i]]` to row `i` of `out`, in one pass."""
@@ -193,8 +194,8 @@ def gather_ids(
     out: NDArray[Any],
     sources: Sequence[NDArray[Any]],
     source_of_part: NDArray[np.uint8],
-    offsets: _Ids,
-    ids: _Ids,
+    offsets: Ids,
+    ids: Ids,
     num_threads: int = 1,
 ) -> list[int]:
     """Copies the row of global id `ids[i]` to row `i` of `out`; every part's rows are at hand.
@@ -203,8 +204,6 @@ def gather_ids(
         How many rows each source gave.
     """
 
-_Keys = NDArray[np.int32]
-_Slots = NDArray[np.int32]
 _Priorities = NDArray[np.uint32]
 
 class CacheIndex:
@@ -230,36 +229,36 @@ class CacheIndex:
     def num_known(self) -> int: ...
     @property
     def memory_bytes(self) -> int: ...
-    def known(self, ids: _Ids) -> tuple[_Keys, NDArray[np.int32]]:
+    def known(self, ids: Ids) -> tuple[Keys, NDArray[np.int32]]:
         """Returns the key of each id, and the positions of those that had none until now."""
 
-    def look_up(self, ids: _Ids, minibatch: int) -> tuple[_Keys, _Slots, NDArray[np.int32]]:
+    def look_up(self, ids: Ids, minibatch: int) -> tuple[Keys, Slots, NDArray[np.int32]]:
         """Returns key and slot of each id (-1: not cached) and the positions of new vertices.
 
         Ids of a minibatch must be unique and minibatch numbers must grow.
         """
 
-    def find_slots(self, ids: _Ids) -> _Slots:
+    def find_slots(self, ids: Ids) -> Slots:
         """Returns the slot of each id, or -1, and changes nothing."""
 
-    def assign(self, slots: _Slots, keys: _Keys, priorities: _Priorities) -> int:
+    def assign(self, slots: Slots, keys: Keys, priorities: _Priorities) -> int:
         """Puts vertices into given slots, used ones or the next free ones; returns evictions."""
 
-    def slots_of(self, keys: _Keys) -> _Slots: ...
-    def ids_of(self, keys: _Keys) -> _Ids: ...
-    def cached_keys(self) -> _Keys:
+    def slots_of(self, keys: Keys) -> Slots: ...
+    def ids_of(self, keys: Keys) -> Ids: ...
+    def cached_keys(self) -> Keys:
         """Returns the key in each used slot."""
 
-    def cached_ids(self) -> _Ids:
+    def cached_ids(self) -> Ids:
         """Returns the global id in each used slot."""
 
     def last_uses(self) -> NDArray[np.int32]:
         """Returns the last minibatch that asked for the row of each used slot, or -1."""
 
-    def uncached_keys(self) -> _Keys:
+    def uncached_keys(self) -> Keys:
         """Returns the keys of known vertices that are not cached."""
 
-    def forget(self, keys: _Keys) -> None:
+    def forget(self, keys: Keys) -> None:
         """Forgets vertices that are not cached; their keys are given out again."""
 
     def __deepcopy__(self, memo: dict[int, Any]) -> CacheIndex: ...
@@ -280,7 +279,7 @@ class CacheBooks(CacheIndex):
         capacity: int,
         num_vertices: int,
         looks_ahead: bool,
-        ids: _Ids,
+        ids: Ids,
         values: NDArray[np.float32],
     ) -> CacheBooks:
         """Orders by given values that are not negative; a vertex that is not listed has 0."""
@@ -291,23 +290,23 @@ class CacheBooks(CacheIndex):
         num_vertices: int,
         looks_ahead: bool,
         factor: float,
-        ids: _Ids,
+        ids: Ids,
         probabilities: NDArray[np.float32],
     ) -> CacheBooks:
         """Orders by the number of uses, each multiplied by a factor for every minibatch since."""
 
-    def fill(self, ids: _Ids) -> None:
+    def fill(self, ids: Ids) -> None:
         """Puts vertices that are not cached into the next free slots."""
 
-    def announce(self, ids: _Ids) -> None:
+    def announce(self, ids: Ids) -> None:
         """Tells what the minibatch after those announced will ask for."""
 
     def retract(self) -> None:
         """Forgets all announced minibatches."""
 
     def plan(
-        self, ids: _Ids, announced: _Ids | None, minibatch: int, fraction: float
-    ) -> tuple[_Slots, _Ids, NDArray[np.int32], _Slots, int] | None:
+        self, ids: Ids, announced: Ids | None, minibatch: int, fraction: float
+    ) -> tuple[Slots, Ids, NDArray[np.int32], Slots, int] | None:
         """Looks up a minibatch and keeps the best of cached and arrived rows.
 
         With `looks_ahead` it has to be the oldest announced one; if `announced` is given and holds
@@ -318,7 +317,7 @@ class CacheBooks(CacheIndex):
         are admitted and their slots, and the number of evictions.
         """
 
-    def priorities(self, keys: _Keys) -> _Priorities: ...
+    def priorities(self, keys: Keys) -> _Priorities: ...
     def forget_idle(self) -> None:
         """Forgets vertices neither cached nor announced, as far as the order can spare them."""
 
@@ -350,7 +349,7 @@ class CacheBooks(CacheIndex):
 
 def pick_worst(
     cached: _Priorities, arrived: _Priorities, num_drops: int
-) -> tuple[_Slots, NDArray[np.int32]]:
+) -> tuple[Slots, NDArray[np.int32]]:
     """Picks the rows with the lowest priorities out of two groups, without sorting.
 
     On a tie the arrived row goes first, of those the later one; of cached ones the lower slot.
@@ -366,8 +365,8 @@ def copy_rows(
     """Copies `source[source_rows]` to `out[out_rows]`; rows are bytes of any dtype."""
 
 def plan_rows(
-    ids: _Ids, offsets: _Ids, source_of_part: NDArray[np.uint8]
-) -> tuple[NDArray[np.uint8], _Ids, _Ids, _Ids, _Ids]:
+    ids: Ids, offsets: Ids, source_of_part: NDArray[np.uint8]
+) -> tuple[NDArray[np.uint8], Ids, Ids, Ids, Ids]:
     """Tells where the row of each global id comes from.
 
     Source 255 stands for parts whose rows are elsewhere. Returns the source and the row within the
@@ -379,28 +378,28 @@ def copy_planned_rows(
     out: NDArray[Any],
     sources: Sequence[NDArray[Any]],
     source_of: NDArray[np.uint8],
-    row_of: _Ids,
+    row_of: Ids,
     num_threads: int = 1,
 ) -> None:
     """Does as `gather_rows`, but leaves the rows of `out` alone whose source is 255."""
 
 def place_rows(
-    out: NDArray[Any], positions: _Ids, source: NDArray[Any], num_threads: int = 1
+    out: NDArray[Any], positions: Ids, source: NDArray[Any], num_threads: int = 1
 ) -> None:
     """Copies row `i` of `source` to row `positions[i]` of `out`."""
 
 # Partitioning: neighbour lists by counting sort, and the streaming partitioner.
 
-def count_ids(ids: _Indices, new_id: _Indices | None, counts: _Ids) -> None:
+def count_ids(ids: _Indices, new_id: _Indices | None, counts: Ids) -> None:
     """Adds one to `counts[new_id[id]]` for every id, or to `counts[id]` without `new_id`."""
 
 def scatter_edges(
     keys: _Indices,
     values: _Indices,
     new_id: _Indices | None,
-    cursor: _Ids,
+    cursor: Ids,
     entries: _Indices,
-    edge_ids: _Ids | None,
+    edge_ids: Ids | None,
     first_edge: int,
 ) -> None:
     """Puts every value at the end of its key's list, `cursor[key]`, which moves on by one.
@@ -408,40 +407,38 @@ def scatter_edges(
     Both are renumbered by `new_id` first. `edge_ids` gets `first_edge` and so on.
     """
 
-def count_both_ends(sources: _Indices, destinations: _Indices, counts: _Ids) -> None:
+def count_both_ends(sources: _Indices, destinations: _Indices, counts: Ids) -> None:
     """Adds one to `counts` of both ends of every edge that is no self loop."""
 
 def scatter_both_ends(
-    sources: _Indices, destinations: _Indices, cursor: _Ids, entries: _Indices
+    sources: _Indices, destinations: _Indices, cursor: Ids, entries: _Indices
 ) -> None:
     """Puts each end of every edge that is no self loop into the list of the other end."""
 
-def sort_lists(
-    indptr: _Ids, entries: _Indices, edge_ids: _Ids | None, num_threads: int = 1
-) -> _Ids:
+def sort_lists(indptr: Ids, entries: _Indices, edge_ids: Ids | None, num_threads: int = 1) -> Ids:
     """Sorts each list in place and drops repeats; returns how many entries each has left.
 
     Of equal entries the edge id of the first is kept.
     """
 
 def pack_lists(
-    indptr: _Ids, entries: _Indices, out_indptr: _Ids, out: _Indices, num_threads: int = 1
+    indptr: Ids, entries: _Indices, out_indptr: Ids, out: _Indices, num_threads: int = 1
 ) -> None:
     """Copies the first entries of each list, as many as `out_indptr` has room for, to `out`."""
 
 def induce_lists(
-    indptr: _Ids, entries: _Indices, vertices: _Indices, new_id: _Indices
-) -> tuple[_Ids, _Indices]:
+    indptr: Ids, entries: _Indices, vertices: _Indices, new_id: _Indices
+) -> tuple[Ids, _Indices]:
     """Returns the lists of some vertices with only those entries whose `new_id` is not negative."""
 
 def ldg_pass(
-    indptr: _Ids,
+    indptr: Ids,
     neighbors: _Indices,
     weights: NDArray[np.int32],
     order: _Indices,
     capacity: NDArray[np.float64],
     part: NDArray[np.int32],
-    load: _Ids,
+    load: Ids,
 ) -> int:
     """Moves every vertex, in the given order, to the part with most neighbours and room.
 
@@ -449,18 +446,18 @@ def ldg_pass(
     parts hold of each constraint. Both are updated. Returns how many vertices changed their part.
     """
 
-def metis_lines(indptr: _Ids, neighbors: _Indices, weights: _Ids, first: int, last: int) -> bytes:
+def metis_lines(indptr: Ids, neighbors: _Indices, weights: Ids, first: int, last: int) -> bytes:
     """Returns vertices `first` to `last - 1` in METIS's text format: weight, then neighbours."""
 
 def rebalance_pass(
-    indptr: _Ids,
+    indptr: Ids,
     neighbors: _Indices,
     weights: NDArray[np.int32],
     order: _Indices,
     capacity: NDArray[np.float64],
     max_loss: int,
     part: NDArray[np.int32],
-    load: _Ids,
+    load: Ids,
 ) -> int:
     """Moves vertices out of parts above their capacity, as `ldg_pass` otherwise.
 
@@ -471,7 +468,7 @@ def rebalance_pass(
 def encode_rows(
     out: NDArray[np.uint8],
     source: NDArray[np.float32],
-    rows: _Ids,
+    rows: Ids,
     format: int,
     num_threads: int = 1,
 ) -> None:
@@ -483,7 +480,7 @@ def encode_rows(
 
 def decode_rows(
     out: NDArray[np.float32],
-    positions: _Ids,
+    positions: Ids,
     source: NDArray[np.uint8],
     format: int,
     num_threads: int = 1,

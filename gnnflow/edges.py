@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from gnnflow import _kernels
+from gnnflow.array_types import Ids
 from gnnflow.comm import Transport
 from gnnflow.errors import DataError
 from gnnflow.features import DistFeatureStore
@@ -15,8 +16,6 @@ from gnnflow.features.row_exchange import RowExchange
 from gnnflow.features.wire import WireDtype
 from gnnflow.partition import GraphPartition
 from gnnflow.partition.graph_partition import HaloTopology
-
-IdArray = npt.NDArray[np.int64]
 
 EDGE_ARRAYS = ("edge_attr", "edge_id")
 """Arrays with a row per edge, if the edges have attributes: those, and the numbers in the input."""
@@ -34,7 +33,7 @@ class GraphEdges:
     def __init__(self, partition: GraphPartition, rows: RowExchange) -> None:
         """Takes this rank's part and how ranks hand each other rows."""
         sizes = [part.num_edges for part in partition.manifest.parts]
-        self.offsets: IdArray = np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64)
+        self.offsets: Ids = np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64)
         """First global edge id of each part, and the number of edges."""
         self.topology = _kernels.Topology(partition.book.offsets)
         """In-neighbours of all vertices that this rank can expand, with global edge ids."""

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from gnnflow import _kernels
+from gnnflow.array_types import Ids
 from gnnflow.comm import Context
 from gnnflow.edges import GraphEdges
 from gnnflow.errors import ConfigError, DataError
@@ -22,8 +23,6 @@ from gnnflow.partition.stored_rows import INT8_SCALED, SCALE_BYTES
 from gnnflow.sampling.dist_sampler import DistNeighborSampler
 from gnnflow.sampling.neighbor_service import NeighborAnswers
 from gnnflow.sampling.resident_indices import default_budget_bytes, resident_indices
-
-IdArray = npt.NDArray[np.int64]
 
 _ORIGINAL_ID = "original_id"
 _IN_DEGREE = "in_degree"
@@ -61,7 +60,7 @@ class DistGraph:
         self.topology = _kernels.Topology(self.book.offsets)
         """In-neighbours of all vertices that this rank can expand without asking."""
         low, _ = self.book.range(ctx.rank)
-        self.splits: Mapping[str, IdArray] = {
+        self.splits: Mapping[str, Ids] = {
             name: np.asarray(local_ids) + low for name, local_ids in partition.splits.items()
         }
         """Sorted global ids of this rank's seeds of each split."""
@@ -76,7 +75,7 @@ class DistGraph:
         """Attributes of the edges, by global edge id."""
         # This rank's part comes first: it is source 0 of every store.
         self._parts_at_hand = {ctx.rank: partition}
-        self._own_in_degrees: IdArray | None = None
+        self._own_in_degrees: Ids | None = None
         self._stores: dict[str, DistFeatureStore] = {}
         self._served: set[str] = set()
         self._original_id_table: OriginalIdTable | None = None
@@ -192,11 +191,11 @@ class DistGraph:
             raise DataError(f"the graph has no array '{name}'; it has: {known}")
         return self._stores[name]
 
-    def to_original(self, global_ids: IdArray) -> IdArray:
+    def to_original(self, global_ids: Ids) -> Ids:
         """Returns the ids that vertices have in the input, int64 `[num_ids]`."""
         return self._stores[_ORIGINAL_ID].fetch(global_ids)
 
-    def to_global(self, original_ids: IdArray) -> IdArray:
+    def to_global(self, original_ids: Ids) -> Ids:
         """Returns the global ids of ids of the input, int64 of the same shape.
 
         All ranks make the first call together, with any ids; it builds a table.
@@ -366,7 +365,7 @@ class DistGraph:
             self.topology_bytes += resident.nbytes
         return resident
 
-    def _in_degrees(self) -> IdArray:
+    def _in_degrees(self) -> Ids:
         """Counts the in-neighbours of the inner vertices, once."""
         if self._own_in_degrees is None:
             self._own_in_degrees = np.diff(self.partition.indptr)

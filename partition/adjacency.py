@@ -8,8 +8,8 @@ import numpy as np
 import numpy.typing as npt
 
 from gnnflow import _kernels
+from gnnflow.array_types import IntArray
 from gnnflow.files.reserved_file import reserve
-from gnnflow.partition.book import IntArray
 from gnnflow.partition.csc import edge_chunks, id_dtype, indptr_of
 from gnnflow.partition.stage_progress import Progress, silent
 

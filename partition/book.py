@@ -5,9 +5,8 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
+from gnnflow.array_types import IntArray
 from gnnflow.errors import PartitionFormatError
-
-IntArray = npt.NDArray[np.int64]
 
 
 class PartitionBook:

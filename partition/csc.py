@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from gnnflow import _kernels
-from gnnflow.partition.book import IntArray
+from gnnflow.array_types import IntArray
 from gnnflow.partition.mapped_pages import release_pages
 from gnnflow.partition.stage_progress import Progress, silent
 

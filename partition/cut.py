@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from gnnflow.array_types import PartNumbers
 from gnnflow.config import PartitionConfig
 from gnnflow.errors import DataError
 from gnnflow.partition.adjacency import Adjacency, build_adjacency, induce
@@ -43,8 +44,6 @@ def cut_randomly(
 IMBALANCE = 1.05
 """Largest part over mean part that is aimed at, for vertices, edges and train seeds alike."""
 
-Parts = npt.NDArray[np.int32]
-
 
 class Cutter:
     """Cuts one graph; afterwards tells what METIS cost."""
@@ -73,8 +72,8 @@ class Cutter:
         edges: npt.NDArray[Any],
         in_degree: npt.NDArray[np.int64],
         is_train: npt.NDArray[Any],
-        kept: Parts | None = None,
-    ) -> Parts:
+        kept: PartNumbers | None = None,
+    ) -> PartNumbers:
         """Returns the part of each vertex, none of them empty.
 
         Args:
@@ -111,7 +110,7 @@ class Cutter:
         fill_empty_parts(part, num_parts, in_degree)
         return part
 
-    def _cut_levels(self, adjacency: Adjacency, weights: npt.NDArray[np.int32]) -> Parts:
+    def _cut_levels(self, adjacency: Adjacency, weights: npt.NDArray[np.int32]) -> PartNumbers:
         hosts = self._config.hosts
         parts_per_host = self._num_parts // hosts
         if hosts == 1 or parts_per_host == 1:
@@ -133,7 +132,7 @@ class Cutter:
         weights: npt.NDArray[np.int32],
         num_parts: int,
         imbalance: float,
-    ) -> Parts:
+    ) -> PartNumbers:
         if adjacency.num_vertices <= num_parts:
             return np.arange(adjacency.num_vertices, dtype=np.int32)
         weights = np.ascontiguousarray(weights[:, weights.any(axis=0)])
@@ -169,7 +168,7 @@ class Cutter:
         weights: npt.NDArray[np.int32],
         num_parts: int,
         imbalance: float,
-    ) -> Parts:
+    ) -> PartNumbers:
         self._progress("cutting with METIS", 0, 0)
         run = run_metis(
             adjacency,
@@ -187,7 +186,7 @@ class Cutter:
         self.peak_memory_bytes = max(self.peak_memory_bytes, own_memory_bytes() + solver_bytes)
 
 
-def _checked(kept: Parts, num_parts: int) -> Parts:
+def _checked(kept: PartNumbers, num_parts: int) -> PartNumbers:
     empty = np.flatnonzero(np.bincount(kept, minlength=num_parts) == 0)
     if len(empty):
         raise DataError(
@@ -197,7 +196,7 @@ def _checked(kept: Parts, num_parts: int) -> Parts:
     return kept
 
 
-def fill_empty_parts(part: Parts, num_parts: int, in_degree: npt.NDArray[np.int64]) -> None:
+def fill_empty_parts(part: PartNumbers, num_parts: int, in_degree: npt.NDArray[np.int64]) -> None:
     """Gives every empty part a vertex of the largest part, the one with fewest in-edges.
 
     Args:

@@ -7,8 +7,9 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from gnnflow.array_types import IntArray
 from gnnflow.errors import PartitionFormatError
-from gnnflow.partition.book import IntArray, PartitionBook
+from gnnflow.partition.book import PartitionBook
 from gnnflow.partition.checked_parts import check_part
 from gnnflow.partition.held_out_edges import HELD_OUT
 from gnnflow.partition.manifest import Manifest, part_folder

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from gnnflow.array_types import IntArray
 from gnnflow.partition.assignment import Assignment
-from gnnflow.partition.book import IntArray
 from gnnflow.partition.csc import Csc, indptr_of
 from gnnflow.partition.manifest import FileSpec
 from gnnflow.partition.npy_writer import NpyWriter, write_array

@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from gnnflow.array_types import IntArray
 from gnnflow.datasets.counter_hash import random_bits, stream_key
 from gnnflow.errors import ConfigError
 from gnnflow.files.reserved_file import new_mapped_array
-from gnnflow.partition.book import IntArray
 from gnnflow.partition.csc import edge_chunks
 from gnnflow.partition.stage_progress import Progress, silent
 

@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from gnnflow import _kernels
+from gnnflow.array_types import PartNumbers
 from gnnflow.partition.adjacency import Adjacency
 from gnnflow.partition.stage_progress import Progress, silent
 
@@ -22,8 +23,6 @@ _MAX_LOSSES = (0, 1, 2, 4, 8, 16, 2**62)
 # What another partitioner leaves above the limit by rounding is no reason to move vertices.
 _REBALANCE_TOLERANCE = 1.002
 
-Parts = npt.NDArray[np.int32]
-
 
 def cut_with_ldg(
     adjacency: Adjacency,
@@ -33,7 +32,7 @@ def cut_with_ldg(
     seed: int,
     imbalance: float,
     progress: Progress = silent,
-) -> Parts:
+) -> PartNumbers:
     """Puts each vertex where most of its neighbours are and room is left, again and again.
 
     The graph is read in random order; what is kept of the parts is one number per vertex.
@@ -73,12 +72,12 @@ def cut_with_ldg(
 def rebalance(
     adjacency: Adjacency,
     vertex_weights: npt.NDArray[np.int32],
-    part: Parts,
+    part: PartNumbers,
     num_parts: int,
     *,
     seed: int,
     imbalance: float,
-) -> Parts:
+) -> PartNumbers:
     """Moves vertices out of parts that are too large, if possible to where their neighbours are.
 
     Parts may be too large each in another constraint, so a move has to make the sum of squared

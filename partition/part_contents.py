@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from gnnflow.array_types import IntArray, Mask
 from gnnflow.errors import PartitionFormatError
-from gnnflow.partition.book import IntArray
 from gnnflow.partition.mapped_pages import release_pages
 from gnnflow.partition.stored_rows import INT8_SCALED, SCALE_BYTES
 
@@ -23,8 +23,6 @@ _MAX_FEATURE_BYTES = 1 << 31
 _BYTES_AN_EDGE = 8
 """Memory that a check may take, as the neighbour lists do."""
 _BFLOAT16_EXPONENT = 0x7F80
-
-Mask = npt.NDArray[np.bool_]
 
 
 def check_contents(partition: "GraphPartition", *, thorough: bool) -> list[str]:

@@ -10,9 +10,9 @@ import numpy as np
 import numpy.typing as npt
 
 from gnnflow import _kernels
+from gnnflow.array_types import IntArray
 from gnnflow.datasets.row_source import RowSource
 from gnnflow.partition.assignment import Assignment
-from gnnflow.partition.book import IntArray
 from gnnflow.partition.csc import Csc
 from gnnflow.partition.halo_topology import (
     HALO_TOPOLOGY_PREFIX,

@@ -12,12 +12,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from gnnflow.array_types import IntArray
 from gnnflow.config import PartitionConfig
 from gnnflow.datasets.raw_graph import RawGraph
 from gnnflow.datasets.row_source import RowSource
 from gnnflow.errors import ConfigError
 from gnnflow.partition.assignment import Assignment
-from gnnflow.partition.book import IntArray
 from gnnflow.partition.csc import Csc, build_csc, count_in_degrees, make_undirected
 from gnnflow.partition.cut import Cutter
 from gnnflow.partition.held_out_edges import EDGES_LEFT_FILE, EdgeSplit, hold_out_edges
@@ -77,7 +77,7 @@ def partition_graph(
     """
     out = Path(out)
     check_output(out, overwrite=overwrite)
-    job = _Job(graph, config, progress)
+    job = _Partitioning(graph, config, progress)
     job.validate()
     with staged_folder(out, overwrite=overwrite) as staging:
         split = job.hold_out_edges(staging)
@@ -94,7 +94,7 @@ def partition_graph(
     return report
 
 
-class _Job:
+class _Partitioning:
     """The steps of cutting one graph, in order, and what they cost."""
 
     def __init__(self, graph: RawGraph, config: PartitionConfig, progress: Progress) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from gnnflow.partition.book import IntArray
+from gnnflow.array_types import IntArray
 
 
 def _status_bytes(field: str) -> int | None:

@@ -29,17 +29,15 @@ Who decides on `replace` is not the cache's business: a schedule, or a policy.
 import copy
 from collections import deque
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from gnnflow._kernels import CacheBooks, CacheIndex, copy_rows
-from gnnflow.cache.scorers.base import Ids, Keys, ReplacementScorer, RowOrder, Scorer, Slots
+from gnnflow.array_types import Ids, Keys, Rows, Slots
+from gnnflow.cache.scorers.base import ReplacementScorer, RowOrder, Scorer
 from gnnflow.cache.step import CacheCounts, CacheStep, RunningCounts
 from gnnflow.cache.vertex_values import VertexValues
-
-Rows = npt.NDArray[Any]
 
 # Vertices that are remembered without being cached cost about 50 bytes each; below this number
 # nobody has to be forgotten.

@@ -7,16 +7,14 @@ Training and replay differ in where minibatches come from (`MinibatchSource`), a
 from typing import Protocol
 
 import numpy as np
-import numpy.typing as npt
 
+from gnnflow.array_types import Ids
 from gnnflow.cache.halo_cache import HaloCache
 from gnnflow.cache.scorers import LookaheadScorer, ReplacementScorer
 from gnnflow.cache.step import CacheCounts
 from gnnflow.cache.transfer import Decide, Transfer
 from gnnflow.policies import CacheView, Decision, MinibatchCounters, ReplacementPlan, Steering
 from gnnflow.traffic import Traffic
-
-Ids = npt.NDArray[np.int64]
 
 
 class HaloCacheView:

@@ -23,13 +23,10 @@ from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
+from gnnflow.array_types import FloatArray, IntArray
 from gnnflow.cache.vertex_values import VertexValues
 from gnnflow.partition import GraphPartition
-
-IntArray = npt.NDArray[np.int64]
-FloatArray = npt.NDArray[np.float64]
 
 # Edges that are spread at once: bounds the memory of a step.
 _MAX_EDGES = 1 << 22

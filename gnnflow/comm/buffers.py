@@ -5,7 +5,7 @@ import threading
 import numpy as np
 import numpy.typing as npt
 
-ByteArray = npt.NDArray[np.uint8]
+from gnnflow.array_types import ByteArray
 
 _MIN_BYTES = 1 << 12
 _KEPT_PER_SIZE = 16

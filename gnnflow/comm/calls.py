@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from gnnflow.comm.buffers import ByteArray
+from gnnflow.array_types import ByteArray
 from gnnflow.comm.messages import Message
 from gnnflow.errors import CommError
 

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from gnnflow.comm.buffers import ByteArray
+from gnnflow.array_types import ByteArray
 from gnnflow.comm.messages import message_parts
 from gnnflow.comm.mpi_library import MPI
 from gnnflow.comm.outstanding import Outstanding

@@ -18,12 +18,12 @@ from typing import Any, NoReturn
 
 import numpy as np
 
-from gnnflow.comm.answers import AnswerInParts, Answers, AnswerWithArrays, kind_of
-from gnnflow.comm.buffers import BufferPool, ByteArray
+from gnnflow.array_types import ByteArray
+from gnnflow.comm.answer_service import AnswerInParts, Answers, AnswerWithArrays, kind_of
+from gnnflow.comm.buffers import BufferPool
 from gnnflow.comm.calls import Call, Request
 from gnnflow.comm.collectives import Collective, CollectiveQueue, Steps
 from gnnflow.comm.failure import Failure, FailureReporter, end_process
-from gnnflow.comm.inquiry import Inquiry, Pauses, status_of
 from gnnflow.comm.mailbox import Mailbox
 from gnnflow.comm.messages import (
     FIRST_REPLY_TAG,
@@ -36,6 +36,7 @@ from gnnflow.comm.messages import (
     write_message,
 )
 from gnnflow.comm.mpi_library import MPI
+from gnnflow.comm.overdue import Inquiry, Pauses, status_of
 from gnnflow.comm.windows import FillRows, RowWindows
 from gnnflow.errors import CommError
 from gnnflow.launch.neighbours import Neighbours

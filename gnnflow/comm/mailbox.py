@@ -4,7 +4,8 @@ from collections.abc import Callable
 
 import numpy as np
 
-from gnnflow.comm.buffers import BufferPool, ByteArray
+from gnnflow.array_types import ByteArray
+from gnnflow.comm.buffers import BufferPool
 from gnnflow.comm.messages import TAG_PART, TAG_REQUEST, message_bytes, message_parts
 from gnnflow.comm.mpi_library import MPI
 from gnnflow.comm.outstanding import Outstanding

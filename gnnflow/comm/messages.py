@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from gnnflow.comm.buffers import BufferPool, ByteArray
+from gnnflow.array_types import ByteArray
+from gnnflow.comm.buffers import BufferPool
 
 TAG_REQUEST = 1
 TAG_FAILURE = 2

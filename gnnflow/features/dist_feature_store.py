@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from gnnflow import _kernels
-from gnnflow.comm.buffers import ByteArray
-from gnnflow.features.feature_store import FetchCounts, IdArray, Rows, output_for
+from gnnflow.array_types import ByteArray, Ids, Rows
+from gnnflow.features.feature_store import FetchCounts, output_for
 from gnnflow.features.row_plan import RowLayout, RowPlan
 from gnnflow.features.wire import WIRE_DTYPES, Wire, WireDtype
 
@@ -32,7 +32,7 @@ class DistFeatureStore:
         self,
         name: str,
         *,
-        offsets: IdArray,
+        offsets: Ids,
         sources: Sequence[tuple[int, Rows]],
         num_threads: int,
         remote: "RemoteRows | None" = None,
@@ -61,7 +61,7 @@ class DistFeatureStore:
         self._counts = FetchCounts()
         self._counts_lock = threading.RLock()  # see `BufferPool`
 
-    def fetch(self, global_ids: IdArray, out: Rows | None = None) -> Rows:
+    def fetch(self, global_ids: Ids, out: Rows | None = None) -> Rows:
         """Returns the rows of vertices; see `FeatureStore.fetch`.
 
         Raises:
@@ -70,7 +70,7 @@ class DistFeatureStore:
         return self.fetch_async(global_ids, out).result()
 
     def fetch_async(
-        self, global_ids: IdArray, out: Rows | None = None, wire: Wire | None = None
+        self, global_ids: Ids, out: Rows | None = None, wire: Wire | None = None
     ) -> "FetchUnderWay":
         """Asks other ranks for rows and copies those at hand meanwhile.
 
@@ -96,7 +96,7 @@ class DistFeatureStore:
         self._copy_at_hand(plan, out)
         return FetchUnderWay(self, out, plan, call, received, wire)
 
-    def plan(self, global_ids: IdArray) -> RowPlan:
+    def plan(self, global_ids: Ids) -> RowPlan:
         """Splits ids by where their rows are, for `gather`.
 
         Raises:
@@ -173,7 +173,7 @@ class DistFeatureStore:
         call = remote.ask(label, plan.remote_rows, plan.remote_counts, into, wire)
         return call, received
 
-    def _copy_by_id(self, global_ids: IdArray, out: Rows) -> None:
+    def _copy_by_id(self, global_ids: Ids, out: Rows) -> None:
         """Copies rows without a plan, which for short rows takes a tenth of the time."""
         layout = self._layout
         of_source = _kernels.gather_ids(

@@ -5,10 +5,8 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
-import numpy.typing as npt
 
-IdArray = npt.NDArray[np.int64]
-Rows = npt.NDArray[Any]
+from gnnflow.array_types import Ids, Rows
 
 
 class FeatureStore(Protocol):
@@ -26,7 +24,7 @@ class FeatureStore(Protocol):
     def row_shape(self) -> tuple[int, ...]:
         """Shape of one row; empty for one number per vertex."""
 
-    def fetch(self, global_ids: IdArray, out: Rows | None = None) -> Rows:
+    def fetch(self, global_ids: Ids, out: Rows | None = None) -> Rows:
         """Returns the rows of vertices.
 
         Args:

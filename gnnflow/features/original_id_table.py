@@ -4,10 +4,10 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from gnnflow.array_types import Ids
 from gnnflow.comm import Context
 from gnnflow.errors import DataError, PartitionFormatError
 from gnnflow.features.dist_feature_store import DistFeatureStore
-from gnnflow.features.feature_store import IdArray
 from gnnflow.features.row_exchange import RowExchange
 
 _NAME = "global_id"
@@ -21,8 +21,8 @@ class OriginalIdTable:
         self,
         ctx: Context,
         rows: RowExchange,
-        own_original_ids: IdArray,
-        offsets: IdArray,
+        own_original_ids: Ids,
+        offsets: Ids,
         original_ids: DistFeatureStore,
     ) -> None:
         """Builds the table; all ranks do so together.
@@ -55,7 +55,7 @@ class OriginalIdTable:
         self._store = rows.store(_NAME, ranges, [(ctx.rank, table)])
         ctx.barrier()
 
-    def to_global(self, original_ids: IdArray) -> IdArray:
+    def to_global(self, original_ids: Ids) -> Ids:
         """Returns the global ids, int64 of the same shape; any thread may call this.
 
         Raises:
@@ -69,7 +69,7 @@ class OriginalIdTable:
         return self._store.fetch(ids.reshape(-1)).reshape(ids.shape)
 
 
-def _refuse_gaps(ctx: Context, missing: IdArray) -> None:
+def _refuse_gaps(ctx: Context, missing: Ids) -> None:
     """Ends all ranks if an id is in no part: there are as many ids as vertices."""
     for (first,) in filter(None, ctx.allgather_json(missing.tolist())):
         raise PartitionFormatError(
@@ -78,6 +78,6 @@ def _refuse_gaps(ctx: Context, missing: IdArray) -> None:
         )
 
 
-def _pieces(first: int, last: int) -> Iterator[IdArray]:
+def _pieces(first: int, last: int) -> Iterator[Ids]:
     for start in range(first, last, _ROWS_AT_ONCE):
         yield np.arange(start, min(start + _ROWS_AT_ONCE, last), dtype=np.int64)

@@ -7,7 +7,8 @@ import numpy as np
 import numpy.typing as npt
 
 from gnnflow import _kernels
-from gnnflow.comm.buffers import BufferPool, ByteArray
+from gnnflow.array_types import ByteArray
+from gnnflow.comm.buffers import BufferPool
 from gnnflow.comm.calls import Call, Request
 from gnnflow.features.row_service import rows_per_part
 from gnnflow.features.wire import Wire

@@ -6,9 +6,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from gnnflow.array_types import Ids
 from gnnflow.comm import Context, Transport
 from gnnflow.features.dist_feature_store import DistFeatureStore
-from gnnflow.features.feature_store import IdArray
 from gnnflow.features.remote_rows import MessageRows, RemoteRows, WindowRows
 from gnnflow.features.row_service import RowAnswers
 from gnnflow.features.wire import Wire, WireDtype
@@ -44,7 +44,7 @@ class RowExchange:
     def store(
         self,
         name: str,
-        offsets: IdArray,
+        offsets: Ids,
         sources: Sequence[tuple[int, npt.NDArray[Any]]],
         *,
         wire_dtype: WireDtype = "stored",
@@ -71,7 +71,7 @@ class RowExchange:
     def _remote(
         self,
         name: str,
-        offsets: IdArray,
+        offsets: Ids,
         own_rows: npt.NDArray[Any],
         wire_dtype: WireDtype,
         transport: Transport,

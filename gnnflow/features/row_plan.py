@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from gnnflow import _kernels
-from gnnflow.features.feature_store import IdArray
+from gnnflow.array_types import Ids
 
 ELSEWHERE = 255
 """Source of rows that another rank sends."""
@@ -18,13 +18,13 @@ ELSEWHERE = 255
 class RowLayout:
     """Where the rows of each part are, as seen from one rank."""
 
-    offsets: IdArray
+    offsets: Ids
     """int64 `[num_parts + 1]`: first global id of each part."""
     source_of_part: npt.NDArray[np.uint8]
     """uint8 `[num_parts]`: number of the source that holds a part's rows, or `ELSEWHERE`."""
 
     @classmethod
-    def make(cls, offsets: IdArray, parts_at_hand: Sequence[int]) -> "RowLayout":
+    def make(cls, offsets: Ids, parts_at_hand: Sequence[int]) -> "RowLayout":
         """Numbers the parts whose rows can be read directly in the order given.
 
         Raises:
@@ -47,17 +47,17 @@ class RowPlan:
 
     source_of: npt.NDArray[np.uint8]
     """uint8 `[num_rows]`: source of each row asked for, `ELSEWHERE` if another rank sends it."""
-    row_of: IdArray
+    row_of: Ids
     """int64 `[num_rows]`: its row there; for other ranks the row within their part."""
-    remote_positions: IdArray
+    remote_positions: Ids
     """int64 `[num_remote]`: the rows asked for that other ranks send, by rank and then in order."""
-    remote_rows: IdArray
+    remote_rows: Ids
     """int64 `[num_remote]`: their rows within the owners' parts."""
-    remote_counts: IdArray
+    remote_counts: Ids
     """int64 `[num_parts]`: how many each rank sends."""
 
     @classmethod
-    def make(cls, global_ids: IdArray, layout: RowLayout) -> "RowPlan":
+    def make(cls, global_ids: Ids, layout: RowLayout) -> "RowPlan":
         """Splits ids by the part that owns them.
 
         Raises:
@@ -89,7 +89,7 @@ class RowPlan:
             (self.remote_positions[:-1] < self.remote_positions[1:]).all()
         )
 
-    def take_from(self, source: int, positions: IdArray, rows: npt.NDArray[Any]) -> None:
+    def take_from(self, source: int, positions: Ids, rows: npt.NDArray[Any]) -> None:
         """Names another source for some rows, as a cache or an array of rows that arrive.
 
         Args:

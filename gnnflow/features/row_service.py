@@ -6,7 +6,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from gnnflow.comm.buffers import BufferPool, ByteArray
+from gnnflow.array_types import ByteArray
+from gnnflow.comm.buffers import BufferPool
 from gnnflow.comm.messages import Message
 from gnnflow.features.wire import Wire
 

@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from gnnflow import _kernels
-from gnnflow.comm.buffers import ByteArray
+from gnnflow.array_types import ByteArray
 from gnnflow.errors import ConfigError
 
 WireDtype = Literal["stored", "bfloat16", "int8"]

@@ -3,14 +3,13 @@
 from typing import Protocol
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
+from gnnflow.array_types import Ids
 from gnnflow.errors import DataError
 from gnnflow.graph import DistGraph
 from gnnflow.loader.arguments import as_array
 from gnnflow.partition import GraphPartition
-
-_Ids = NDArray[np.int64]
 
 
 class EdgeList(Protocol):
@@ -19,7 +18,7 @@ class EdgeList(Protocol):
     def __len__(self) -> int:
         """Number of edges."""
 
-    def ends(self, positions: _Ids) -> _Ids:
+    def ends(self, positions: Ids) -> Ids:
         """Returns `[2, num_positions]`: global ids of sources and destinations."""
 
 
@@ -49,7 +48,7 @@ class GivenEdges:
         """Number of edges."""
         return int(self._edges.shape[1])
 
-    def ends(self, positions: _Ids) -> _Ids:
+    def ends(self, positions: Ids) -> Ids:
         """Returns `[2, num_positions]`: global ids of sources and destinations."""
         return self._edges[:, positions]
 
@@ -65,7 +64,7 @@ class OwnEdges:
         """Number of edges."""
         return self._partition.num_edges
 
-    def ends(self, positions: _Ids) -> _Ids:
+    def ends(self, positions: Ids) -> Ids:
         """Returns `[2, num_positions]`: global ids of sources and destinations."""
         part = self._partition
         destinations = np.searchsorted(part.indptr, positions, side="right") - 1

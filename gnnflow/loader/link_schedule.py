@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 from torch_geometric.sampler import NegativeSampling
 
+from gnnflow.array_types import Ids
 from gnnflow.datasets.counter_hash import stream_key, uniform
 from gnnflow.errors import ConfigError, DataError
 from gnnflow.graph import DistGraph
@@ -18,15 +18,13 @@ from gnnflow.loader.edge_list import EdgeList
 from gnnflow.loader.seed_schedule import SeedBatch, SeedSchedule
 from gnnflow.sampling import SampledSubgraph
 
-_Ids = NDArray[np.int64]
-
 _EDGES_AT_ONCE = 1 << 20
 
 
-def negative_vertices(key: int, num: int, num_vertices: int, first: int = 0) -> _Ids:
+def negative_vertices(key: int, num: int, num_vertices: int, first: int = 0) -> Ids:
     """Draws original ids uniformly: numbers `first` to `first + num` of the stream of a key."""
     draws = uniform(key, np.arange(first, first + num, dtype=np.int64))
-    ids: _Ids = (draws * num_vertices).astype(np.int64)
+    ids: Ids = (draws * num_vertices).astype(np.int64)
     return ids
 
 
@@ -38,7 +36,7 @@ class LinkBatch(SeedBatch):
     """This rank's share of the labels that all ranks have in this step."""
     num_positive: int
     """Edges, not counting negatives."""
-    positive: _Ids
+    positive: Ids
     """`[2, num_positive]`: positions of the edges' ends among the seeds."""
     labels: dict[str, Tensor]
     """What the minibatch says about its edges, by the names that PyG uses."""
@@ -138,7 +136,7 @@ class LinkSchedule:
         return self._positions.num_steps
 
     @property
-    def seeds(self) -> _Ids:
+    def seeds(self) -> Ids:
         """Vertices that may be seeds, as far as this rank owns them: all of its own."""
         low, high = self._graph.book.range(self._graph.ctx.rank)
         return np.arange(low, high, dtype=np.int64)
@@ -210,7 +208,7 @@ class LinkSchedule:
             exclude_targets=self._exclude_targets,
         )
 
-    def _draw(self, epoch: int, minibatch: int, num_positive: int) -> _Ids:
+    def _draw(self, epoch: int, minibatch: int, num_positive: int) -> Ids:
         """Global ids of negative destinations, or of sources and then destinations."""
         if self._negatives is None:
             return np.empty(0, dtype=np.int64)
@@ -242,7 +240,7 @@ def _num_drawn(num_positive: int, negatives: NegativeSampling) -> int:
     return math.ceil(num_positive * float(negatives.amount))
 
 
-def _distinct(ids: _Ids) -> tuple[_Ids, _Ids]:
+def _distinct(ids: Ids) -> tuple[Ids, Ids]:
     """Distinct ids in order of first appearance, and the position of each id among them."""
     distinct, first, inverse = np.unique(ids, return_index=True, return_inverse=True)
     order = np.argsort(first)

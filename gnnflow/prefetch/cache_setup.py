@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
+from gnnflow.array_types import Ids
 from gnnflow.cache.fill import cache_capacity, fill_candidates
 from gnnflow.cache.halo_cache import HaloCache
 from gnnflow.cache.lookahead_window import LookaheadWindow
@@ -20,8 +20,6 @@ from gnnflow.features import DistFeatureStore
 from gnnflow.graph import DistGraph
 from gnnflow.prefetch.cached_rows import CachedRows
 from gnnflow.prefetch.host_rows import HostRows
-
-Ids = npt.NDArray[np.int64]
 
 NO_CACHE = "none"
 """The scorer that stands for no cache at all."""

@@ -6,13 +6,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from gnnflow.array_types import Ids, Rows
 from gnnflow.cache.halo_cache import HaloCache
 from gnnflow.cache.transfer import Decide, Transfer
 from gnnflow.comm.buffers import BufferPool
 from gnnflow.features import DistFeatureStore
 from gnnflow.prefetch.host_rows import HostRows
 from gnnflow.prefetch.row_memory import MemoryMeter, RecycledRows
-from gnnflow.prefetch.row_request import Ids, RowRequest, Rows, SharedFetch
+from gnnflow.prefetch.row_request import RowRequest, SharedFetch
 
 if TYPE_CHECKING:
     import torch

@@ -8,19 +8,17 @@ that computes on another stream has to wait for the default one first.
 import contextlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from gnnflow.array_types import Ids, Rows
 from gnnflow.cache.halo_cache import HaloCache
 from gnnflow.cache.step import CacheStep
 from gnnflow.features import DistFeatureStore, RowPlan
-
-Ids = npt.NDArray[np.int64]
-Rows = npt.NDArray[Any]
 
 # Torch indexes unsigned numbers on few devices; their bits move as well in signed ones.
 _CARRIERS = {"uint16": torch.int16, "uint32": torch.int32, "uint64": torch.int64}

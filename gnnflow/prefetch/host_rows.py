@@ -11,19 +11,17 @@ import os
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Self
+from typing import Self
 
 import numpy as np
 import numpy.typing as npt
 
 from gnnflow._kernels import CacheIndex
+from gnnflow.array_types import Ids, Rows
 from gnnflow.cache.vertex_values import VertexValues
 from gnnflow.comm import Context
 from gnnflow.errors import DataError
 from gnnflow.features import DistFeatureStore, RowPlan
-
-Ids = npt.NDArray[np.int64]
-Rows = npt.NDArray[Any]
 
 SHARE = 0.7
 """Share of the caches of a machine's ranks that holds common rows. Of 0.3, 0.5, 0.7 and 0.9 it

@@ -1,18 +1,14 @@
 """The rows of one minibatch on their way, and the fetch that it may share with others."""
 
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
+from gnnflow.array_types import Ids, Rows
 from gnnflow.cache.step import CacheStep
 from gnnflow.features import FetchUnderWay, RowPlan
 from gnnflow.features.wire import WireDtype
 from gnnflow.traffic import Traffic
-
-Ids = npt.NDArray[np.int64]
-Rows = npt.NDArray[Any]
 
 
 @dataclass(slots=True)

@@ -21,13 +21,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
+from gnnflow.array_types import FloatArray
 from gnnflow.config import DEFAULT_DEPTH
 from gnnflow.errors import DataError
 from gnnflow.replay.trace import Trace, TraceFacts
-
-FloatArray = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
+from gnnflow.array_types import IntArray
 from gnnflow.cache.fill import fill_candidates
 from gnnflow.cache.halo_cache import HaloCache
 from gnnflow.cache.lookahead_window import Lookahead, LookaheadWindow
@@ -12,8 +13,6 @@ from gnnflow.cache.scorers import ScorerOptions, make_scorer
 from gnnflow.cache.step import CacheStep
 from gnnflow.cache.transfer import Decide, Transfer, every
 from gnnflow.replay.trace import Trace
-
-IntArray = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -18,12 +18,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from gnnflow.array_types import Ids
 from gnnflow.cache.vertex_values import VertexValues
 from gnnflow.errors import DataError, one_line
 from gnnflow.files.json_text import parse_json, to_json_text
 from gnnflow.files.npy_file import read_archive
-
-Ids = npt.NDArray[np.int64]
 
 FORMAT_VERSION = 1
 

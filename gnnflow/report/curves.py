@@ -6,9 +6,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from gnnflow.array_types import FloatArray
 from gnnflow.report.run_record import RunRecord
-
-FloatArray = npt.NDArray[np.float64]
 
 MAX_POINTS = 400
 

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from gnnflow.array_types import FloatArray
 from gnnflow.errors import DataError
 from gnnflow.files.json_text import parse_json, without_nan
 from gnnflow.files.regular_file import read_regular_text
@@ -17,8 +18,6 @@ from gnnflow.replay.trace import read_traces
 from gnnflow.report.decisions import DecisionLine, read_decisions
 from gnnflow.report.partition_figures import PartitionFigures, read_partition_figures
 from gnnflow.report.summary_file import is_number, read_summary
-
-FloatArray = npt.NDArray[np.float64]
 
 METRICS_FILE = "metrics.jsonl"
 

@@ -8,8 +8,9 @@ import numpy as np
 import numpy.typing as npt
 
 from gnnflow import _kernels
+from gnnflow.array_types import Ids
 from gnnflow.errors import DataError
-from gnnflow.sampling.neighbor_service import Draw, IdArray, neighbor_request
+from gnnflow.sampling.neighbor_service import Draw, neighbor_request
 from gnnflow.sampling.subgraph import SampledSubgraph
 
 if TYPE_CHECKING:
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 class MinibatchSeeds:
     """What one minibatch is sampled from."""
 
-    seeds: IdArray
+    seeds: Ids
     """int64 `[num_seeds]`: unique global ids, of any part; may be empty."""
     epoch: int
     """Epoch number."""
@@ -92,7 +93,7 @@ class DistNeighborSampler:
         """What sampling cost so far."""
 
     def sample(
-        self, seeds: IdArray, fanouts: Sequence[int], *, epoch: int, minibatch: int
+        self, seeds: Ids, fanouts: Sequence[int], *, epoch: int, minibatch: int
     ) -> SampledSubgraph:
         """Samples the neighbourhood of seeds.
 
@@ -165,8 +166,8 @@ class DistNeighborSampler:
         self,
         draw: Draw,
         batches: Sequence[MinibatchSeeds],
-        frontier: Sequence[tuple[IdArray, IdArray]],
-    ) -> list[tuple[IdArray, IdArray, IdArray | None]]:
+        frontier: Sequence[tuple[Ids, Ids]],
+    ) -> list[tuple[Ids, Ids, Ids | None]]:
         """Asks the owners; returns counts, neighbours and edge ids for each minibatch."""
         assert self._service is not None
         minibatches = np.array([batch.minibatch for batch in batches], dtype=np.int64)
@@ -213,7 +214,7 @@ class DistNeighborSampler:
 _Answer = tuple[npt.NDArray[Any], npt.NDArray[Any], npt.NDArray[Any] | None]
 
 
-def _split_answer(arrays: Sequence[npt.NDArray[Any]], sizes: IdArray) -> list[_Answer]:
+def _split_answer(arrays: Sequence[npt.NDArray[Any]], sizes: Ids) -> list[_Answer]:
     """Cuts an owner's answer into the segments of the minibatches."""
     counts, neighbors = arrays[:2]
     edge_ids = arrays[2] if len(arrays) > 2 else None
@@ -233,7 +234,7 @@ def _split_answer(arrays: Sequence[npt.NDArray[Any]], sizes: IdArray) -> list[_A
     return segments
 
 
-def _join(answers: Sequence[_Answer]) -> tuple[IdArray, IdArray, IdArray | None]:
+def _join(answers: Sequence[_Answer]) -> tuple[Ids, Ids, Ids | None]:
     """Joins the owners' answers for one minibatch, in the order of the owners."""
     counts = np.concatenate([answer[0] for answer in answers], dtype=np.int64)
     neighbors = np.concatenate([answer[1] for answer in answers], dtype=np.int64)

@@ -8,10 +8,9 @@ import numpy as np
 import numpy.typing as npt
 
 from gnnflow import _kernels
+from gnnflow.array_types import Ids
 from gnnflow.comm.calls import Request
 from gnnflow.comm.messages import Message
-
-IdArray = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,9 +65,9 @@ class NeighborAnswers:
 def neighbor_request(
     peer: int,
     draw: Draw,
-    minibatches: IdArray,
-    epochs: IdArray,
-    sizes: IdArray,
+    minibatches: Ids,
+    epochs: Ids,
+    sizes: Ids,
     ids: npt.NDArray[Any],
 ) -> Request:
     """Writes the question for neighbours of one rank's vertices.

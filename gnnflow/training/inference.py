@@ -13,6 +13,7 @@ from numpy.typing import ArrayLike, DTypeLike, NDArray
 from torch import Tensor, nn
 
 import gnnflow
+from gnnflow.array_types import Ids
 from gnnflow.comm import Context
 from gnnflow.config import InferConfig
 from gnnflow.errors import CheckpointError, ConfigError, DataError
@@ -102,8 +103,6 @@ SUMMARY_FILE = "inference.json"
 """Written last: a folder without it is not complete."""
 
 _FILES = ("predictions.npy", "logits.npy", "embeddings.npy")
-
-_Ids = NDArray[np.int64]
 
 
 def run_inference(config: InferConfig, ctx: Context) -> None:
@@ -212,7 +211,7 @@ def infer(
 
 @contextmanager
 def _served(
-    inference: LayerwiseInference | MinibatchInference, wanted: _Ids
+    inference: LayerwiseInference | MinibatchInference, wanted: Ids
 ) -> Iterator[tuple[DistFeatureStore | None, DistFeatureStore]]:
     """The embeddings, if there are any, and the outputs."""
     if isinstance(inference, LayerwiseInference):
@@ -246,7 +245,7 @@ def find_checkpoint(path: Path) -> Path:
     return folders[0]
 
 
-def read_vertices(file: Path, num_vertices: int) -> _Ids:
+def read_vertices(file: Path, num_vertices: int) -> Ids:
     """Reads ids of the input.
 
     Raises:
@@ -272,7 +271,7 @@ def _check_vertices(ids: NDArray[Any], num_vertices: int, file: Path | str = "ve
         )
 
 
-def _own(graph: DistGraph, vertices: NDArray[np.integer] | None) -> _Ids:
+def _own(graph: DistGraph, vertices: NDArray[np.integer] | None) -> Ids:
     """Local ids of the inner vertices that are asked for, ascending."""
     original = graph.partition.original_id
     if vertices is None:

@@ -13,6 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from gnnflow.array_types import Ids
 from gnnflow.features import DistFeatureStore
 from gnnflow.files.reserved_file import new_mapped_array
 from gnnflow.graph import DistGraph
@@ -27,8 +28,6 @@ CHUNK_BYTES = 128 << 20
 
 HIDDEN_BYTES = 1 << 30
 """Hidden rows of a rank that take more memory than this lie in a temporary file."""
-
-_Ids = NDArray[np.int64]
 
 
 @runtime_checkable
@@ -61,7 +60,7 @@ class LayerwiseModel(Protocol):
 class _Chunk:
     """Some destination vertices with all their in-neighbours and the rows of both."""
 
-    local_ids: _Ids
+    local_ids: Ids
     subgraph: SampledSubgraph
     rows: Callable[[], Tensor]
     in_degree: Callable[[], Tensor] | None
@@ -111,7 +110,7 @@ class LayerwiseInference:
             with_edge_ids=self._uses_edge_attr,
         )
 
-    def outputs(self, local_ids: _Ids) -> Iterator[tuple[_Ids, Tensor]]:
+    def outputs(self, local_ids: Ids) -> Iterator[tuple[Ids, Tensor]]:
         """Yields the outputs of some inner vertices; every rank must exhaust it.
 
         Args:
@@ -145,7 +144,7 @@ class LayerwiseInference:
 
     @contextmanager
     def served_layers(
-        self, name: str, local_ids: _Ids
+        self, name: str, local_ids: Ids
     ) -> Iterator[tuple[DistFeatureStore, DistFeatureStore]]:
         """Serves outputs and what the last layer takes; all ranks enter and leave together.
 
@@ -183,7 +182,7 @@ class LayerwiseInference:
         index: int,
         store: DistFeatureStore,
         stack: ExitStack,
-        local_ids: _Ids | None = None,
+        local_ids: Ids | None = None,
     ) -> NDArray[np.float32]:
         """The outputs of a layer for all inner vertices, or some."""
         num_vertices = self._graph.partition.num_vertices
@@ -197,8 +196,8 @@ class LayerwiseInference:
         return rows
 
     def _layer(
-        self, index: int, store: DistFeatureStore, local_ids: _Ids
-    ) -> Iterator[tuple[_Ids, Tensor]]:
+        self, index: int, store: DistFeatureStore, local_ids: Ids
+    ) -> Iterator[tuple[Ids, Tensor]]:
         pieces = self._cut(local_ids, store.row_shape[0])
         pending = self._begin(pieces[0], store)
         for following in (*pieces[1:], None):
@@ -208,7 +207,7 @@ class LayerwiseInference:
                 pending = self._begin(following, store)
             yield chunk.local_ids, self._compute(index, chunk)
 
-    def _cut(self, local_ids: _Ids, dim: int) -> Sequence[_Ids]:
+    def _cut(self, local_ids: Ids, dim: int) -> Sequence[Ids]:
         """Cuts vertices into chunks of at most about `chunk_bytes`, one at least."""
         indptr = self._graph.partition.indptr
         # A row for the vertex and one for each in-neighbour, and messages as wide.
@@ -217,7 +216,7 @@ class LayerwiseInference:
         chunk_of = (np.cumsum(rows) - 1) // limit
         return np.split(local_ids, np.flatnonzero(np.diff(chunk_of)) + 1)
 
-    def _begin(self, local_ids: _Ids, store: DistFeatureStore) -> _Chunk:
+    def _begin(self, local_ids: Ids, store: DistFeatureStore) -> _Chunk:
         seeds = local_ids + self._graph.partition.first_id
         subgraph = self._sampler.sample(seeds, [-1], epoch=0, minibatch=0)
         in_degree = None
@@ -229,7 +228,7 @@ class LayerwiseInference:
         rows = self._ask(store, subgraph.vertices)
         return _Chunk(local_ids, subgraph, rows, in_degree, edge_attr)
 
-    def _ask(self, store: DistFeatureStore, global_ids: _Ids) -> Callable[[], Tensor]:
+    def _ask(self, store: DistFeatureStore, global_ids: Ids) -> Callable[[], Tensor]:
         """Begins to fetch rows; the result waits for them."""
         fetch = store.fetch_async(global_ids)
         spec = self._graph.manifest.arrays.get(store.name)

@@ -7,6 +7,7 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor, nn
 
+from gnnflow.array_types import Ids
 from gnnflow.datasets.counter_hash import random_bits, stream_key
 from gnnflow.errors import ConfigError
 from gnnflow.features import DistFeatureStore
@@ -18,8 +19,6 @@ from gnnflow.training.layerwise import CHUNK_BYTES
 from gnnflow.training.minibatch_inference import inference_of
 from gnnflow.training.model_buffers import sync_buffers
 from gnnflow.training.model_calls import AUTO
-
-_Ids = NDArray[np.int64]
 
 Scorer = Callable[[Tensor, Tensor], Tensor]
 
@@ -120,8 +119,8 @@ def rank_of(positive: Tensor, negative: Tensor) -> Tensor:
 
 
 def drawn_destinations(
-    sources: _Ids, destinations: _Ids, num_negatives: int, num_vertices: int, seed: int
-) -> _Ids:
+    sources: Ids, destinations: Ids, num_negatives: int, num_vertices: int, seed: int
+) -> Ids:
     """The destinations that edges are ranked against, `[num_edges, num_negatives]`.
 
     Args:
@@ -137,7 +136,7 @@ def drawn_destinations(
     )
     numbers = of_edge[:, None] + np.arange(num_negatives, dtype=np.uint64)
     bits = random_bits(stream_key(seed, "ranked against"), numbers)
-    ids: _Ids = ((bits >> np.uint64(11)).astype(np.float64) * 2.0**-53 * num_vertices).astype(
+    ids: Ids = ((bits >> np.uint64(11)).astype(np.float64) * 2.0**-53 * num_vertices).astype(
         np.int64
     )
     return ids
@@ -178,7 +177,7 @@ class _Ranker:
             sums[2:] += [int((ranks <= k).sum()) for k in hits_at]
         return sums
 
-    def _ranks(self, ends: _Ids) -> Tensor:
+    def _ranks(self, ends: Ids) -> Tensor:
         original = self._graph.to_original(ends.reshape(-1)).reshape(2, -1)
         num_vertices = self._graph.num_vertices
         drawn = drawn_destinations(

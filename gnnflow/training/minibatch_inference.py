@@ -8,6 +8,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from gnnflow.array_types import Ids
 from gnnflow.errors import ConfigError
 from gnnflow.features import DistFeatureStore
 from gnnflow.graph import DistGraph
@@ -23,8 +24,6 @@ from gnnflow.training.layerwise import (
 from gnnflow.training.model_calls import AUTO, EdgeArgument, device_of, num_hops_of
 
 _SEEDS_AT_ONCE = 256
-
-_Ids = NDArray[np.int64]
 
 
 class MinibatchInference:
@@ -57,7 +56,7 @@ class MinibatchInference:
         self.device = device_of(model)
         """Where the model is."""
 
-    def outputs(self, local_ids: _Ids) -> Iterator[tuple[_Ids, Tensor]]:
+    def outputs(self, local_ids: Ids) -> Iterator[tuple[Ids, Tensor]]:
         """Yields the outputs of some inner vertices; every rank must exhaust it.
 
         Args:
@@ -95,7 +94,7 @@ class MinibatchInference:
             yield local_ids[batch.input_id.numpy()], out[: batch.batch_size]
 
     @contextmanager
-    def served(self, name: str, local_ids: _Ids | None = None) -> Iterator[DistFeatureStore]:
+    def served(self, name: str, local_ids: Ids | None = None) -> Iterator[DistFeatureStore]:
         """Computes outputs and serves them; all ranks enter and leave together.
 
         Args:

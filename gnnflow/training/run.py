@@ -21,7 +21,7 @@ from gnnflow.loader import DistNeighborLoader, SeedSchedule
 from gnnflow.models import LayeredModel, build_model
 from gnnflow.partition.report import peak_memory_bytes
 from gnnflow.terminal import PlainConsole, say
-from gnnflow.training.checkpoints.of_run import CacheState, RunCheckpoints, check_source
+from gnnflow.training.checkpoints.of_run import CachedVertices, RunCheckpoints, check_source
 from gnnflow.training.checkpoints.saving import TrainingState
 from gnnflow.training.checkpoints.state_tree import Stateful
 from gnnflow.training.class_weights import class_weights
@@ -123,7 +123,7 @@ def _train(config: TrainConfig, ctx: Context, held: ExitStack) -> RunSummary:
         history = RunHistory()
         per_rank: dict[str, Stateful] = {
             "epoch": recorder,
-            "cache": CacheState(loader.cache_setup),
+            "cache": CachedVertices(loader.cache_setup),
         }
         if loader.policy is not None:
             per_rank["policy"] = loader.policy

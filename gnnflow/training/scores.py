@@ -8,14 +8,14 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
-Counts = NDArray[np.float64]
+from gnnflow.array_types import FloatArray
+
 _NONE = -1
 
 
-def count_answers(answers: Tensor, labels: Tensor, num_classes: int) -> Counts:
+def count_answers(answers: Tensor, labels: Tensor, num_classes: int) -> FloatArray:
     """Counts right, wrong and missed answers of each class, `[3 * num_classes]`.
 
     Args:
@@ -29,7 +29,7 @@ def count_answers(answers: Tensor, labels: Tensor, num_classes: int) -> Counts:
     return torch.cat(sums).cpu().numpy().astype(np.float64)
 
 
-def count_labels(answers: Tensor, labels: Tensor) -> Counts:
+def count_labels(answers: Tensor, labels: Tensor) -> FloatArray:
     """Counts right, wrong and missed answers of each class, `[3 * num_classes]`.
 
     Args:
@@ -40,7 +40,7 @@ def count_labels(answers: Tensor, labels: Tensor) -> Counts:
     return np.concatenate([part.sum(dim=0).cpu().numpy() for part in sums]).astype(np.float64)
 
 
-def class_scores(counts: Counts, names: Sequence[str]) -> dict[str, float | None]:
+def class_scores(counts: FloatArray, names: Sequence[str]) -> dict[str, float | None]:
     """Scores of classes: `accuracy`, `micro-F1`, `macro-F1`; None if there was nothing to score."""
     # Imported here: it takes a second, and options that are wrong shall be told before.
     from sklearn import metrics
@@ -76,7 +76,7 @@ def class_scores(counts: Counts, names: Sequence[str]) -> dict[str, float | None
     return scores
 
 
-def number_scores(counts: Counts) -> dict[str, float | None]:
+def number_scores(counts: FloatArray) -> dict[str, float | None]:
     """`R2`, `MAE` and `RMSE` from numbers, absolute errors, squared errors, labels and squares.
 
     They are means, and means of parts cannot be put together from what scikit-learn returns.

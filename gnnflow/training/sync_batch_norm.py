@@ -51,7 +51,9 @@ class SyncBatchNorm(_BatchNorm, CrossRankLayer):
             dtype: of weights and statistics.
         """
         super().__init__(num_features, eps, momentum, affine, track_running_stats, device, dtype)
-        self._job: _Job | None = _Job.of(ctx, torch.device("cpu") if device is None else device)
+        self._job: _JobOfLayers | None = _JobOfLayers.of(
+            ctx, torch.device("cpu") if device is None else device
+        )
 
     @classmethod
     def convert_sync_batchnorm(cls, model: nn.Module, ctx: Context) -> nn.Module:
@@ -73,7 +75,7 @@ class SyncBatchNorm(_BatchNorm, CrossRankLayer):
         if any(isinstance(module, DistributedDataParallel) for module in model.modules()):
             raise ConfigError("convert_sync_batchnorm needs the model before wrap; swap the two")
         tensor = next(model.parameters(), next(model.buffers(), None))
-        job = _Job.of(ctx, torch.device("cpu") if tensor is None else tensor.device)
+        job = _JobOfLayers.of(ctx, torch.device("cpu") if tensor is None else tensor.device)
         new: dict[nn.Module, nn.Module] = {}
         for name, module in model.named_modules():
             if isinstance(module, _BatchNorm) and not isinstance(module, cls):
@@ -88,7 +90,7 @@ class SyncBatchNorm(_BatchNorm, CrossRankLayer):
         return new.get(model, model)
 
     @classmethod
-    def _from(cls, module: _BatchNorm, name: str, job: "_Job") -> Self:
+    def _from(cls, module: _BatchNorm, name: str, job: "_JobOfLayers") -> Self:
         if isinstance(module, LazyModuleMixin):
             raise ConfigError(
                 f"{name or type(module).__name__} has no size yet; call the model with a minibatch "
@@ -122,7 +124,7 @@ class SyncBatchNorm(_BatchNorm, CrossRankLayer):
         output: Tensor = self._job.eagerly(self._normalize, input, self._job)
         return output
 
-    def _normalize(self, input: Tensor, job: "_Job") -> Tensor:
+    def _normalize(self, input: Tensor, job: "_JobOfLayers") -> Tensor:
         self._check_input_dim(input)
         factor = 0.0 if self.momentum is None else self.momentum
         if self.num_batches_tracked is not None:
@@ -160,7 +162,7 @@ class SyncBatchNorm(_BatchNorm, CrossRankLayer):
             raise ValueError(f"expected at least 2D input (got {input.dim()}D input)")
 
 
-class _Job:
+class _JobOfLayers:
     """What layers know of the job; copies of a model share it, and files do not hold it."""
 
     def __init__(
@@ -194,9 +196,9 @@ class _Job:
         """What the gradients of this rank will count with."""
         return self._gradient_sum.weight
 
-    def weighing_with(self, gradient_sum: GradientSum) -> "_Job":
+    def weighing_with(self, gradient_sum: GradientSum) -> "_JobOfLayers":
         """The same job, for layers of a model whose gradients are summed by this."""
-        return _Job(self._ctx, self._group, gradient_sum)
+        return _JobOfLayers(self._ctx, self._group, gradient_sum)
 
     def moments(self, rows: Tensor) -> tuple[int, Tensor, Tensor]:
         """Number, mean and variance of the rows of all ranks."""
@@ -245,7 +247,7 @@ class _Normalize(torch.autograd.Function):
         variance: Tensor,
         eps: float,
         num_rows: int,
-        job: _Job,
+        job: _JobOfLayers,
     ) -> Tensor:
         ctx.save_for_backward(rows, weight, mean, torch.rsqrt(variance + eps))
         ctx.num_rows, ctx.job = num_rows, job

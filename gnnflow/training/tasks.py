@@ -9,11 +9,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
+from gnnflow.array_types import FloatArray
 from gnnflow.errors import DataError
 from gnnflow.partition import Manifest
 from gnnflow.training.scores import class_scores, count_answers, count_labels, number_scores
 
-Counts = NDArray[np.float64]
 Scored = Mapping[str, float | None]
 
 
@@ -35,10 +35,10 @@ class Task(Protocol):
     def seed_weights(self, labels: NDArray[Any]) -> NDArray[np.float64] | None:
         """What each seed counts with in the mean, `[num_seeds]`; None if all count the same."""
 
-    def count(self, logits: Tensor, labels: Tensor) -> Counts:
+    def count(self, logits: Tensor, labels: Tensor) -> FloatArray:
         """`[num_counts]` sums over vertices, to be added up over batches and ranks."""
 
-    def scores(self, counts: Counts) -> Scored:
+    def scores(self, counts: FloatArray) -> Scored:
         """The scores of added-up counts by name; None where there was nothing to count."""
 
 
@@ -61,11 +61,11 @@ class SingleLabelTask:
         """The weight of each seed's class."""
         return None if self._weights is None else self._weights[labels]
 
-    def count(self, logits: Tensor, labels: Tensor) -> Counts:
+    def count(self, logits: Tensor, labels: Tensor) -> FloatArray:
         """For each class right, wrong and missed answers."""
         return count_answers(logits.argmax(dim=-1), labels.long(), self.num_outputs)
 
-    def scores(self, counts: Counts) -> Scored:
+    def scores(self, counts: FloatArray) -> Scored:
         """Accuracy and the mean of the classes' F1."""
         return class_scores(counts, ("accuracy", "macro-F1"))
 
@@ -91,11 +91,11 @@ class MultiLabelTask:
         """None: the mean is over seeds and classes, whatever labels count with."""
         return None
 
-    def count(self, logits: Tensor, labels: Tensor) -> Counts:
+    def count(self, logits: Tensor, labels: Tensor) -> FloatArray:
         """For each class right, wrong and missed answers."""
         return count_labels(logits > 0, labels > 0)
 
-    def scores(self, counts: Counts) -> Scored:
+    def scores(self, counts: FloatArray) -> Scored:
         """F1 over all answers and the mean of the classes' F1."""
         return class_scores(counts, ("micro-F1", "macro-F1"))
 
@@ -118,14 +118,14 @@ class RegressionTask:
         """None: all seeds count the same."""
         return None
 
-    def count(self, logits: Tensor, labels: Tensor) -> Counts:
+    def count(self, logits: Tensor, labels: Tensor) -> FloatArray:
         """Numbers, their absolute and squared errors, and sums of labels and of their squares."""
         true = labels.double().reshape(logits.shape)
         error = logits.double() - true
         sums = [error.abs().sum(), error.square().sum(), true.sum(), true.square().sum()]
         return np.array([true.numel(), *(float(value) for value in sums)])
 
-    def scores(self, counts: Counts) -> Scored:
+    def scores(self, counts: FloatArray) -> Scored:
         """R2, and the mean absolute and the root of the mean squared error."""
         return number_scores(counts)
 

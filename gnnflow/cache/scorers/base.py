@@ -7,12 +7,10 @@ import numpy as np
 import numpy.typing as npt
 
 from gnnflow._kernels import CacheBooks, CacheIndex
+from gnnflow.array_types import Keys, Slots
 from gnnflow.cache.vertex_values import VertexValues
 from gnnflow.errors import ConfigError
 
-Ids = npt.NDArray[np.int64]
-Keys = npt.NDArray[np.int32]
-Slots = npt.NDArray[np.int32]
 ScalarT = TypeVar("ScalarT", bound=np.generic)
 
 

@@ -10,7 +10,8 @@ import math
 import numpy as np
 import numpy.typing as npt
 
-from gnnflow.cache.scorers.base import Keys, ReplacementScorer, Slots, grown
+from gnnflow.array_types import Keys, Slots
+from gnnflow.cache.scorers.base import ReplacementScorer, grown
 from gnnflow.errors import ConfigError
 
 # All scores decay by changing one number, the unit; they are rescaled before it overflows.

@@ -9,14 +9,13 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
+from gnnflow.array_types import FloatArray
 from gnnflow.errors import ConfigError, one_line
 from gnnflow.files.regular_file import open_regular
 from gnnflow.optional import require_package
 from gnnflow.policies.classifier.sklearn_check import unsound
 from gnnflow.policies.decision import PolicyError
 from gnnflow.policies.observation_features import FEATURE_NAMES
-
-Matrix = NDArray[np.float64]
 
 _PURPOSE = "the classifier policy"
 # Parts of scikit-learn's own models that skops does not count among the plain ones.
@@ -35,7 +34,9 @@ class Classifier(ABC):
     """Name of its file in a classifier's folder."""
 
     @abstractmethod
-    def fit(self, features: Matrix, labels: NDArray[np.bool_], weights: Matrix, seed: int) -> None:
+    def fit(
+        self, features: FloatArray, labels: NDArray[np.bool_], weights: FloatArray, seed: int
+    ) -> None:
         """Learns from situations.
 
         Args:
@@ -46,7 +47,7 @@ class Classifier(ABC):
         """
 
     @abstractmethod
-    def probabilities(self, features: Matrix) -> Matrix:
+    def probabilities(self, features: FloatArray) -> FloatArray:
         """Probability of replacing being better, float64 `[num_situations]`."""
 
     @abstractmethod
@@ -72,15 +73,17 @@ class SklearnClassifier(Classifier):
         self._kind = kind
         self._model: Any = None
 
-    def fit(self, features: Matrix, labels: NDArray[np.bool_], weights: Matrix, seed: int) -> None:
+    def fit(
+        self, features: FloatArray, labels: NDArray[np.bool_], weights: FloatArray, seed: int
+    ) -> None:
         """Learns from situations."""
         self._model = self._make(seed)
         last = self._model.steps[-1][0]
         self._model.fit(features, labels, **{f"{last}__sample_weight": weights})
 
-    def probabilities(self, features: Matrix) -> Matrix:
+    def probabilities(self, features: FloatArray) -> FloatArray:
         """Probability of replacing being better."""
-        probabilities: Matrix = self._model.predict_proba(features)[:, 1]
+        probabilities: FloatArray = self._model.predict_proba(features)[:, 1]
         return probabilities
 
     def save(self, path: Path) -> None:
@@ -146,14 +149,16 @@ class XgbClassifier(Classifier):
         )
         self._booster: Any = None
 
-    def fit(self, features: Matrix, labels: NDArray[np.bool_], weights: Matrix, seed: int) -> None:
+    def fit(
+        self, features: FloatArray, labels: NDArray[np.bool_], weights: FloatArray, seed: int
+    ) -> None:
         """Learns from situations."""
         data = self._xgboost.DMatrix(features, label=labels, weight=weights)
         options = {"objective": "binary:logistic", "max_depth": 4, "eta": 0.1, "subsample": 0.8}
         options |= {"seed": seed, "nthread": 1, "min_child_weight": 4}
         self._booster = self._xgboost.train(options, data, num_boost_round=150)
 
-    def probabilities(self, features: Matrix) -> Matrix:
+    def probabilities(self, features: FloatArray) -> FloatArray:
         """Probability of replacing being better."""
         predicted = self._booster.predict(self._xgboost.DMatrix(features))
         return np.asarray(predicted, dtype=np.float64)
@@ -189,7 +194,9 @@ class TabnetClassifier(Classifier):
         )
         self._model: Any = None
 
-    def fit(self, features: Matrix, labels: NDArray[np.bool_], weights: Matrix, seed: int) -> None:
+    def fit(
+        self, features: FloatArray, labels: NDArray[np.bool_], weights: FloatArray, seed: int
+    ) -> None:
         """Learns from situations."""
         self._model = self._tabnet.TabNetClassifier(seed=seed, verbose=0)
         batch = min(1024, len(features))
@@ -203,7 +210,7 @@ class TabnetClassifier(Classifier):
             drop_last=False,
         )
 
-    def probabilities(self, features: Matrix) -> Matrix:
+    def probabilities(self, features: FloatArray) -> FloatArray:
         """Probability of replacing being better."""
         predicted = self._model.predict_proba(features.astype(np.float32))[:, 1]
         return np.asarray(predicted, dtype=np.float64)

@@ -18,7 +18,7 @@ from gnnflow.training.loss_watch import LossWatch
 from gnnflow.training.records.step_metrics import EpochRecorder
 
 
-class CacheState:
+class CachedVertices:
     """The contents of a rank's halo cache as a checkpoint holds them: vertices, not rows.
 
     What is trained does not depend on them. Going on fetches the rows again, once, and the scorer

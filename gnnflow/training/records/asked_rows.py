@@ -13,7 +13,7 @@ from gnnflow.loader import MinibatchCost
 from gnnflow.replay.optimum import OPTIMUM_FILE, Optimum
 from gnnflow.training.records.step_metrics import StepMetrics
 
-Ids = npt.NDArray[np.integer[Any]]
+AnyIds = npt.NDArray[np.integer[Any]]
 
 MAX_IDS = 1 << 23
 """Ids that a rank remembers: 32 MiB, and some seconds of work at the end."""
@@ -28,7 +28,7 @@ class AskedRows:
         """Takes the number of ids beyond which all are forgotten."""
         self._max_ids = max_ids
         self._num_ids = 0
-        self._minibatches: list[Ids] | None = []
+        self._minibatches: list[AnyIds] | None = []
 
     def add(self, epoch: int, cost: MinibatchCost, metrics: StepMetrics) -> None:
         """Notes a minibatch that has been trained."""
@@ -40,7 +40,7 @@ class AskedRows:
             self._minibatches.append(cost.remote_ids.astype(np.int32 if fits else np.int64))
 
     @property
-    def minibatches(self) -> Sequence[Ids] | None:
+    def minibatches(self) -> Sequence[AnyIds] | None:
         """What each minibatch asked for; None if there were too many ids to remember."""
         return self._minibatches
 

@@ -8,7 +8,7 @@ from gnnflow.comm import Context
 from gnnflow.config import CacheConfig
 from gnnflow.prefetch.cache_setup import CacheSetup
 from gnnflow.replay import ReplaySettings, TraceFacts, TraceRecorder, replay_trace
-from gnnflow.training.records.asked_rows import AskedRows, Ids
+from gnnflow.training.records.asked_rows import AnyIds, AskedRows
 from gnnflow.training.records.summary import RunSummary
 
 _PREFERRED = "lookahead"
@@ -58,7 +58,7 @@ def cache_warning(
     return f"{said}; {preferred} would have fetched {without - sum(of_ranks):,}, by replay"
 
 
-def _best_hits(minibatches: Sequence[Ids], setup: CacheSetup | None) -> int:
+def _best_hits(minibatches: Sequence[AnyIds], setup: CacheSetup | None) -> int:
     """Rows that the preferred cache of this size would have found."""
     if setup is None or setup.capacity == 0:
         return 0

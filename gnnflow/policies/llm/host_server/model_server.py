@@ -70,7 +70,7 @@ class _Client:
 
 
 @dataclass(frozen=True, slots=True)
-class _Request:
+class _DecisionRequest:
     client: _Client
     number: int
     operation: str
@@ -95,7 +95,7 @@ class ModelServer:
         self._niceness = niceness
         self._path = path
         self._tasks: dict[str, DecisionTask] = {}
-        self._requests: queue.SimpleQueue[_Request | None] = queue.SimpleQueue()
+        self._requests: queue.SimpleQueue[_DecisionRequest | None] = queue.SimpleQueue()
         self._num_clients = 0
         self._all_left = threading.Condition()
         self._listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
@@ -164,8 +164,8 @@ class ModelServer:
                 self._num_clients -= 1
                 self._all_left.notify_all()
 
-    def _answer(self, requests: list[_Request]) -> None:
-        questions: dict[str, list[_Request]] = {}
+    def _answer(self, requests: list[_DecisionRequest]) -> None:
+        questions: dict[str, list[_DecisionRequest]] = {}
         for request in requests:
             if request.operation == "prepare" and request.task is not None:
                 self._prepare(request, request.task)
@@ -176,7 +176,7 @@ class ModelServer:
         for key, group in questions.items():
             self._ask(self._tasks[key], group)
 
-    def _prepare(self, request: _Request, task: DecisionTask) -> None:
+    def _prepare(self, request: _DecisionRequest, task: DecisionTask) -> None:
         try:
             calibration = self._judge.prepare(task)
             if self._niceness and not self._tasks:
@@ -187,7 +187,7 @@ class ModelServer:
             answer = {"id": request.number, "error": kind_and_line(error)}
         request.client.reply(answer)
 
-    def _ask(self, task: DecisionTask, group: list[_Request]) -> None:
+    def _ask(self, task: DecisionTask, group: list[_DecisionRequest]) -> None:
         try:
             verdicts = self._judge.ask_many(task, [request.question for request in group])
         except Exception as error:
@@ -198,10 +198,10 @@ class ModelServer:
             request.client.reply({"id": request.number, "verdict": asdict(verdict)})
 
 
-def _parse_request(client: _Client, line: bytes) -> _Request:
+def _parse_request(client: _Client, line: bytes) -> _DecisionRequest:
     values = json.loads(line)
     task = from_json(DecisionTask, values["task"]) if values["operation"] == "prepare" else None
-    return _Request(
+    return _DecisionRequest(
         client=client,
         number=int(values["id"]),
         operation=str(values["operation"]),

@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy.typing as npt
 
-from gnnflow.comm.buffers import BufferPool, ByteArray
+from gnnflow.array_types import ByteArray
+from gnnflow.comm.buffers import BufferPool
 from gnnflow.comm.mailbox import Mailbox
 from gnnflow.comm.messages import Message, read_message, write_message
 from gnnflow.errors import CommError

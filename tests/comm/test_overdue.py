@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from gnnflow.comm.inquiry import Inquiry
+from gnnflow.comm.overdue import Inquiry
 
 STEP = "epoch 1, step 7"
 START = f"at {STEP} within 20 s (--comm-timeout): "
