@@ -4,8 +4,8 @@
 #include <optional>
 
 #include "aggregate.h"
-#include "bindings.h"
-#include "numpy_arrays.h"
+#include "bind_all.h"
+#include "bind_numpy.h"
 
 namespace gnnflow {
 namespace {

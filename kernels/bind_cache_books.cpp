@@ -5,9 +5,9 @@
 #include <string>
 #include <utility>
 
-#include "bindings.h"
+#include "bind_all.h"
+#include "bind_numpy.h"
 #include "cache_books.h"
-#include "numpy_arrays.h"
 
 namespace gnnflow {
 namespace {

@@ -1,41 +1,29 @@
 // Python bindings of the row gather.
 #include <pybind11/stl.h>
 
-#include "bindings.h"
+#include "bind_all.h"
+#include "bind_numpy.h"
+#include "bind_rows.h"
 #include "gather.h"
-#include "numpy_arrays.h"
 
 namespace gnnflow {
 namespace {
 
-int64_t row_bytes(const py::array& array, const std::string& name) {
-  if (array.ndim() < 1 || !(array.flags() & py::array::c_style)) {
-    throw py::value_error(name +
-                          " must be contiguous with rows first; use numpy.ascontiguousarray");
-  }
-  int64_t bytes = array.itemsize();
-  for (py::ssize_t i = 1; i < array.ndim(); ++i) bytes *= array.shape(i);
-  return bytes;
-}
-
 // Checks what every gather is given: returns the bytes of a row and fills `from`.
 int64_t check_arrays(const py::array& out, const std::vector<py::array>& sources, int64_t num_rows,
                      std::vector<RowSource>& from) {
-  const int64_t bytes = row_bytes(out, "out");
-  if (!out.writeable()) throw py::value_error("out must be writeable");
+  const Rows target = as_target(out);
   if (out.shape(0) != num_rows) {
     throw py::value_error("out must have one row per row asked for: expected " +
                           std::to_string(num_rows) + ", got " + std::to_string(out.shape(0)));
   }
   for (size_t i = 0; i < sources.size(); ++i) {
     const std::string name = "source " + std::to_string(i);
-    if (row_bytes(sources[i], name) != bytes) {
-      throw py::value_error(name + " must have rows of " + std::to_string(bytes) +
-                            " bytes like out, got " + std::to_string(row_bytes(sources[i], name)));
-    }
-    from.push_back({static_cast<const char*>(sources[i].data()), sources[i].shape(0)});
+    const Rows source = as_rows(sources[i], name);
+    check_row_bytes(source, target, name);
+    from.push_back({source.data, source.num_rows});
   }
-  return bytes;
+  return target.row_bytes;
 }
 
 void gather(py::array& out, const std::vector<py::array>& sources, const uint8_t* source_of,

@@ -3,11 +3,11 @@
 
 #include <optional>
 
-#include "bindings.h"
+#include "bind_all.h"
+#include "bind_numpy.h"
 #include "ldg.h"
 #include "metis_text.h"
 #include "neighbor_lists.h"
-#include "numpy_arrays.h"
 
 namespace gnnflow {
 namespace {

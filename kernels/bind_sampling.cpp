@@ -4,8 +4,8 @@
 #include <mutex>
 #include <shared_mutex>
 
-#include "bindings.h"
-#include "numpy_arrays.h"
+#include "bind_all.h"
+#include "bind_numpy.h"
 #include "sampler.h"
 #include "topology.h"
 

@@ -42,7 +42,7 @@ from gnnflow.training.memory import keep_freed_memory
 from gnnflow.training.minibatch_inference import MinibatchInference, inference_of
 from gnnflow.training.model_buffers import sync_buffers
 from gnnflow.training.model_calls import AUTO
-from gnnflow.training.run import choose_device
+from gnnflow.training.process_group import choose_device
 from gnnflow.training.tasks import MultiLabelTask, SingleLabelTask, Task, task_of
 
 

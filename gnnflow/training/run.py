@@ -31,6 +31,7 @@ from gnnflow.training.in_degree import IN_DEGREE, ensure_in_degree
 from gnnflow.training.loss_shares import LossShares
 from gnnflow.training.loss_watch import LossWatch
 from gnnflow.training.memory import MemoryUse, keep_freed_memory
+from gnnflow.training.process_group import choose_device
 from gnnflow.training.records.asked_rows import AskedRows, write_optimum
 from gnnflow.training.records.cache_advice import cache_warning
 from gnnflow.training.records.policies_of_run import policy_summary, policy_table
@@ -41,13 +42,57 @@ from gnnflow.training.records.run_trace import RunTrace
 from gnnflow.training.records.step_metrics import EpochRecorder, StepMetrics
 from gnnflow.training.records.summary import SUMMARY_FILE, RunSummary, Scores
 from gnnflow.training.records.trackers import Trackers
-from gnnflow.training.schedules import EarlyStopping, LearningRate, make_optimizer
+from gnnflow.training.schedules import (
+    EarlyStopping,
+    LearningRate,
+    check_stopping,
+    make_optimizer,
+)
 from gnnflow.training.tasks import RegressionTask, Scored, Task, task_of
 from gnnflow.training.trainer import Trainer, attach_layers
 
 _LOGGER = logging.getLogger(__name__)
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class OpenRun:
+    """What a run works with: its graph, its model, its minibatches, its records."""
+
+    config: TrainConfig
+    ctx: Context
+    graph: DistGraph
+    task: Task
+    model: nn.Module
+    """As `wrap` returned it."""
+    loader: DistNeighborLoader
+    records: RunRecords
+    trace: RunTrace | None
+    asked: AskedRows
+    start_s: float
+    memory_start_bytes: int
+
+
+@dataclasses.dataclass(slots=True)
+class Learner:
+    """What learns, and what looks at how well."""
+
+    trainer: Trainer
+    recorder: EpochRecorder
+    losses: LossWatch
+    learning_rate: LearningRate
+    stopping: EarlyStopping
+    history: RunHistory
+    checkpoints: RunCheckpoints
+    watchers: Sequence[Watcher]
+    all_scores: dict[str, Scored] = dataclasses.field(default_factory=dict)
+    """Those of the last evaluation."""
+
+    def evaluate(self, run: OpenRun) -> Scores:
+        """The score that runs are compared by, of each split."""
+        self.all_scores = evaluate_scores(run.model, run.graph, SPLITS, task=run.task)
+        return {split: every[run.task.score_name] for split, every in self.all_scores.items()}
 
 
 def train(config: TrainConfig, ctx: Context) -> RunSummary:
@@ -57,11 +102,22 @@ def train(config: TrainConfig, ctx: Context) -> RunSummary:
         GnnflowError: if the options do not fit the partition or the machine.
     """
     with ExitStack() as held:
-        return _train(config, ctx, held)
+        run = open_run(config, ctx, held)
+        with ExitStack() as training:
+            training.callback(run.loader.finish)
+            learner = make_trainer(run, held, training)
+            run_epochs(run, learner)
+        return finish_run(run, learner)
 
 
-def _train(config: TrainConfig, ctx: Context, held: ExitStack) -> RunSummary:
-    """Does it, with what is held until the run is over."""
+def open_run(config: TrainConfig, ctx: Context, held: ExitStack) -> OpenRun:
+    """Opens graph, model, loader and records.
+
+    Args:
+        config: the options.
+        ctx: the job.
+        held: takes what is to be closed when the run is over.
+    """
     torch.set_num_threads(ctx.threads)
     keep_freed_memory()
     device = choose_device(config.runtime.device, ctx)
@@ -83,101 +139,153 @@ def _train(config: TrainConfig, ctx: Context, held: ExitStack) -> RunSummary:
     # The weights are the same everywhere, dropout is not.
     torch.manual_seed(config.runtime.seed + 1 + ctx.rank)
     check_source(config.checkpoint, ctx)
-    _check_stopping(config, graph)
+    check_stopping(config, graph)
     if config.cache.trace is not None:
         make_folder(config.cache.trace, "the trace")  # before the work, not when it is over
     records = RunRecords(config, ctx)
     held.callback(records.close)
     loader = _make_loader(config, graph, layered, device, records.folder)
     _log_start(graph, loader, device)
-    trace = None
-    if config.cache.trace is not None:
-        trace = RunTrace(
-            config.cache.trace,
-            graph,
-            loader,
-            model,
-            fanout=config.sampling.fanout,
-            batch_size=config.sampling.batch_size,
-        )
-    asked = AskedRows()
-    with ExitStack() as stack:
-        stack.callback(loader.finish)
-        optimizer = make_optimizer(config.optimization, model.parameters())
-        learning_rate = LearningRate(optimizer, config.optimization, len(loader))
-        recorder = EpochRecorder(ctx)
-        trainer = Trainer(
-            model,
-            loader,
-            optimizer,
-            task,
-            recorder,
-            dtype=DTYPES[config.runtime.dtype],
-            recorders=[asked, *([] if trace is None else [trace])],
-            learning_rate=learning_rate,
-            clip_norm=config.optimization.clip_norm,
-            shares=_make_shares(task, graph, loader),
-        )
-        losses = LossWatch(ctx, model, config.optimization.on_nan)
-        stopping = EarlyStopping(config.optimization.patience)
-        history = RunHistory()
-        per_rank: dict[str, Stateful] = {
-            "epoch": recorder,
-            "cache": CachedVertices(loader.cache_setup),
-        }
-        if loader.policy is not None:
-            per_rank["policy"] = loader.policy
-        checkpoints = RunCheckpoints(
-            config.checkpoint,
-            TrainingState(
-                graph=graph,
-                model=model,
-                loader=loader,
-                shared={
-                    "optimizer": optimizer,
-                    "learning rate": learning_rate,
-                    "early stopping": stopping,
-                    "history": history,
-                },
-                per_rank=per_rank,
-                options=recorded_options(config),
-            ),
-            recorder,
-            losses,
-        )
-        held.callback(checkpoints.close)
-        position = checkpoints.begin()
-        learning_rate.go_to(position.epoch * len(loader) + position.step)
-        records.open_metrics(recorder, position.epoch)
-        watchers = []
-        if ctx.rank == 0:
-            watchers = _open_watchers(config, records.folder, len(loader), stack)
-        learner = _Learner(model, graph, task, trainer, recorder, losses, learning_rate, stopping)
-        _run_epochs(config, learner, watchers, checkpoints, history)
+    return OpenRun(
+        config=config,
+        ctx=ctx,
+        graph=graph,
+        task=task,
+        model=model,
+        loader=loader,
+        records=records,
+        trace=_make_trace(config, graph, loader, model),
+        asked=AskedRows(),
+        start_s=start_s,
+        memory_start_bytes=memory_start_bytes,
+    )
+
+
+def make_trainer(run: OpenRun, held: ExitStack, training: ExitStack) -> Learner:
+    """Makes what trains, as it was at the checkpoint that the run goes on from, if any.
+
+    Args:
+        run: what to train.
+        held: takes what is to be closed when the run is over.
+        training: takes what is to be closed when the last epoch is.
+    """
+    config, ctx, loader = run.config, run.ctx, run.loader
+    optimizer = make_optimizer(config.optimization, run.model.parameters())
+    learning_rate = LearningRate(optimizer, config.optimization, len(loader))
+    recorder = EpochRecorder(ctx)
+    trainer = Trainer(
+        run.model,
+        loader,
+        optimizer,
+        run.task,
+        recorder,
+        dtype=DTYPES[config.runtime.dtype],
+        recorders=[run.asked, *([] if run.trace is None else [run.trace])],
+        learning_rate=learning_rate,
+        clip_norm=config.optimization.clip_norm,
+        shares=_make_shares(run.task, run.graph, loader),
+    )
+    losses = LossWatch(ctx, run.model, config.optimization.on_nan)
+    stopping = EarlyStopping(config.optimization.patience)
+    history = RunHistory()
+    per_rank: dict[str, Stateful] = {
+        "epoch": recorder,
+        "cache": CachedVertices(loader.cache_setup),
+    }
+    if loader.policy is not None:
+        per_rank["policy"] = loader.policy
+    state = TrainingState(
+        graph=run.graph,
+        model=run.model,
+        loader=loader,
+        shared={
+            "optimizer": optimizer,
+            "learning rate": learning_rate,
+            "early stopping": stopping,
+            "history": history,
+        },
+        per_rank=per_rank,
+        options=recorded_options(config),
+    )
+    checkpoints = RunCheckpoints(config.checkpoint, state, recorder, losses)
+    held.callback(checkpoints.close)
+    position = checkpoints.begin()
+    learning_rate.go_to(position.epoch * len(loader) + position.step)
+    run.records.open_metrics(recorder, position.epoch)
+    watchers = []
+    if ctx.rank == 0:
+        watchers = _open_watchers(config, run.records.folder, len(loader), training)
+    return Learner(
+        trainer, recorder, losses, learning_rate, stopping, history, checkpoints, watchers
+    )
+
+
+def run_epochs(run: OpenRun, learner: Learner) -> None:
+    """Trains and evaluates from where the checkpoints begin."""
+    optimization, checkpoints, watchers = (
+        run.config.optimization,
+        learner.checkpoints,
+        learner.watchers,
+    )
+    num_epochs, every = optimization.epochs, optimization.eval_every
+    begin = checkpoints.position
+    for epoch in range(begin.epoch, num_epochs):
+        if learner.stopping.stops:
+            break
+
+        def on_step(metrics: StepMetrics, epoch: int = epoch) -> None:
+            for watcher in watchers:
+                watcher.show_step(metrics)
+            learner.losses.after_step(epoch, metrics)
+            checkpoints.after_step(epoch, metrics.step + 1)
+
+        for watcher in watchers:
+            watcher.start_epoch(epoch)
+        metrics = learner.trainer.train_epoch(epoch, on_step, first_step=begin.first_step(epoch))
+        learner.losses.after_epoch(epoch, learner.recorder.first_nan)
+        due = epoch == num_epochs - 1 or (every and (epoch + 1) % every == 0)
+        scores = learner.evaluate(run) if due else {}
+        learner.history.add(metrics, scores)
+        score = scores.get("val")
+        if score is not None and not math.isfinite(score):
+            score = None
+        learner.learning_rate.after_evaluation(score)
+        learner.stopping.after_evaluation(score)
+        checkpoints.after_epoch(epoch, score)
+        for watcher in watchers:
+            watcher.show_epoch(metrics, scores)
+    if not learner.all_scores:
+        learner.history.scores[-1] = learner.evaluate(run)
+
+
+def finish_run(run: OpenRun, learner: Learner) -> RunSummary:
+    """Writes and shows what came of a run; returns it on every rank."""
+    config, ctx, records, loader = run.config, run.ctx, run.records, run.loader
+    trace, history = run.trace, learner.history
     if trace is not None:
         records.keep(lambda: _LOGGER.info("trace written to %s", trace.save()))
     summary = RunSummary(
-        graph=graph.manifest.name,
+        graph=run.graph.manifest.name,
         model=config.model.model,
         num_ranks=ctx.num_ranks,
-        score_name=task.score_name,
+        score_name=run.task.score_name,
         scores=history.scores[-1],
         all_scores=learner.all_scores,
-        stopped_early=stopping.stops,
+        stopped_early=learner.stopping.stops,
         epochs=history.epochs,
         epoch_scores=history.scores,
-        total_time_s=time.perf_counter() - start_s,
-        topology_bytes=int(np.max(ctx.allgather_array(graph.topology_bytes))),
-        halo_hops=graph.manifest.halo_hops,
-        memory=MemoryUse.of_run(graph, loader, memory_start_bytes),
+        total_time_s=time.perf_counter() - run.start_s,
+        topology_bytes=int(np.max(ctx.allgather_array(run.graph.topology_bytes))),
+        halo_hops=run.graph.manifest.halo_hops,
+        memory=MemoryUse.of_run(run.graph, loader, run.memory_start_bytes),
         policy=policy_summary(config, loader, ctx),
         config=recorded_options(config),
         folder=records.folder,
     )
     setup = loader.cache_setup
     capacity = 0 if setup is None else setup.capacity
-    records.keep(lambda: write_optimum(records.folder, asked, capacity, ctx))
-    warning = cache_warning(summary, config.cache, asked, setup, len(loader), ctx)
+    records.keep(lambda: write_optimum(records.folder, run.asked, capacity, ctx))
+    warning = cache_warning(summary, config.cache, run.asked, setup, len(loader), ctx)
     if loader.policy is not None:
         records.note(loader.policy.log_problem)
     if ctx.rank == 0:
@@ -193,21 +301,6 @@ def _train(config: TrainConfig, ctx: Context, held: ExitStack) -> RunSummary:
     if ctx.rank == 0:
         say(summary_file)
     return summary
-
-
-def choose_device(name: str, ctx: Context) -> torch.device:
-    """The device that an option names; the ranks of a machine take its GPUs in turn.
-
-    Raises:
-        ConfigError: if a GPU is asked for and there is none.
-    """
-    if name == "cpu" or (name == "auto" and not torch.cuda.is_available()):
-        return torch.device("cpu")
-    if not torch.cuda.is_available():
-        raise ConfigError("device is cuda, but torch finds no GPU here; use --device cpu")
-    device = torch.device("cuda", ctx.host_rank % torch.cuda.device_count())
-    torch.cuda.set_device(device)
-    return device
 
 
 def _make_loader(
@@ -270,64 +363,20 @@ def _open_watchers(
     ]
 
 
-@dataclasses.dataclass(slots=True)
-class _Learner:
-    """What learns, and what looks at how well."""
-
-    model: nn.Module
-    graph: DistGraph
-    task: Task
-    trainer: Trainer
-    recorder: EpochRecorder
-    losses: LossWatch
-    learning_rate: LearningRate
-    stopping: EarlyStopping
-    all_scores: dict[str, Scored] = dataclasses.field(default_factory=dict)
-    """Those of the last evaluation."""
-
-    def evaluate(self) -> Scores:
-        """The score that runs are compared by, of each split."""
-        self.all_scores = evaluate_scores(self.model, self.graph, SPLITS, task=self.task)
-        return {split: every[self.task.score_name] for split, every in self.all_scores.items()}
-
-
-def _run_epochs(
-    config: TrainConfig,
-    learner: _Learner,
-    watchers: Sequence[Watcher],
-    checkpoints: RunCheckpoints,
-    history: RunHistory,
-) -> None:
-    """Trains and evaluates from where the checkpoints begin."""
-    num_epochs, every = config.optimization.epochs, config.optimization.eval_every
-    begin = checkpoints.position
-    for epoch in range(begin.epoch, num_epochs):
-        if learner.stopping.stops:
-            break
-
-        def on_step(metrics: StepMetrics, epoch: int = epoch) -> None:
-            for watcher in watchers:
-                watcher.show_step(metrics)
-            learner.losses.after_step(epoch, metrics)
-            checkpoints.after_step(epoch, metrics.step + 1)
-
-        for watcher in watchers:
-            watcher.start_epoch(epoch)
-        metrics = learner.trainer.train_epoch(epoch, on_step, first_step=begin.first_step(epoch))
-        learner.losses.after_epoch(epoch, learner.recorder.first_nan)
-        due = epoch == num_epochs - 1 or (every and (epoch + 1) % every == 0)
-        scores = learner.evaluate() if due else {}
-        history.add(metrics, scores)
-        score = scores.get("val")
-        if score is not None and not math.isfinite(score):
-            score = None
-        learner.learning_rate.after_evaluation(score)
-        learner.stopping.after_evaluation(score)
-        checkpoints.after_epoch(epoch, score)
-        for watcher in watchers:
-            watcher.show_epoch(metrics, scores)
-    if not learner.all_scores:
-        history.scores[-1] = learner.evaluate()
+def _make_trace(
+    config: TrainConfig, graph: DistGraph, loader: DistNeighborLoader, model: nn.Module
+) -> RunTrace | None:
+    if config.cache.trace is None:
+        return None
+    sampling = config.sampling
+    return RunTrace(
+        config.cache.trace,
+        graph,
+        loader,
+        model,
+        fanout=sampling.fanout,
+        batch_size=sampling.batch_size,
+    )
 
 
 def _make_task(config: OptimizationConfig, graph: DistGraph) -> Task:
@@ -338,23 +387,6 @@ def _make_task(config: OptimizationConfig, graph: DistGraph) -> Task:
         raise ConfigError("class_weights are for classes, and these labels are numbers; drop them")
     weights = class_weights(config.class_weights, graph, task.num_outputs)
     return task_of(graph.manifest, config.task, weights)
-
-
-def _check_stopping(config: TrainConfig, graph: DistGraph) -> None:
-    """Refuses options that do nothing without validation scores."""
-    has_scores = "val" in graph.manifest.splits and any(graph.num_seeds("val"))
-    if has_scores:
-        return
-    if config.optimization.patience:
-        given = f"patience is {config.optimization.patience}"
-    elif config.optimization.schedule == "plateau":
-        given = "schedule is plateau"
-    else:
-        return
-    raise ConfigError(
-        f"{given}, but {config.parts} has no validation seeds and so no score to go by; leave it "
-        "out, or partition the graph with a validation split"
-    )
 
 
 def _make_shares(task: Task, graph: DistGraph, loader: DistNeighborLoader) -> LossShares | None:

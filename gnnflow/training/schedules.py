@@ -15,7 +15,9 @@ from torch.optim.lr_scheduler import (
     StepLR,
 )
 
-from gnnflow.config import OptimizationConfig
+from gnnflow.config import OptimizationConfig, TrainConfig
+from gnnflow.errors import ConfigError
+from gnnflow.graph import DistGraph
 from gnnflow.training.checkpoints.state_tree import check_kinds
 
 
@@ -190,3 +192,20 @@ class EarlyStopping:
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Goes on counting."""
         self.best, self.num_without = state_dict["best"], state_dict["num_without"]
+
+
+def check_stopping(config: TrainConfig, graph: DistGraph) -> None:
+    """Refuses options that do nothing without validation scores."""
+    has_scores = "val" in graph.manifest.splits and any(graph.num_seeds("val"))
+    if has_scores:
+        return
+    if config.optimization.patience:
+        given = f"patience is {config.optimization.patience}"
+    elif config.optimization.schedule == "plateau":
+        given = "schedule is plateau"
+    else:
+        return
+    raise ConfigError(
+        f"{given}, but {config.parts} has no validation seeds and so no score to go by; leave it "
+        "out, or partition the graph with a validation split"
+    )

@@ -5,8 +5,8 @@
 #include <cstring>
 #include <limits>
 
-#include "bindings.h"
-#include "numpy_arrays.h"
+#include "bind_all.h"
+#include "bind_numpy.h"
 #include "thread_pool.h"
 
 namespace gnnflow {

@@ -1,5 +1,5 @@
 // Defines the Python module gnnflow._kernels out of the groups declared in bindings.h.
-#include "bindings.h"
+#include "bind_all.h"
 
 PYBIND11_MODULE(_kernels, module) {
   module.doc() = "Compiled kernels of gnnflow: sampling, relabelling, gathering and aggregation.";

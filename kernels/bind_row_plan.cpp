@@ -4,9 +4,10 @@
 #include <algorithm>
 #include <cstring>
 
-#include "bindings.h"
+#include "bind_all.h"
+#include "bind_numpy.h"
+#include "bind_rows.h"
 #include "buffer.h"
-#include "numpy_arrays.h"
 #include "owners.h"
 #include "thread_pool.h"
 
@@ -18,33 +19,6 @@ constexpr int64_t kRowsPerChunk = 2048;
 constexpr int64_t kPrefetchRows = 12;
 constexpr int64_t kPrefetchBytes = 1024;
 constexpr int64_t kCacheLine = 64;
-
-struct Rows {
-  char* data;
-  int64_t num_rows;
-  int64_t row_bytes;
-};
-
-Rows as_rows(const py::array& array, const std::string& name) {
-  if (array.ndim() < 1 || !(array.flags() & py::array::c_style)) {
-    throw py::value_error(name +
-                          " must be contiguous with rows first; use numpy.ascontiguousarray");
-  }
-  int64_t row_bytes = array.itemsize();
-  for (py::ssize_t i = 1; i < array.ndim(); ++i) row_bytes *= array.shape(i);
-  return {static_cast<char*>(const_cast<void*>(array.data())), array.shape(0), row_bytes};
-}
-
-Rows as_target(const py::array& array) {
-  if (!array.writeable()) throw py::value_error("out must be writeable");
-  return as_rows(array, "out");
-}
-
-void check_row_bytes(const Rows& source, const Rows& target, const std::string& name) {
-  if (source.row_bytes == target.row_bytes) return;
-  throw py::value_error(name + " must have rows of " + std::to_string(target.row_bytes) +
-                        " bytes like out, got " + std::to_string(source.row_bytes));
-}
 
 void check_row(int64_t row, const Rows& rows, const char* name) {
   if (row >= 0 && row < rows.num_rows) return;

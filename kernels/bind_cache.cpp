@@ -4,10 +4,11 @@
 #include <string>
 #include <vector>
 
-#include "bindings.h"
+#include "bind_all.h"
+#include "bind_numpy.h"
+#include "bind_rows.h"
 #include "cache_index.h"
 #include "cache_selection.h"
-#include "numpy_arrays.h"
 
 namespace gnnflow {
 namespace {
@@ -26,21 +27,6 @@ void check_length(const py::array& array, const py::array& other, const char* na
   }
 }
 
-struct Rows {
-  char* data;
-  int64_t num_rows;
-  size_t row_bytes;
-};
-
-Rows as_rows(py::array& array, const char* name) {
-  if (array.ndim() < 1 || !(array.flags() & py::array::c_style)) {
-    throw py::value_error(std::string(name) + " must be contiguous with rows first");
-  }
-  size_t row_bytes = static_cast<size_t>(array.itemsize());
-  for (py::ssize_t i = 1; i < array.ndim(); ++i) row_bytes *= static_cast<size_t>(array.shape(i));
-  return {static_cast<char*>(const_cast<void*>(array.data())), array.shape(0), row_bytes};
-}
-
 void check_rows(const int32_t* rows, size_t num, int64_t num_rows, const char* name) {
   for (size_t i = 0; i < num; ++i) {
     if (rows[i] < 0 || rows[i] >= num_rows) {
@@ -52,24 +38,20 @@ void check_rows(const int32_t* rows, size_t num, int64_t num_rows, const char* n
 
 void copy_rows(py::array out, const py::array& out_rows, py::array source,
                const py::array& source_rows) {
-  const Rows to = as_rows(out, "out");
+  const Rows to = as_target(out);
   const Rows from = as_rows(source, "source");
-  if (!out.writeable()) throw py::value_error("out must be writeable");
-  if (to.row_bytes != from.row_bytes) {
-    throw py::value_error("out and source must have rows of the same size, got " +
-                          std::to_string(to.row_bytes) + " and " + std::to_string(from.row_bytes) +
-                          " bytes");
-  }
+  check_row_bytes(from, to, "source");
   check_length(out_rows, source_rows, "out_rows", "source_rows");
   const int32_t* to_row = borrow<int32_t>(out_rows, "out_rows");
   const int32_t* from_row = borrow<int32_t>(source_rows, "source_rows");
   const auto num = static_cast<size_t>(out_rows.size());
   check_rows(to_row, num, to.num_rows, "out_rows");
   check_rows(from_row, num, from.num_rows, "source_rows");
+  const auto bytes = static_cast<size_t>(to.row_bytes);
   py::gil_scoped_release nogil;
   for (size_t i = 0; i < num; ++i) {
-    std::memcpy(to.data + static_cast<size_t>(to_row[i]) * to.row_bytes,
-                from.data + static_cast<size_t>(from_row[i]) * from.row_bytes, to.row_bytes);
+    std::memcpy(to.data + static_cast<size_t>(to_row[i]) * bytes,
+                from.data + static_cast<size_t>(from_row[i]) * bytes, bytes);
   }
 }
 
