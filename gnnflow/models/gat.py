@@ -48,8 +48,6 @@ class GAT(LayeredModel):
         edge_attr: Tensor | None = None,
     ) -> Tensor:
         """Computes attention over the in-neighbours and the vertex itself."""
-        if isinstance(edge_index, LayerAdjacency):
-            edge_index = edge_index.edge_index()
         conv: Any = self.convs[index]
         out: Tensor = conv(x, edge_index)
         return out

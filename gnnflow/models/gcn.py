@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from torch_geometric.nn import GCNConv
 
-from gnnflow.models.aggregation import aggregate, runs_on_kernels
+from gnnflow.models.aggregation import aggregate
 from gnnflow.models.layer_adjacency import LayerAdjacency
 from gnnflow.models.layered_model import LayeredModel
 
@@ -57,7 +57,7 @@ class GCN(LayeredModel):
         degree = sampled if in_degree is None else in_degree.to(x_src.dtype)
         weight = (degree + 1).rsqrt()
         share = weight[:num_dst] * degree[:num_dst] / sampled[:num_dst].clamp(min=1)
-        if isinstance(edge_index, LayerAdjacency) and runs_on_kernels(x_src):
+        if isinstance(edge_index, LayerAdjacency):
             loops = (edge_index.indptr.diff() - sampled[:num_dst]) * weight[:num_dst]
             total = aggregate(x_src * weight[:, None], edge_index, reduce="sum")
             total = total - x_dst * loops[:, None]

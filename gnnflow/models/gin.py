@@ -6,7 +6,7 @@ from typing import Any
 from torch import Tensor, nn
 from torch_geometric.nn import GINConv
 
-from gnnflow.models.aggregation import aggregate, runs_on_kernels
+from gnnflow.models.aggregation import aggregate
 from gnnflow.models.layer_adjacency import LayerAdjacency
 from gnnflow.models.layered_model import LayeredModel
 
@@ -55,10 +55,8 @@ class GIN(LayeredModel):
         """Computes `mlp((1 + eps) destination + sum of sources)`."""
         conv: Any = self.convs[index]
         if isinstance(edge_index, LayerAdjacency):
-            if runs_on_kernels(x[0]):
-                total = aggregate(x[0], edge_index, reduce="sum")
-                mixed: Tensor = conv.nn(total + (1 + conv.eps) * x[1])
-                return mixed
-            edge_index = edge_index.edge_index()
+            total = aggregate(x[0], edge_index, reduce="sum")
+            mixed: Tensor = conv.nn(total + (1 + conv.eps) * x[1])
+            return mixed
         out: Tensor = conv(x, edge_index)
         return out

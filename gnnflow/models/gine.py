@@ -51,8 +51,6 @@ class GINE(LayeredModel):
         """Computes the layer from the rows of vertices and of edges."""
         if edge_attr is None:
             raise TypeError("GINE needs edge_attr, one row for each edge of edge_index")
-        if isinstance(edge_index, LayerAdjacency):
-            edge_index = edge_index.edge_index()
         conv: Any = self.convs[index]
         out: Tensor = conv(x, edge_index, edge_attr[:, None].flatten(1))
         return out

@@ -153,6 +153,9 @@ class LayeredModel(nn.Module):
         Returns:
             `[num_dst, dim]`.
         """
+        on_kernels = self.aggregates and runs_on_kernels(x[0])
+        if isinstance(edge_index, LayerAdjacency) and not on_kernels:
+            edge_index = edge_index.edge_index()
         out = self.convolve(index, x, edge_index, in_degree, edge_attr)
         if index == self.num_layers - 1:
             return out
@@ -168,7 +171,10 @@ class LayeredModel(nn.Module):
         in_degree: Tensor | None,
         edge_attr: Tensor | None = None,
     ) -> Tensor:
-        """Computes the convolution of one layer; arguments and result as for `layer`."""
+        """Computes the convolution of one layer; arguments and result as for `layer`.
+
+        An adjacency is given where kernels compute sums and means, otherwise the edges for PyG.
+        """
 
     def activate(self, x: Tensor) -> Tensor:
         """The activation after each hidden layer; may overwrite its argument."""

@@ -6,7 +6,7 @@ from typing import Any
 from torch import Tensor
 from torch_geometric.nn import SAGEConv
 
-from gnnflow.models.aggregation import runs_on_kernels, sage_layer
+from gnnflow.models.aggregation import sage_layer
 from gnnflow.models.layer_adjacency import LayerAdjacency
 from gnnflow.models.layered_model import LayeredModel
 
@@ -38,10 +38,8 @@ class SAGE(LayeredModel):
         """Computes `lin_l(mean of sources) + lin_r(destination)`."""
         conv: Any = self.convs[index]
         if isinstance(edge_index, LayerAdjacency):
-            if runs_on_kernels(x[0]):
-                return sage_layer(
-                    x[0], edge_index, conv.lin_l.weight, conv.lin_l.bias, conv.lin_r.weight
-                )
-            edge_index = edge_index.edge_index()
+            return sage_layer(
+                x[0], edge_index, conv.lin_l.weight, conv.lin_l.bias, conv.lin_r.weight
+            )
         out: Tensor = conv(x, edge_index)
         return out
