@@ -60,7 +60,7 @@ def _train(words: list[str]) -> None:
     ) as ctx:
         ctx.end_on_interrupt()
         from gnnflow.training import run
-        from gnnflow.training.process_group import close_process_group
+        from gnnflow.training.data_parallel.process_group import close_process_group
         from gnnflow.training.records.asked_rows import AskedRows
 
         run.AskedRows = functools.partial(AskedRows, max_ids=_RECORDED_IDS)  # type: ignore[misc,assignment]

@@ -4,8 +4,8 @@ from gnnflow.partition.book import PartitionBook
 from gnnflow.partition.graph_partition import GraphPartition, HaloTopology, open_partition
 from gnnflow.partition.manifest import Manifest
 from gnnflow.partition.partition_graph import partition_graph
+from gnnflow.partition.quality import PartitionReport
 from gnnflow.partition.reader import read_manifest
-from gnnflow.partition.report import PartitionReport
 
 __all__ = [
     "GraphPartition",

@@ -13,8 +13,8 @@ from gnnflow.partition.adjacency import Adjacency, build_adjacency, induce
 from gnnflow.partition.ldg import cut_with_ldg, rebalance
 from gnnflow.partition.metis import run_metis
 from gnnflow.partition.mtkahypar import cut_with_mtkahypar
-from gnnflow.partition.report import own_memory_bytes
 from gnnflow.partition.stage_progress import Progress
+from gnnflow.process_memory import own_memory_bytes
 
 
 def cut_randomly(

@@ -31,9 +31,10 @@ from gnnflow.partition.manifest import (
 from gnnflow.partition.mapped_pages import release_pages, release_rows
 from gnnflow.partition.output_folder import check_output, staged_folder
 from gnnflow.partition.part_writer import PartWriter, WrittenPart
-from gnnflow.partition.report import PartitionReport, peak_memory_bytes
+from gnnflow.partition.quality import PartitionReport
 from gnnflow.partition.stage_progress import Progress, silent
 from gnnflow.partition.stored_rows import StoredRows
+from gnnflow.process_memory import peak_memory_bytes
 
 
 class _Stopwatch:

@@ -8,7 +8,7 @@ import numpy as np
 
 from gnnflow.errors import ConfigError, MissingExtraError, printable
 from gnnflow.files.whole_file import write_whole
-from gnnflow.partition.report import PartitionReport
+from gnnflow.partition.quality import PartitionReport
 from gnnflow.units import short_number
 
 if TYPE_CHECKING:

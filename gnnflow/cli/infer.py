@@ -21,7 +21,7 @@ def _infer() -> None:
     ) as ctx:
         ctx.end_on_interrupt()
         # Imported here so that wrong options are told at once: torch takes seconds to load.
-        from gnnflow.training.inference import run_inference
+        from gnnflow.training.evaluation.inference import run_inference
 
         run_inference(config, ctx)
 

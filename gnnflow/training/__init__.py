@@ -9,14 +9,14 @@ from gnnflow.training.checkpoints.saving import (
     load_model_from_checkpoint,
     save_checkpoint,
 )
-from gnnflow.training.evaluation import evaluate
-from gnnflow.training.gradient_sum import sum_gradients
-from gnnflow.training.gradients import unwrap, wrap
-from gnnflow.training.inference import find_checkpoint, infer
-from gnnflow.training.layerwise import LayerwiseInference, LayerwiseModel
-from gnnflow.training.link_evaluation import evaluate_links
-from gnnflow.training.model_buffers import sync_buffers
-from gnnflow.training.sync_batch_norm import SyncBatchNorm
+from gnnflow.training.data_parallel.gradient_sum import sum_gradients
+from gnnflow.training.data_parallel.model_buffers import sync_buffers
+from gnnflow.training.data_parallel.sync_batch_norm import SyncBatchNorm
+from gnnflow.training.data_parallel.wrapped_model import unwrap, wrap
+from gnnflow.training.evaluation.inference import find_checkpoint, infer
+from gnnflow.training.evaluation.layerwise import LayerwiseInference, LayerwiseModel
+from gnnflow.training.evaluation.link_evaluation import evaluate_links
+from gnnflow.training.evaluation.vertex_evaluation import evaluate
 
 __all__ = [
     "Checkpoints",

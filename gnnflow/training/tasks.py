@@ -12,7 +12,12 @@ from torch.nn import functional
 from gnnflow.array_types import FloatArray
 from gnnflow.errors import DataError
 from gnnflow.partition import Manifest
-from gnnflow.training.scores import class_scores, count_answers, count_labels, number_scores
+from gnnflow.training.evaluation.scores import (
+    class_scores,
+    count_answers,
+    count_labels,
+    number_scores,
+)
 
 Scored = Mapping[str, float | None]
 

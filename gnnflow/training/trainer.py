@@ -11,7 +11,7 @@ from torch_geometric.data import Data
 
 from gnnflow.loader import DistNeighborLoader, MinibatchCost
 from gnnflow.models import LayeredModel, layer_adjacencies
-from gnnflow.training.gradients import WeightedDataParallel, unwrap
+from gnnflow.training.data_parallel.wrapped_model import WeightedDataParallel, unwrap
 from gnnflow.training.in_degree import IN_DEGREE
 from gnnflow.training.loss_shares import LossShares
 from gnnflow.training.records.step_metrics import EpochMetrics, EpochRecorder, StepMetrics

@@ -10,7 +10,7 @@ from gnnflow.files.reserved_file import new_mapped_array
 from gnnflow.partition import open_partition
 from gnnflow.replay.trace import TraceFacts, TraceRecorder, read_trace
 from gnnflow.training.checkpoints.files import checkpoint_folders, read_files
-from gnnflow.training.inference import RowFile
+from gnnflow.training.evaluation.inference import RowFile
 
 OPTIONS = ["--fanout", "3,2", "--hidden", 64, "--epochs", 3, "--threads", 1, "--batch-size", 10]
 OPTIONS += ["--transport", "alltoall", "--eval-every", 0, "--ranks", 2]

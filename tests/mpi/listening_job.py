@@ -8,7 +8,7 @@ import torch
 
 import gnnflow
 from gnnflow.launch import detect_launch, launch
-from gnnflow.training.process_group import close_process_group, ensure_process_group
+from gnnflow.training.data_parallel.process_group import close_process_group, ensure_process_group
 
 LISTENING = "0A"
 LOOPBACK = {"0100007F", "0" * 24 + "01000000"}

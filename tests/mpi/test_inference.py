@@ -15,7 +15,12 @@ from gnnflow.errors import CheckpointError, ConfigError, DataError
 from gnnflow.models import make_model
 from gnnflow.training.checkpoints.files import Position
 from gnnflow.training.checkpoints.saving import TrainingState, save_checkpoint
-from gnnflow.training.inference import find_checkpoint, infer, read_vertices, run_inference
+from gnnflow.training.evaluation.inference import (
+    find_checkpoint,
+    infer,
+    read_vertices,
+    run_inference,
+)
 
 pytestmark = pytest.mark.mpi(1, 2, 4)
 

@@ -18,7 +18,7 @@ from gnnflow.loader.link_schedule import negative_vertices
 from gnnflow.models import make_model
 from gnnflow.partition.held_out_edges import edge_split_codes
 from gnnflow.training import evaluate_links, wrap
-from gnnflow.training.link_evaluation import drawn_destinations, rank_of
+from gnnflow.training.evaluation.link_evaluation import drawn_destinations, rank_of
 
 pytestmark = pytest.mark.mpi(1, 2, 4)
 

@@ -18,8 +18,8 @@ from gnnflow.config import InferConfig
 from gnnflow.errors import CheckpointError, ConfigError
 from gnnflow.training import TrainingState, evaluate, evaluate_links, save_checkpoint, wrap
 from gnnflow.training.checkpoints.files import Position
-from gnnflow.training.inference import infer, run_inference
-from gnnflow.training.minibatch_inference import MinibatchInference
+from gnnflow.training.evaluation.inference import infer, run_inference
+from gnnflow.training.evaluation.minibatch_inference import MinibatchInference
 
 pytestmark = pytest.mark.mpi(1, 2)
 

@@ -21,7 +21,7 @@ from gnnflow.loader import DistNeighborLoader, SeedSchedule
 from gnnflow.models import make_model
 from gnnflow.training import evaluate, unwrap, wrap
 from gnnflow.training.class_weights import class_weights
-from gnnflow.training.evaluation import evaluate_scores
+from gnnflow.training.evaluation.vertex_evaluation import evaluate_scores
 from gnnflow.training.in_degree import IN_DEGREE, ensure_in_degree
 from gnnflow.training.loss_shares import LossShares
 from gnnflow.training.records.step_metrics import EpochRecorder

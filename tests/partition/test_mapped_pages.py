@@ -6,7 +6,7 @@ import pytest
 
 from gnnflow.datasets import ArrayRows
 from gnnflow.partition.mapped_pages import release_pages, release_rows
-from gnnflow.partition.report import own_memory_bytes, peak_memory_bytes
+from gnnflow.process_memory import own_memory_bytes, peak_memory_bytes
 
 NUM_BYTES = 1 << 25
 

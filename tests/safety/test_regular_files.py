@@ -203,12 +203,13 @@ FINE = {
     "gnnflow/policies/classifier/classifiers.py",
     "gnnflow/policies/llm/host_server/server_client.py", "gnnflow/prefetch/host_rows.py",
     "partition/adjacency.py", "partition/held_out_edges.py", "partition/metis_process.py",
-    "partition/solver_process.py", "gnnflow/training/inference.py",
+    "partition/solver_process.py", "gnnflow/training/evaluation/inference.py",
     # What the system or the package itself holds.
     "gnnflow/launch/job_end.py", "partition/mtkahypar_process.py",
     "gnnflow/comm/mpi_library.py", "gnnflow/launch/job_process.py",
     "gnnflow/datasets/readers/ogb.py",
-    "gnnflow/datasets/debian/debian_packages.py", "gnnflow/report/page.py", "partition/report.py",
+    "gnnflow/datasets/debian/debian_packages.py", "gnnflow/report/page.py",
+    "gnnflow/process_memory.py",
     "gnnflow/files/regular_file.py",
     # Opened after it was compared with what a rank of the same job made.
     "gnnflow/launch/rank_board.py", "gnnflow/training/checkpoints/files.py",

@@ -15,8 +15,8 @@ from gnnflow.datasets.label_kinds import labels_of
 from gnnflow.models import make_model
 from gnnflow.partition import partition_graph
 from gnnflow.training import evaluate
-from gnnflow.training.evaluation import evaluate_scores
-from gnnflow.training.inference import infer
+from gnnflow.training.evaluation.inference import infer
+from gnnflow.training.evaluation.vertex_evaluation import evaluate_scores
 from gnnflow.training.tasks import RegressionTask, task_of
 
 SIZE = 60

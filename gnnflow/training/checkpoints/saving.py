@@ -40,8 +40,8 @@ from gnnflow.training.checkpoints.files import (
 )
 from gnnflow.training.checkpoints.rank_bytes import broadcast_bytes, gather_bytes, scatter_bytes
 from gnnflow.training.checkpoints.state_tree import Stateful, check_kinds, pack, unpack
-from gnnflow.training.gradients import unwrap
-from gnnflow.training.model_buffers import sync_buffers
+from gnnflow.training.data_parallel.model_buffers import sync_buffers
+from gnnflow.training.data_parallel.wrapped_model import unwrap
 
 
 class TorchGenerators:
@@ -212,7 +212,7 @@ def _make_model(path: Path, facts: CheckpointFacts, num_tensors: int | None = No
         raise CheckpointError(
             f"the checkpoint {path} holds a {facts.model.get('class')} of a program, which gnnflow "
             f"cannot make; make it there, load its weights from {MODEL_FILE} and call evaluate or "
-            "gnnflow.training.inference.infer"
+            "gnnflow.training.evaluation.inference.infer"
         )
     try:
         if num_tensors is not None and len(options["dims"]) > num_tensors + 1:

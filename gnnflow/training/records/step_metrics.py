@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from gnnflow.comm import Context
 from gnnflow.files.json_text import to_json_text
-from gnnflow.partition.report import peak_memory_bytes
+from gnnflow.process_memory import peak_memory_bytes
 from gnnflow.traffic import Traffic
 
 STEP_COLUMNS = {

@@ -11,7 +11,7 @@ from torch._C._distributed_c10d import GradBucket
 
 from gnnflow.comm import Context
 from gnnflow.loader.loss_weight import marked_weight
-from gnnflow.training.process_group import end_job
+from gnnflow.training.data_parallel.process_group import end_job
 
 # Of gradients that only other ranks' losses have on a rank whose own loss does not count. A power
 # of two, so that what is divided by it and multiplied again is the same.

@@ -16,9 +16,9 @@ from torch.utils import _pytree as pytree
 
 from gnnflow.comm import Context
 from gnnflow.errors import ConfigError
-from gnnflow.training.alike import check_alike, shared_buffers, shared_parameters
-from gnnflow.training.gradient_sum import CrossRankLayer, GradientSum, sum_gradients
-from gnnflow.training.process_group import end_job, ensure_process_group
+from gnnflow.training.data_parallel.alike import check_alike, shared_buffers, shared_parameters
+from gnnflow.training.data_parallel.gradient_sum import CrossRankLayer, GradientSum, sum_gradients
+from gnnflow.training.data_parallel.process_group import end_job, ensure_process_group
 
 _SHARE = "_gnnflow_share_of_seeds"
 

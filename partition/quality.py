@@ -1,39 +1,12 @@
 """How good a cut is and what it cost to make."""
 
-import resource
-import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
 from gnnflow.array_types import IntArray
-
-
-def _status_bytes(field: str) -> int | None:
-    """A field of Linux's /proc/self/status."""
-    try:
-        lines = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
-    except OSError:
-        return None
-    return next((int(line.split()[1]) * 1024 for line in lines if line.startswith(field)), None)
-
-
-def peak_memory_bytes() -> int:
-    """Returns the largest resident memory of this process so far, mapped file pages included."""
-    peak = _status_bytes("VmHWM:")
-    if peak is not None:
-        return peak
-    unit_bytes = 1 if sys.platform == "darwin" else 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit_bytes
-
-
-def own_memory_bytes() -> int:
-    """Returns the resident memory of this process now, without file pages where that is known."""
-    held = _status_bytes("RssAnon:")
-    return peak_memory_bytes() if held is None else held
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

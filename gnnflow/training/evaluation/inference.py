@@ -36,13 +36,13 @@ from gnnflow.training.checkpoints.files import (
 )
 from gnnflow.training.checkpoints.folder import BEST
 from gnnflow.training.checkpoints.saving import load_model_from_checkpoint
-from gnnflow.training.gradients import unwrap
-from gnnflow.training.layerwise import CHUNK_BYTES, LayerwiseInference
+from gnnflow.training.data_parallel.model_buffers import sync_buffers
+from gnnflow.training.data_parallel.process_group import choose_device
+from gnnflow.training.data_parallel.wrapped_model import unwrap
+from gnnflow.training.evaluation.layerwise import CHUNK_BYTES, LayerwiseInference
+from gnnflow.training.evaluation.minibatch_inference import MinibatchInference, inference_of
 from gnnflow.training.memory import keep_freed_memory
-from gnnflow.training.minibatch_inference import MinibatchInference, inference_of
-from gnnflow.training.model_buffers import sync_buffers
 from gnnflow.training.model_calls import AUTO
-from gnnflow.training.process_group import choose_device
 from gnnflow.training.tasks import MultiLabelTask, SingleLabelTask, Task, task_of
 
 

@@ -14,7 +14,7 @@ from gnnflow.features import DistFeatureStore
 from gnnflow.graph import DistGraph
 from gnnflow.loader import DistNeighborLoader
 from gnnflow.models import LayeredModel
-from gnnflow.training.layerwise import (
+from gnnflow.training.evaluation.layerwise import (
     CHUNK_BYTES,
     HIDDEN_BYTES,
     LayerwiseInference,

@@ -10,9 +10,9 @@ from torch import Tensor, nn
 from torch.nn.modules.instancenorm import _InstanceNorm
 
 from gnnflow.comm import Context
-from gnnflow.training.alike import check_alike, shared_buffers
 from gnnflow.training.checkpoints.rank_bytes import broadcast_bytes
-from gnnflow.training.gradients import take_share, unwrap
+from gnnflow.training.data_parallel.alike import check_alike, shared_buffers
+from gnnflow.training.data_parallel.wrapped_model import take_share, unwrap
 
 
 def sync_buffers(model: nn.Module, ctx: Context) -> None:

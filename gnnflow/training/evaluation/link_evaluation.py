@@ -14,10 +14,10 @@ from gnnflow.features import DistFeatureStore
 from gnnflow.graph import DistGraph
 from gnnflow.loader.arguments import as_whole_number
 from gnnflow.loader.edge_list import EdgeList, GivenEdges, edges_of_split
-from gnnflow.training.gradients import unwrap
-from gnnflow.training.layerwise import CHUNK_BYTES
-from gnnflow.training.minibatch_inference import inference_of
-from gnnflow.training.model_buffers import sync_buffers
+from gnnflow.training.data_parallel.model_buffers import sync_buffers
+from gnnflow.training.data_parallel.wrapped_model import unwrap
+from gnnflow.training.evaluation.layerwise import CHUNK_BYTES
+from gnnflow.training.evaluation.minibatch_inference import inference_of
 from gnnflow.training.model_calls import AUTO
 
 Scorer = Callable[[Tensor, Tensor], Tensor]

@@ -13,8 +13,12 @@ from torch.nn.parallel import DistributedDataParallel
 
 from gnnflow.comm import Context
 from gnnflow.errors import ConfigError
-from gnnflow.training.gradient_sum import CrossRankLayer, GradientSum
-from gnnflow.training.process_group import end_job, ensure_process_group, second_process_group
+from gnnflow.training.data_parallel.gradient_sum import CrossRankLayer, GradientSum
+from gnnflow.training.data_parallel.process_group import (
+    end_job,
+    ensure_process_group,
+    second_process_group,
+)
 
 
 class SyncBatchNorm(_BatchNorm, CrossRankLayer):

@@ -1,0 +1,1 @@
+"""One model on all ranks: its gradients, its buffers, its batch normalization."""

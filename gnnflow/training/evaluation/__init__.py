@@ -1,0 +1,1 @@
+"""Scores and outputs of trained models, over all neighbours or on minibatches."""
