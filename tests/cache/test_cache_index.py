@@ -210,5 +210,5 @@ def test_rows_are_copied_as_bytes(dtype):
     assert (out[4] == source[1]).all() and (out[0] == source[5]).all() and not out[1:4].any()
     with pytest.raises(ValueError, match=r"source_rows must be in \[0, 6\), got 6"):
         copy_rows(out, keys_of(0), source, keys_of(6))
-    with pytest.raises(ValueError, match="rows of the same size"):
+    with pytest.raises(ValueError, match="source must have rows of .* bytes like out, got"):
         copy_rows(out, keys_of(0), source.astype(complex), keys_of(0))

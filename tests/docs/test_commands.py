@@ -85,7 +85,7 @@ def check_command(words: list[str]) -> None:
         assert code == 0, said
         assert isinstance(yaml.safe_load(said), dict | None)
     elif program == "make":
-        targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), flags=re.M))
+        targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), flags=re.M))
         assert {word for word in words[1:] if "=" not in word} <= targets, words
     elif program in ("python", "python3"):
         check_python(words[1:])
