@@ -17,7 +17,7 @@ from gnnflow.loader import DistNeighborLoader
 from gnnflow.models import make_model
 from gnnflow.replay import ReplaySettings, read_trace, replay_trace
 from gnnflow.training import evaluate, wrap
-from gnnflow.training.checkpoints.of_run import CacheState
+from gnnflow.training.checkpoints.of_run import CachedVertices
 from gnnflow.training.records.run_trace import RunTrace
 from gnnflow.training.records.step_metrics import EpochRecorder
 from gnnflow.training.tasks import task_of
@@ -264,10 +264,10 @@ def test_a_cache_goes_on_with_its_rows(ctx, parts, transport):
     for config in (CONFIGS[0], CONFIGS[4], CONFIGS[6], CONFIGS[9]):
         loader = make_loader(graph, config)
         next(iter(loader))
-        state = CacheState(loader.cache_setup).state_dict()
+        state = CachedVertices(loader.cache_setup).state_dict()
         loader.close()
         later = make_loader(graph, dataclasses.replace(config, cache_fill="empty"))
-        CacheState(later.cache_setup).load_state_dict(state)
+        CachedVertices(later.cache_setup).load_state_dict(state)
         rows = later.cache_setup.rows
         assert np.array_equal(rows.cached_vertices(), state["vertices"])
         assert rows.rows_filled_at_start == len(state["vertices"])
@@ -275,8 +275,8 @@ def test_a_cache_goes_on_with_its_rows(ctx, parts, transport):
         for batch, same in zip(later, expected, strict=True):
             assert torch.equal(batch.x, same.x)
         later.close()
-    CacheState(None).load_state_dict(state)
-    assert not len(CacheState(None).state_dict()["vertices"])
+    CachedVertices(None).load_state_dict(state)
+    assert not len(CachedVertices(None).state_dict()["vertices"])
     ctx.barrier()
 
 
