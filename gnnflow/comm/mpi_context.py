@@ -18,8 +18,8 @@ from gnnflow.comm.failure import Failure
 from gnnflow.comm.mpi_library import MPI, start_mpi
 from gnnflow.errors import ConfigError
 from gnnflow.launch.environment import Launch
-from gnnflow.launch.neighbours import process_space
 from gnnflow.launch.rank_board import OWN_SLOT
+from gnnflow.launch.rank_deaths import process_space
 
 ExceptHook = Callable[[type[BaseException], BaseException, TracebackType | None], object]
 

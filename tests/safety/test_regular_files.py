@@ -206,7 +206,7 @@ FINE = {
     "partition/solver_process.py", "gnnflow/training/inference.py",
     # What the system or the package itself holds.
     "gnnflow/launch/job_end.py", "partition/mtkahypar_process.py",
-    "gnnflow/comm/mpi_library.py", "gnnflow/launch/job_process.py", "gnnflow/datasets/ogb.py",
+    "gnnflow/comm/mpi_library.py", "gnnflow/launch/rank_deaths.py", "gnnflow/datasets/ogb.py",
     "gnnflow/datasets/debian_packages.py", "gnnflow/report/page.py", "partition/report.py",
     "gnnflow/files/regular_file.py",
     # Opened after it was compared with what a rank of the same job made.

@@ -18,7 +18,7 @@ from gnnflow.files.whole_file import LineFile, make_folder, whole_file, write_wh
 BETWEEN_PROCESSES = {
     f"{folder}/{name}.py"
     for folder, names in {
-        "gnnflow/comm": ("collectives", "failure", "inquiry", "local"),
+        "gnnflow/comm": ("collectives", "failure", "inquiry", "start"),
         "gnnflow/policies/llm": ("server", "server_client", "answers", "endpoint"),
         "gnnflow/files": ("json_text",),
         "partition": ("solver_process", "metis_process", "mtkahypar_process"),
