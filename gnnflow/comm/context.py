@@ -1,17 +1,18 @@
-"""Who am I among the ranks of a job: the one object that a program opens first and closes last."""
+"""Who am I among the ranks and machines of a job: what a program opens first and closes last."""
 
 import functools
 import os
+import socket
 import weakref
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from dataclasses import dataclass
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, NoReturn, Protocol, Self
 
 import numpy as np
 import numpy.typing as npt
 
-from gnnflow.comm.hosts import HostMap
 from gnnflow.errors import CommError
 
 if TYPE_CHECKING:
@@ -21,6 +22,36 @@ Transport = Literal["auto", "shared", "alltoall", "rma"]
 TRANSPORTS: tuple[Transport, ...] = ("auto", "shared", "alltoall", "rma")
 
 DEFAULT_TIMEOUT_S = 300.0
+HOST_VARIABLE = "GNNFLOW_HOST"
+
+
+def host_name() -> str:
+    """Returns the name of this machine; the environment variable GNNFLOW_HOST overrides it."""
+    return os.environ.get(HOST_VARIABLE) or socket.gethostname()
+
+
+@dataclass(frozen=True, slots=True)
+class HostMap:
+    """The machine of every rank, numbered in order of their first rank."""
+
+    host_of: tuple[int, ...]
+    """Machine of each rank."""
+
+    @classmethod
+    def from_names(cls, names: Sequence[str]) -> "HostMap":
+        """Groups ranks by the name of their machine, given in rank order."""
+        numbers: dict[str, int] = {}
+        return cls(tuple(numbers.setdefault(name, len(numbers)) for name in names))
+
+    @property
+    def num_hosts(self) -> int:
+        """Number of machines."""
+        return max(self.host_of) + 1
+
+    def ranks_beside(self, rank: int) -> tuple[int, ...]:
+        """Returns the ranks on the machine of `rank`, itself included, in order."""
+        host = self.host_of[rank]
+        return tuple(other for other, its_host in enumerate(self.host_of) if its_host == host)
 
 
 class Closable(Protocol):

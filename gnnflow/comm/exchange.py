@@ -39,7 +39,7 @@ from gnnflow.comm.mpi_library import MPI
 from gnnflow.comm.overdue import Inquiry, Pauses, status_of
 from gnnflow.comm.windows import FillRows, RowWindows
 from gnnflow.errors import CommError
-from gnnflow.launch.neighbours import Neighbours
+from gnnflow.launch.rank_deaths import Neighbours
 
 MESSAGE_LIMIT_BYTES = 1 << 30
 # After the last event the thread spins, then sleeps for an eighth of the time since that event.

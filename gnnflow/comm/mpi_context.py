@@ -12,15 +12,14 @@ from typing import Any, NoReturn
 import numpy.typing as npt
 
 from gnnflow.comm import collectives
-from gnnflow.comm.context import Context, Transport, as_array, available_cores
+from gnnflow.comm.context import Context, HostMap, Transport, as_array, available_cores, host_name
 from gnnflow.comm.exchange import ExchangeService
 from gnnflow.comm.failure import Failure
-from gnnflow.comm.hosts import HostMap, host_name
 from gnnflow.comm.mpi_library import MPI, start_mpi
 from gnnflow.errors import ConfigError
 from gnnflow.launch.environment import Launch
-from gnnflow.launch.neighbours import process_space
 from gnnflow.launch.rank_board import OWN_SLOT
+from gnnflow.launch.rank_deaths import process_space
 
 ExceptHook = Callable[[type[BaseException], BaseException, TracebackType | None], object]
 

@@ -1,18 +1,86 @@
-"""Opens the context that fits how the program was started."""
+"""Opens the context that fits how the program was started; that of one process needs no MPI."""
 
+import json
 import logging
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
+from typing import Any, NoReturn
 
-from gnnflow.comm.context import DEFAULT_TIMEOUT_S, TRANSPORTS, Context, Transport
-from gnnflow.comm.local import LocalContext
+import numpy as np
+import numpy.typing as npt
+
+from gnnflow.comm.context import (
+    DEFAULT_TIMEOUT_S,
+    TRANSPORTS,
+    Context,
+    HostMap,
+    Transport,
+    as_array,
+    available_cores,
+)
 from gnnflow.config import require_seconds
 from gnnflow.errors import CommError, ConfigError, GnnflowError, resource_error
 from gnnflow.launch.environment import check_no_torchrun, detect_launch
 from gnnflow.launch.rank_board import OWN_SLOT
 
 _LOGGER = logging.getLogger(__name__)
+
+
+class LocalContext(Context):
+    """A job of one rank: every collective operation returns what it was given."""
+
+    def __init__(
+        self, *, transport: Transport, comm_timeout_s: float, threads: int | None = None
+    ) -> None:
+        """Opens the context; `gnnflow.init` does this and checks the arguments."""
+        self.rank = 0
+        self.num_ranks = 1
+        self.hosts = HostMap((0,))
+        self.transport = transport
+        self.comm_timeout_s = comm_timeout_s
+        self.threads = len(available_cores()) if threads is None else threads
+        self.service = None
+        self.step = ""
+
+    def barrier(self) -> None:
+        """Returns at once."""
+
+    def allreduce_sum(self, values: npt.ArrayLike) -> npt.NDArray[Any]:
+        """Returns a copy."""
+        return np.array(as_array(values))
+
+    def allgather_array(self, values: npt.ArrayLike) -> list[npt.NDArray[Any]]:
+        """Returns a list of one copy."""
+        return [np.array(as_array(values))]
+
+    def exchange_arrays(self, arrays: Sequence[npt.NDArray[Any]]) -> list[npt.NDArray[Any]]:
+        """Returns a copy of the only array, one-dimensional."""
+        return [np.array(array).reshape(-1) for array in arrays]
+
+    def allgather_json(self, value: Any) -> list[Any]:
+        """Returns a list of one value."""
+        return [json.loads(json.dumps(value))]
+
+    def broadcast_json(self, value: Any, root: int = 0) -> Any:
+        """Returns the value."""
+        return json.loads(json.dumps(value))
+
+    def abort(self, message: str) -> NoReturn:
+        """Ends the process with exit code 1 and one line on stderr."""
+        print(f"gnnflow: error: {message}", file=sys.stderr, flush=True)
+        sys.exit(1)
+
+    def fail_with_ranks(self, label: str, reason: str) -> NoReturn:
+        """Ends the process: there is no other rank to blame."""
+        self.abort(f"{label} failed: {reason}")
+
+    def end_on_interrupt(self) -> None:
+        """Does nothing: no other rank waits."""
+
+    def close(self) -> None:
+        """Does nothing: one process holds no connection."""
 
 
 def init(

@@ -1,15 +1,16 @@
-"""What this machine has, looked at from one process."""
+"""What this machine has, looked at from one process, one finding for each thing."""
 
 import os
 import platform
 import shutil
 from collections.abc import Mapping
+from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Literal
 
 import psutil
 
-from gnnflow.doctor.finding import Finding
 from gnnflow.units import human_bytes
 
 _SHARED_MEMORY = Path("/dev/shm")
@@ -25,6 +26,22 @@ OPTIONAL_PACKAGES = {
     "ogb": ("ogb",),
 }
 """Extras and the packages that they bring."""
+
+State = Literal["ok", "note", "problem"]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Finding:
+    """One line of the diagnosis."""
+
+    name: str
+    """What was looked at."""
+    state: State
+    """`ok`; `note` for what could be better; `problem` for what keeps jobs from running."""
+    value: str
+    """What is there."""
+    advice: str = ""
+    """What to change; nothing if all is well."""
 
 
 def check_machine(num_ranks: int, environment: Mapping[str, str] | None = None) -> list[Finding]:

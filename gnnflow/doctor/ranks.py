@@ -5,8 +5,8 @@ import subprocess
 import sys
 from collections.abc import Sequence
 
-from gnnflow.doctor.finding import Finding
 from gnnflow.doctor.links import Links
+from gnnflow.doctor.machine import Finding
 from gnnflow.errors import CommError
 from gnnflow.launch.environment import Launch
 from gnnflow.launch.mpiexec import find_mpiexec, launch_environment

@@ -1,96 +1,20 @@
 """Starts the ranks of a job by a launcher, hands on what they print, and tells how one died."""
 
-import ctypes
 import os
 import re
 import select
 import signal
 import subprocess
 import threading
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
 
 from gnnflow.errors import one_line
+from gnnflow.launch.job_command import JobCommand, end_with_parent
 from gnnflow.launch.job_end import killed_line, launcher_line, say, warn
 from gnnflow.launch.output_pump import write_all
 from gnnflow.launch.rank_board import BOARD_VARIABLE, RankBoard
-
-# Field 52 of /proc/PID/stat, counted behind the name in brackets, which is field 2.
-_EXIT_CODE_FIELD = 52 - 3
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class RankDeath:
-    """The end of a rank's process."""
-
-    rank: int
-    pid: int
-    signal: int | None
-    """The signal that ended it, 0 if none did; None if that could not be found out."""
-
-
-class RankDeaths:
-    """Follows the processes of the ranks on this machine by file descriptors of theirs.
-
-    A launcher that notices a dead rank kills the others, and says of any of them that it was the
-    bad one; so the order of the ends has to be seen as it happens.
-    """
-
-    def __init__(self, board: RankBoard) -> None:
-        """Takes the board on which ranks note their processes."""
-        self._board = board
-        self._pids: dict[int, int] = {}
-        self._descriptors: dict[int, int] = {}
-        self.deaths: list[RankDeath] = []
-        """In the order in which they were seen."""
-
-    def find_new(self, poll: select.poll) -> None:
-        """Begins to follow ranks that have noted their process since."""
-        for rank in range(self._board.num_ranks):
-            pid = self._board.read(rank).pid
-            if not pid or rank in self._pids:
-                continue
-            self._pids[rank] = pid
-            try:
-                descriptor = os.pidfd_open(pid)
-            except OSError:
-                self.deaths.append(RankDeath(rank=rank, pid=pid, signal=None))
-                continue
-            self._descriptors[descriptor] = rank
-            poll.register(descriptor, select.POLLIN)
-
-    @property
-    def knows_all(self) -> bool:
-        """Whether every rank has noted its process."""
-        return len(self._pids) == self._board.num_ranks
-
-    def see(self, descriptor: int, poll: select.poll) -> bool:
-        """Notes an end if a descriptor that is ready belongs to a rank; says whether it does."""
-        if descriptor not in self._descriptors:
-            return False
-        rank = self._descriptors.pop(descriptor)
-        pid = self._pids[rank]
-        self.deaths.append(RankDeath(rank=rank, pid=pid, signal=_signal_of(pid)))
-        poll.unregister(descriptor)
-        os.close(descriptor)
-        return True
-
-    def close(self) -> None:
-        """Lets go of the processes that have not ended."""
-        for descriptor in self._descriptors:
-            os.close(descriptor)
-        self._descriptors.clear()
-
-
-def _signal_of(pid: int) -> int | None:
-    """The signal that ended a process which its parent has not asked about yet."""
-    try:
-        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-        return int(fields[_EXIT_CODE_FIELD]) & 0x7F if fields[0] == "Z" else None
-    except (OSError, IndexError, ValueError):
-        return None
-
+from gnnflow.launch.rank_deaths import RankDeath, RankDeaths
 
 _OPENING = b"\n" + b"=" * 83 + b"\n=   BAD TERMINATION OF ONE OF YOUR APPLICATION PROCESSES"
 _LAST_LINE = b"Please see the FAQ page"
@@ -147,32 +71,14 @@ _WATCHED: set[signal.Signals] = {*_HANDED_ON, signal.SIGCHLD}
 # siginfo's code of signals from the kernel, as by Ctrl-C, which all processes of a terminal's
 # foreground get.
 _FROM_KERNEL = 0x80
-_PR_SET_PDEATHSIG = 1
 
 
 class JobProcess:
     """A launcher as a child of this process."""
 
-    def __init__(
-        self,
-        command: Sequence[str],
-        environment: Mapping[str, str],
-        num_ranks: int,
-        *,
-        remedy: str = "",
-    ) -> None:
-        """Takes what to run.
-
-        Args:
-            command: the launcher and its arguments.
-            environment: its variables.
-            num_ranks: how many ranks it will start.
-            remedy: what a user may do after a rank was killed, in words.
-        """
-        self._command = list(command)
-        self._environment = dict(environment)
-        self._num_ranks = num_ranks
-        self._remedy = remedy
+    def __init__(self, job: JobCommand) -> None:
+        """Takes the launcher with its arguments and what it will start."""
+        self._job = job
         self._interrupted = False
 
     def run(self) -> int:
@@ -183,12 +89,12 @@ class JobProcess:
         """
         mask = signal.pthread_sigmask(signal.SIG_BLOCK, _WATCHED)
         banner = BannerFilter()
-        board = RankBoard(self._num_ranks)
+        board = RankBoard(self._job.num_ranks)
         deaths = RankDeaths(board)
         try:
             process = subprocess.Popen(
-                self._command,
-                env=self._environment | {BOARD_VARIABLE: board.address},
+                self._job.command,
+                env={**self._job.environment, BOARD_VARIABLE: board.address},
                 stdout=subprocess.PIPE,
                 preexec_fn=lambda: _begin_child(mask),
             )
@@ -220,11 +126,11 @@ class JobProcess:
         deaths: Sequence[RankDeath],
         signal_in_banner: int | None,
     ) -> int:
-        notes = [board.read(rank) for rank in range(self._num_ranks)]
+        notes = [board.read(rank) for rank in range(self._job.num_ranks)]
         if returncode == 0 or self._interrupted or any(note.told for note in notes):
             return 128 - returncode if returncode < 0 else returncode
         if returncode < 0:
-            say(launcher_line(Path(self._command[0]).name, -returncode, self._remedy))
+            say(launcher_line(Path(self._job.command[0]).name, -returncode, self._job.remedy))
             return 128 - returncode
         killed = next((death for death in deaths if death.signal != 0), None)
         if killed is None or (killed.signal is None and signal_in_banner is None):
@@ -232,14 +138,14 @@ class JobProcess:
         number = killed.signal or signal_in_banner
         assert number is not None
         step = notes[killed.rank].step
-        say(killed_line(killed.rank, killed.pid, number, step, self._remedy))
+        say(killed_line(killed.rank, killed.pid, number, step, self._job.remedy))
         return 128 + number
 
 
 def _begin_child(mask: set[int | signal.Signals]) -> None:
     """Lets the launcher have its signals, and end when this process is killed."""
     signal.pthread_sigmask(signal.SIG_SETMASK, mask)
-    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+    end_with_parent(signal.SIGTERM)
 
 
 def _pump(source: int, deaths: RankDeaths, banner: BannerFilter) -> None:

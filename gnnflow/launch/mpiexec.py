@@ -11,6 +11,7 @@ from typing import NoReturn
 
 from gnnflow.errors import CommError, ConfigError
 from gnnflow.launch.environment import detect_launch
+from gnnflow.launch.job_command import JobCommand
 from gnnflow.launch.job_process import JobProcess
 from gnnflow.launch.rank_processes import RankProcesses
 
@@ -117,7 +118,8 @@ def launch(num_ranks: int, argv: Sequence[str], *, remedy: str = "") -> NoReturn
     for stream in (sys.stdout, sys.stderr):
         with contextlib.suppress(AttributeError, OSError, ValueError):  # closed, or nobody reads
             stream.flush()
-    if _needs_launcher(version):
-        command = [str(mpiexec), "-n", str(num_ranks), *argv]
-        sys.exit(JobProcess(command, environment, num_ranks, remedy=remedy).run())
-    sys.exit(RankProcesses(argv, environment, num_ranks, remedy=remedy).run())
+    needs_launcher = _needs_launcher(version)
+    if needs_launcher:
+        argv = [str(mpiexec), "-n", str(num_ranks), *argv]
+    job = JobCommand(command=argv, environment=environment, num_ranks=num_ranks, remedy=remedy)
+    sys.exit(JobProcess(job).run() if needs_launcher else RankProcesses(job).run())

@@ -6,17 +6,17 @@ started them, and no port.
 """
 
 import contextlib
-import ctypes
 import os
 import selectors
 import signal
 import socket
 import subprocess
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 
 from gnnflow.errors import CommError, one_line
+from gnnflow.launch.job_command import JobCommand, end_with_parent
 from gnnflow.launch.job_end import early_line, killed_line, mpich_memory_of, name_of, say, warn
 from gnnflow.launch.output_pump import OutputPump
 from gnnflow.launch.process_manager import ProcessManager
@@ -31,7 +31,6 @@ _GRACE_S = 5.0
 _TOLD_GRACE_S = 15.0
 _LOOK_EVERY_S = 1.0
 _CHUNK_BYTES = 1 << 16
-_PR_SET_PDEATHSIG = 1
 # What another launcher, of whose job this process may be, tells its ranks.
 _FOREIGN = ("PMI_", "PMIX_", "OMPI_", "PRTE_", "HYDI_", "MPI_LOCAL")
 
@@ -39,30 +38,14 @@ _FOREIGN = ("PMI_", "PMIX_", "OMPI_", "PRTE_", "HYDI_", "MPI_LOCAL")
 class RankProcesses:
     """The ranks of a job on this machine, as children of this process."""
 
-    def __init__(
-        self,
-        command: Sequence[str],
-        environment: Mapping[str, str],
-        num_ranks: int,
-        *,
-        remedy: str = "",
-    ) -> None:
-        """Takes what to run.
-
-        Args:
-            command: what each rank runs.
-            environment: its variables.
-            num_ranks: how many ranks to start.
-            remedy: what a user may do after a rank was killed, in words.
-        """
-        self._command = list(command)
+    def __init__(self, job: JobCommand) -> None:
+        """Takes what each rank runs."""
+        self._job = job
         self._environment = {
-            name: value for name, value in environment.items() if not name.startswith(_FOREIGN)
+            name: value for name, value in job.environment.items() if not name.startswith(_FOREIGN)
         }
-        self._num_ranks = num_ranks
-        self._remedy = remedy
-        self._board = RankBoard(num_ranks)
-        self._manager = ProcessManager(num_ranks, self._send)
+        self._board = RankBoard(job.num_ranks)
+        self._manager = ProcessManager(job.num_ranks, self._send)
         self._selector = selectors.DefaultSelector()
         self._sockets: list[socket.socket] = []
         self._running: dict[int, subprocess.Popen[bytes]] = {}
@@ -110,10 +93,10 @@ class RankProcesses:
     def _start_all(self, output: int) -> None:
         environment = self._environment | {
             BOARD_VARIABLE: self._board.address,
-            "PMI_SIZE": str(self._num_ranks),
-            "MPI_LOCALNRANKS": str(self._num_ranks),
+            "PMI_SIZE": str(self._job.num_ranks),
+            "MPI_LOCALNRANKS": str(self._job.num_ranks),
         }
-        for rank in range(self._num_ranks):
+        for rank in range(self._job.num_ranks):
             ours, theirs = socket.socketpair()
             self._sockets.append(ours)
             with theirs:
@@ -133,7 +116,7 @@ class RankProcesses:
     ) -> subprocess.Popen[bytes]:
         try:
             return subprocess.Popen(
-                self._command,
+                self._job.command,
                 env=environment,
                 stdin=None if rank == 0 else subprocess.DEVNULL,
                 stdout=output,
@@ -144,7 +127,7 @@ class RankProcesses:
             )
         except (OSError, subprocess.SubprocessError) as error:
             raise CommError(
-                f"cannot start rank {rank} of {self._num_ranks}: {one_line(error)}; "
+                f"cannot start rank {rank} of {self._job.num_ranks}: {one_line(error)}; "
                 "use fewer ranks, or raise the limits on processes and open files (ulimit -u, -n)"
             ) from None
 
@@ -194,7 +177,7 @@ class RankProcesses:
             return
         if code < 0:
             if not note.told:
-                say(killed_line(rank, process.pid, -code, note.step, self._remedy))
+                say(killed_line(rank, process.pid, -code, note.step, self._job.remedy))
             self._end(1 if note.told else 128 - code)
         elif code > 0:
             self._end(code, within_s=_SETTLE_S)
@@ -241,6 +224,6 @@ def _signals() -> Iterator[int]:
 
 def _end_with(parent: int) -> None:
     """Lets the kernel end this process when the one that started it is killed."""
-    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    end_with_parent(signal.SIGKILL)
     if os.getppid() != parent:
         os._exit(1)

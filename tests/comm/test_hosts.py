@@ -2,7 +2,7 @@ import socket
 
 import pytest
 
-from gnnflow.comm.hosts import HostMap, host_name
+from gnnflow.comm.context import HostMap, host_name
 
 
 def test_hosts_are_numbered_by_their_first_rank() -> None:

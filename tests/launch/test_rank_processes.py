@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from gnnflow.errors import CommError
+from gnnflow.launch.job_command import JobCommand
 from gnnflow.launch.mpiexec import _HYDRA_SETTINGS, _needs_launcher
 from gnnflow.launch.process_manager import ProcessManager
 from gnnflow.launch.rank_processes import RankProcesses
@@ -34,7 +35,8 @@ def hang():
 
 def run(program, *, flags=("-S", "-E"), remedy=""):
     command = [sys.executable, *flags, "-c", PRELUDE + program]
-    return RankProcesses(command, os.environ, 2, remedy=remedy).run()
+    job = JobCommand(command=command, environment=os.environ, num_ranks=2, remedy=remedy)
+    return RankProcesses(job).run()
 
 
 def last_line(capfd):
@@ -133,8 +135,11 @@ def test_signals_that_are_ignored_stay_so(capfd):
 
 
 STARTER = (
-    "import sys; from gnnflow.launch.rank_processes import RankProcesses; import os\n"
-    "sys.exit(RankProcesses([sys.executable, '-S', '-E', '-c', sys.argv[1]], os.environ, 2).run())"
+    "import os, sys; from gnnflow.launch.job_command import JobCommand\n"
+    "from gnnflow.launch.rank_processes import RankProcesses\n"
+    "command = [sys.executable, '-S', '-E', '-c', sys.argv[1]]\n"
+    "job = JobCommand(command=command, environment=os.environ, num_ranks=2)\n"
+    "sys.exit(RankProcesses(job).run())"
 )
 
 
@@ -200,7 +205,8 @@ def is_running(pid):
 
 
 def test_a_rank_that_cannot_start(tmp_path):
-    ranks = RankProcesses([str(tmp_path / "missing")], os.environ, 2)
+    command = [str(tmp_path / "missing")]
+    ranks = RankProcesses(JobCommand(command=command, environment=os.environ, num_ranks=2))
     with pytest.raises(CommError, match="cannot start rank 0 of 2: .*missing.*; use fewer ranks"):
         ranks.run()
 

@@ -6,7 +6,7 @@ import torch
 from small_graphs import power_law
 
 import gnnflow
-from gnnflow.comm.hosts import HostMap
+from gnnflow.comm.context import HostMap
 from gnnflow.config import CacheConfig
 from gnnflow.loader import DistNeighborLoader
 from gnnflow.prefetch import host_rows

@@ -206,7 +206,7 @@ FINE = {
     "partition/solver_process.py", "gnnflow/training/evaluation/inference.py",
     # What the system or the package itself holds.
     "gnnflow/launch/job_end.py", "partition/mtkahypar_process.py",
-    "gnnflow/comm/mpi_library.py", "gnnflow/launch/job_process.py",
+    "gnnflow/comm/mpi_library.py", "gnnflow/launch/rank_deaths.py",
     "gnnflow/datasets/readers/ogb.py",
     "gnnflow/datasets/debian/debian_packages.py", "gnnflow/report/page.py",
     "gnnflow/process_memory.py",

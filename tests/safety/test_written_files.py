@@ -18,7 +18,7 @@ from gnnflow.files.whole_file import LineFile, make_folder, whole_file, write_wh
 BETWEEN_PROCESSES = {
     f"{folder}/{name}.py"
     for folder, names in {
-        "gnnflow/comm": ("collectives", "failure", "overdue", "local"),
+        "gnnflow/comm": ("collectives", "failure", "overdue", "start"),
         "gnnflow/policies/llm": ("answers", "chat/endpoint"),
         "gnnflow/policies/llm/host_server": ("model_server", "server_client"),
         "gnnflow/files": ("json_text",),
