@@ -9,7 +9,7 @@ import gnnflow
 from gnnflow.config import CacheConfig
 from gnnflow.errors import ConfigError
 from gnnflow.loader import DistNeighborLoader
-from gnnflow.training.checkpoints.of_run import CacheState
+from gnnflow.training.checkpoints.of_run import CachedVertices
 
 pytestmark = pytest.mark.mpi(1, 2)
 
@@ -74,9 +74,9 @@ def test_leaving_early_and_going_on(ctx, parts, transport):
         assert not own_threads()
         if ctx.service is not None:
             assert all(call.done() for call in ctx.service._calls)
-        state = CacheState(loader.cache_setup).state_dict()
+        state = CachedVertices(loader.cache_setup).state_dict()
         warm = make_loader(graph, config, device=CPU)
-        CacheState(warm.cache_setup).load_state_dict(state)
+        CachedVertices(warm.cache_setup).load_state_dict(state)
         loader.set_epoch(0)
         for batch, other, same in zip(loader, warm, expected, strict=True):
             assert same_bits(batch.x, same.x) and same_bits(other.x, same.x)
