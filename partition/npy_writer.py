@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from gnnflow.files.npy_file import npy_header
 from gnnflow.partition.manifest import FileSpec
 from gnnflow.partition.reader import fingerprint
 
@@ -33,8 +34,7 @@ class NpyWriter:
         self._digest = hashlib.sha256()
         self._size_bytes = 0
         self._file = path.open("xb", buffering=0)
-        header = {"descr": self._dtype.str, "fortran_order": False, "shape": shape}
-        np.lib.format.write_array_header_1_0(_Tee(self), header)
+        self._write(npy_header(self._dtype, shape))
 
     def append(self, rows: npt.NDArray[Any]) -> None:
         """Writes further rows.
@@ -81,17 +81,6 @@ class NpyWriter:
                 view = view[self._file.write(view) :]
         except OSError as error:
             raise OSError(error.errno, error.strerror, str(self._path)) from None
-
-
-class _Tee:
-    """Lets NumPy write its header through the hash."""
-
-    def __init__(self, writer: NpyWriter) -> None:
-        self._writer = writer
-
-    def write(self, data: bytes) -> int:
-        self._writer._write(data)
-        return len(data)
 
 
 def write_array(path: Path, array: npt.NDArray[Any]) -> FileSpec:

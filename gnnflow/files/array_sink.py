@@ -7,10 +7,10 @@ from types import TracebackType
 from typing import Any, Self
 
 import numpy as np
-from numpy.lib import format as npy_format
 from numpy.typing import NDArray
 
 from gnnflow.errors import DataError
+from gnnflow.files.npy_file import npy_header
 
 
 class ArraySink:
@@ -48,10 +48,8 @@ class ArraySink:
                     f"{num_bytes / 1e9:.2f} GB; free some or work in another folder"
                 )
             self._out = file.open("wb")
-            header = {"descr": dtype.str, "fortran_order": False, "shape": shape}
-            npy_format.write_array_header_1_0(self._out, header)
+            self._first_byte = self._out.write(npy_header(dtype, shape))
             self._out.flush()
-            self._first_byte = self._out.tell()
             os.truncate(self._out.fileno(), self._first_byte + num_bytes)
         except OSError as error:
             raise _cannot_write(file, error) from error

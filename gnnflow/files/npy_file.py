@@ -4,6 +4,7 @@ A header may name any type and any shape. What does not fit the bytes that are t
 before memory is asked for, and Python objects always are: reading them would unpickle.
 """
 
+import io
 import math
 import os
 import shutil
@@ -16,10 +17,11 @@ from typing import IO, Any, BinaryIO, Literal, NamedTuple
 
 import numpy as np
 from numpy.lib import format as npy_format
-from numpy.typing import NDArray
+from numpy.typing import DTypeLike, NDArray
 
 from gnnflow.errors import one_line
 from gnnflow.files.regular_file import open_regular
+from gnnflow.files.whole_file import replaced_file
 
 _LOCAL_HEADER_BYTES = 30
 _ENDING = ".npy"
@@ -42,6 +44,14 @@ class NpyHeader(NamedTuple):
     """Type of its elements; never Python objects."""
     size_bytes: int
     """Size of the head itself: where the elements start."""
+
+
+def npy_header(dtype: DTypeLike, shape: tuple[int, ...]) -> bytes:
+    """The head of a .npy file for an array that is stored row by row, as version 1.0 has it."""
+    stream = io.BytesIO()
+    header = {"descr": np.dtype(dtype).str, "fortran_order": False, "shape": shape}
+    npy_format.write_array_header_1_0(stream, header)
+    return stream.getvalue()
 
 
 def read_npy_header(stream: IO[bytes], file_bytes: int) -> NpyHeader:
@@ -187,9 +197,7 @@ def map_or_unpack_member(file: Path, name: str) -> NDArray[Any]:
         return mapped
     unpacked = file.with_name(f"{file.stem}.{name}.npy")
     if not unpacked.exists():
-        partial = unpacked.with_suffix(".partial")
         with zipfile.ZipFile(file) as archive, archive.open(f"{name}.npy") as source:
-            with partial.open("wb") as target:
+            with replaced_file(unpacked) as partial, partial.open("wb") as target:
                 shutil.copyfileobj(source, target, 1 << 24)
-        partial.replace(unpacked)
     return map_npy(unpacked)

@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.lib import format as npy_format
 from numpy.typing import DTypeLike
+
+from gnnflow.files.npy_file import npy_header
 
 
 def reserve(path: Path, num_bytes: int) -> None:
@@ -34,9 +35,7 @@ def new_mapped_array(path: Path, dtype: DTypeLike, shape: tuple[int, ...]) -> np
     """
     kind = np.dtype(dtype)
     with path.open("xb") as file:
-        header = {"descr": kind.str, "fortran_order": False, "shape": shape}
-        npy_format.write_array_header_1_0(file, header)
-        head_bytes = file.tell()
+        head_bytes = file.write(npy_header(kind, shape))
     reserve(path, head_bytes + int(np.prod(shape, dtype=np.int64)) * kind.itemsize)
     mapped: np.memmap[Any, Any] = np.load(path, mmap_mode="r+", allow_pickle=False)
     return mapped

@@ -2,6 +2,8 @@
 
 import logging
 import os
+import shutil
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -44,19 +46,50 @@ def whole_file(path: Path, what: str = "") -> Iterator[Path]:
         if path.exists() and not path.is_file():
             yield path
             return
-        target = path.resolve()
-        partial = target.with_name(f"{target.name}.part")
-        try:
+        with replaced_file(path.resolve()) as partial:
             yield partial
-            os.replace(partial, target)
-        except BaseException:
-            with suppress(OSError):
-                partial.unlink()
-            raise
     except GnnflowError:
         raise
     except (OSError, ValueError) as error:
         raise cannot_write(path, error, what) from None
+
+
+@contextmanager
+def replaced_file(path: Path, *, shared: bool = False) -> Iterator[Path]:
+    """Gives a name beside `path` to write to, which takes its place if all goes well.
+
+    Args:
+        path: the file.
+        shared: whether several processes may write it at the same time; the last one stays.
+
+    Raises:
+        OSError: if it cannot be written; nothing is left beside it then.
+    """
+    own = f".{os.getpid()}" if shared else ""
+    partial = path.with_name(f"{path.name}{own}.part")
+    try:
+        yield partial
+        os.replace(partial, path)
+    except BaseException:
+        with suppress(OSError):
+            partial.unlink()
+        raise
+
+
+@contextmanager
+def whole_folder(path: Path) -> Iterator[Path]:
+    """Gives an empty folder beside `path` to fill, which becomes `path` if all goes well.
+
+    Raises:
+        OSError: if it cannot be made, or a folder of that name is there that is not empty.
+    """
+    scratch = Path(tempfile.mkdtemp(prefix=f".{path.name}-", dir=path.parent))
+    try:
+        yield scratch
+        scratch.chmod(0o755)
+        scratch.rename(path)
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
 
 
 def make_folder(path: Path, what: str = "") -> None:

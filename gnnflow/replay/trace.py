@@ -9,8 +9,6 @@ A trace is a folder with one `trace-rankNNNNN.npz` per rank (plain arrays, nothi
 - `vip_ids`, `vip_values`: vertex inclusion probabilities, if they were computed.
 """
 
-import contextlib
-import os
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
@@ -23,6 +21,7 @@ from gnnflow.cache.vertex_values import VertexValues
 from gnnflow.errors import DataError, one_line
 from gnnflow.files.json_text import parse_json, to_json_text
 from gnnflow.files.npy_file import read_archive
+from gnnflow.files.whole_file import replaced_file
 
 FORMAT_VERSION = 1
 
@@ -221,15 +220,11 @@ def write_trace(folder: Path, trace: Trace) -> Path:
     if trace.vip is not None:
         arrays |= {"vip_ids": trace.vip.ids, "vip_values": trace.vip.values}
     path = trace_file(folder, trace.facts.rank)
-    partial = path.with_suffix(".partial")
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        with open(partial, "wb") as file:
+        with replaced_file(path) as partial, open(partial, "wb") as file:
             np.savez(file, allow_pickle=False, **arrays)
-        os.replace(partial, path)
     except OSError as error:
-        with contextlib.suppress(OSError):
-            partial.unlink()
         raise DataError(f"the trace cannot be written to {path}: {error}") from None
     return path
 

@@ -4,6 +4,7 @@ Importing torch and PyG takes each rank seconds, so all tests of a number of ran
 ends with a test that fails, crashes or hangs, which it names; the others get a new job.
 """
 
+import contextlib
 import json
 import os
 import signal
@@ -187,11 +188,11 @@ class _Job:
     def kill(self) -> None:
         """Ends the launcher and its ranks."""
         self.process.send_signal(signal.SIGTERM)
-        try:
+        with contextlib.suppress(subprocess.TimeoutExpired):
             self.process.wait(timeout=10)
-        except subprocess.TimeoutExpired:
-            os.killpg(self.process.pid, signal.SIGKILL)
-            self.process.wait()
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self.process.pid, signal.SIGKILL)  # a stuck rank may outlive its launcher
+        self.process.wait()
 
     def wait(self) -> None:
         """Waits for the ranks, which write down what they measured, to end by themselves."""

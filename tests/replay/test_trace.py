@@ -20,7 +20,7 @@ def test_traces_survive_the_disk(tmp_path):
     traces = [make_trace(rank, rank=rank, num_ranks=2) for rank in range(2)]
     for trace in traces:
         write_trace(tmp_path, trace)
-    assert not list(tmp_path.glob("*.partial"))
+    assert not list(tmp_path.glob("*.part*"))
     for written, read in zip(traces, read_traces(tmp_path), strict=True):
         assert read.facts == written.facts
         assert read.num_minibatches == written.num_minibatches == 80

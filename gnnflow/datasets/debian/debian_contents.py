@@ -21,6 +21,7 @@ from gnnflow.datasets.raw_graph import RawGraph
 from gnnflow.datasets.row_source import ArrayRows
 from gnnflow.errors import DataError
 from gnnflow.files.npy_file import read_archive
+from gnnflow.files.whole_file import replaced_file
 
 NUM_BUCKETS = 32
 """Width of the features: words of a vertex' name, hashed into signed buckets."""
@@ -61,10 +62,8 @@ def load_debian_contents(folder: Path | None = None) -> RawGraph:
         with fetched_indexes(_KIND, remedy=remedy, options=_APT_OPTIONS) as files:
             arrays = build_arrays(read_index(file) for file in sorted(files))
         path.parent.mkdir(parents=True, exist_ok=True)
-        partial = path.with_suffix(f".{os.getpid()}")
-        with open(partial, "wb") as out:
+        with replaced_file(path, shared=True) as partial, open(partial, "wb") as out:
             np.savez(out, allow_pickle=False, **arrays)
-        os.replace(partial, path)
     try:
         arrays = read_archive(path)
         pairs = arrays["pairs"]

@@ -1,7 +1,5 @@
 """A classifier's folder: the model in a format that runs no code, and what it was trained on."""
 
-import shutil
-import tempfile
 from dataclasses import dataclass, field
 from importlib import resources
 from pathlib import Path
@@ -10,6 +8,7 @@ from typing import Any
 from gnnflow.errors import DataError
 from gnnflow.files.json_text import parse_json, to_json_text
 from gnnflow.files.regular_file import read_regular
+from gnnflow.files.whole_file import whole_folder
 from gnnflow.policies.classifier.classifiers import Classifier, make_classifier
 from gnnflow.policies.decision import PolicyError
 from gnnflow.policies.observation import from_json, to_json
@@ -62,8 +61,7 @@ def save_classifier(
     if folder.exists():
         raise DataError(f"{folder} exists; name another folder or remove it")
     folder.parent.mkdir(parents=True, exist_ok=True)
-    scratch = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
-    try:
+    with whole_folder(folder) as scratch:
         classifier.save(scratch / classifier.file_name)
         description = SavedClassifier(
             format_version=_FORMAT_VERSION,
@@ -76,10 +74,6 @@ def save_classifier(
         )
         text = to_json_text(to_json(description), indent=1) + "\n"
         (scratch / _DESCRIPTION).write_text(text, encoding="utf-8")
-        scratch.chmod(0o755)
-        scratch.rename(folder)
-    finally:
-        shutil.rmtree(scratch, ignore_errors=True)
 
 
 def load_classifier(name: str) -> tuple[SavedClassifier, Classifier]:

@@ -3,7 +3,6 @@
 import hashlib
 import logging
 import math
-import os
 from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
@@ -13,6 +12,7 @@ from typing import Any, Protocol
 from gnnflow.errors import DataError
 from gnnflow.files.json_text import parse_json, to_json_text
 from gnnflow.files.regular_file import read_regular_text
+from gnnflow.files.whole_file import replaced_file
 from gnnflow.policies.decision import PolicyError
 from gnnflow.policies.llm.answers import REPLACE_CHOICES, REPLACE_LEAD, WORDS, answer_parts
 from gnnflow.policies.llm.calibration import Calibration, calibrate
@@ -192,8 +192,7 @@ def _read_calibration(file: Path) -> Calibration | None:
 def _write_calibration(file: Path, calibration: Calibration) -> None:
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
-        scratch = file.with_suffix(f".{os.getpid()}.tmp")
-        scratch.write_text(to_json_text(asdict(calibration)), encoding="utf-8")
-        scratch.replace(file)
+        with replaced_file(file, shared=True) as scratch:
+            scratch.write_text(to_json_text(asdict(calibration)), encoding="utf-8")
     except OSError as error:  # a read-only home costs time at the next start, nothing else
         _LOGGER.info("cannot keep the calibration: %s", error)

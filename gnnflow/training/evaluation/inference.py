@@ -1,6 +1,5 @@
 """Predictions and embeddings of vertices, exact over all neighbours, into files by original id."""
 
-import io
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -20,6 +19,7 @@ from gnnflow.errors import CheckpointError, ConfigError, DataError
 from gnnflow.features import DistFeatureStore
 from gnnflow.files.array_file import open_array
 from gnnflow.files.json_text import to_json_text
+from gnnflow.files.npy_file import npy_header
 from gnnflow.files.regular_file import read_regular_text
 from gnnflow.files.reserved_file import reserve
 from gnnflow.files.whole_file import make_folder, write_whole
@@ -66,19 +66,16 @@ class RowFile:
         """
         self.dtype = np.dtype(dtype).newbyteorder("<")
         self.shape = shape
-        header = io.BytesIO()
-        np.lib.format.write_array_header_1_0(
-            header, {"descr": self.dtype.str, "fortran_order": False, "shape": shape}
-        )
+        header = npy_header(self.dtype, shape)
         row_bytes = self.dtype.itemsize * int(np.prod(shape[1:], dtype=np.int64))
-        size_bytes = len(header.getvalue()) + row_bytes * shape[0]
+        size_bytes = len(header) + row_bytes * shape[0]
         if ctx.rank == 0:
             with path.open("xb") as file:
-                file.write(header.getvalue())
+                file.write(header)
             reserve(path, size_bytes)  # a disk that is too small is found before the work
         ctx.barrier()
         self._file = path.open("r+b")
-        self._file.seek(len(header.getvalue()) + start * row_bytes)
+        self._file.seek(len(header) + start * row_bytes)
 
     def append(self, rows: NDArray[Any]) -> None:
         """Writes the next rows of this rank."""

@@ -22,6 +22,7 @@ from typing import Any
 import torch
 
 from gnnflow.errors import GnnflowError, kind_and_line, one_line
+from gnnflow.files.whole_file import replaced_file
 from gnnflow.policies.llm.host_server.socket_folder import error_path, remove_folder, short_name
 from gnnflow.policies.llm.judge import DecisionTask, Judge, model_identity
 from gnnflow.policies.llm.model.language_model import LanguageModel
@@ -245,9 +246,9 @@ def main() -> None:
         server = _start(config)
     except Exception as error:
         reason = one_line(error) if isinstance(error, GnnflowError) else kind_and_line(error)
-        scratch = Path(f"{config.socket}.{os.getpid()}")
-        scratch.write_text(reason, encoding="utf-8")
-        scratch.rename(error_path(Path(config.socket)))  # ranks that wait for the socket read it
+        # Ranks that wait for the socket read it.
+        with replaced_file(error_path(Path(config.socket)), shared=True) as scratch:
+            scratch.write_text(reason, encoding="utf-8")
         raise SystemExit(1) from error
     threading.Thread(target=_stop_with_parent, args=[server], daemon=True).start()
     server.serve()

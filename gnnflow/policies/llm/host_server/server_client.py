@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from gnnflow.config import PolicyConfig
+from gnnflow.files.whole_file import replaced_file
 from gnnflow.launch.job_end import cause, name_of
 from gnnflow.policies.decision import PolicyError, RankInfo
 from gnnflow.policies.llm.calibration import Calibration
@@ -233,9 +234,10 @@ def _connect(path: Path, process: ServerProcess | None) -> socket.socket:
             raise
         if process is not None and process.exit_code is not None and not failure.exists():
             # It was killed before it could say anything; the other ranks wait for a word.
-            scratch = failure.with_suffix(f".{os.getpid()}")
-            scratch.write_text(f"the language model server ended before it listened{process.how}")
-            scratch.rename(failure)
+            with replaced_file(failure, shared=True) as scratch:
+                scratch.write_text(
+                    f"the language model server ended before it listened{process.how}"
+                )
         if failure.exists():
             raise PolicyError(failure.read_text(encoding="utf-8"))
         if time.monotonic() > deadline:

@@ -1,7 +1,6 @@
 """Teaches a small language model to decide: LoRA on situations whose better choice is known."""
 
 import shutil
-import tempfile
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ from numpy.typing import NDArray
 
 from gnnflow.errors import DataError
 from gnnflow.files.json_text import to_json_text
+from gnnflow.files.whole_file import whole_folder
 from gnnflow.optional import require_package
 from gnnflow.policies.labelled_situations import Situation, stake, write_situations
 from gnnflow.policies.llm.answers import WORDS
@@ -158,8 +158,7 @@ class Tuner:
         if folder.exists():
             raise DataError(f"{folder} exists; name another folder or remove it")
         folder.parent.mkdir(parents=True, exist_ok=True)
-        scratch = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
-        try:
+        with whole_folder(folder) as scratch:
             for each in self._adapted.parameters():
                 if each.requires_grad:
                     each.data = each.data.to(torch.bfloat16)
@@ -171,10 +170,6 @@ class Tuner:
             write_situations(scratch / REFERENCE_FILE, reference)
             text = to_json_text(card, indent=1) + "\n"
             (scratch / _CARD).write_text(text, encoding="utf-8")
-            scratch.chmod(0o755)
-            scratch.rename(folder)
-        finally:
-            shutil.rmtree(scratch, ignore_errors=True)
 
     def _encode(self, situations: Sequence[Situation]) -> list[list[int]]:
         return [
