@@ -3,16 +3,24 @@
 from torch import Tensor
 from torch.utils import _pytree as pytree
 from torch_geometric.data import Data
+from torch_geometric.data.data import BaseData
 
 _MARK = "_gnnflow_loss_weight"
 
 
-def mark_batch(batch: Data, weight: float) -> None:
-    """Notes on every tensor of a batch which share of its step's seeds this rank has."""
-    for store in batch.stores:
-        for value in store.values():
-            if isinstance(value, Tensor):
-                setattr(value, _MARK, weight)
+def mark_batch(batch: object, weight: float) -> None:
+    """Notes on every tensor of a batch which share of its step's seeds this rank has.
+
+    Args:
+        batch: what the loader yields: a `Data`, or what a `transform` made of it, such as a tuple.
+        weight: the share.
+    """
+    held = (
+        [list(store.values()) for store in batch.stores] if isinstance(batch, BaseData) else batch
+    )
+    for leaf in pytree.tree_leaves(held):
+        if isinstance(leaf, Tensor):
+            setattr(leaf, _MARK, weight)
 
 
 def marked_weight(inputs: object) -> float | None:

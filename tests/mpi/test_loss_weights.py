@@ -11,6 +11,7 @@ from torch.nn import functional
 
 import gnnflow
 from gnnflow.loader import DistLinkNeighborLoader, DistNeighborLoader, SeedSchedule
+from gnnflow.loader.loss_weight import marked_weight
 from gnnflow.training import SyncBatchNorm, wrap
 
 pytestmark = pytest.mark.mpi(1, 2, 4)
@@ -89,6 +90,18 @@ def test_a_view_and_a_batch_carry_the_weight_of_their_batch(ctx, batches):
             wrapped.zero_grad()
             loss_of(wrapped, batch, given).backward()
             assert_gradients(model, expected)
+
+
+def test_what_a_transform_made_of_a_batch_carries_its_weight(ctx, graph):
+    def as_tuple(batch):
+        return batch.x, {"y": batch.y}, batch.batch_size
+
+    loader = DistNeighborLoader(graph, "train", [3], 16, transform=as_tuple)
+    x, rest, batch_size = next(iter(loader))
+    weight = ctx.loss_weight
+    ctx.loss_weight = ctx.batch_weight = weight / 2  # as if another loader had yielded since
+    assert marked_weight(x) == marked_weight(rest) == weight
+    assert len(rest["y"]) == batch_size
 
 
 @pytest.mark.parametrize("order", [(0, 1), (1, 0)])
