@@ -1,4 +1,4 @@
-// Defines the Python module gnnflow._kernels out of the groups declared in bindings.h.
+// Defines the Python module gnnflow._kernels out of the groups declared in bind_all.h.
 #include "bind_all.h"
 
 PYBIND11_MODULE(_kernels, module) {
