@@ -3,12 +3,12 @@
 import contextlib
 import hashlib
 import logging
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gnnflow.files.json_text import parse_json, to_json_text
 from gnnflow.files.regular_file import read_regular
+from gnnflow.files.whole_file import replaced_file
 from gnnflow.partition.part_contents import check_contents
 
 if TYPE_CHECKING:
@@ -68,10 +68,6 @@ def _remembered(path: Path, state: dict[str, Any]) -> list[str] | None:
 
 
 def _remember(path: Path, state: dict[str, Any]) -> None:
-    temporary = path.with_name(f"{path.name}.{os.getpid()}")
-    try:
-        temporary.write_text(to_json_text(state) + "\n", encoding="utf-8")
-        os.replace(temporary, path)
-    except OSError:  # a folder that is only read is checked again by the next job
-        with contextlib.suppress(OSError):
-            temporary.unlink()
+    # A folder that is only read is checked again by the next job.
+    with contextlib.suppress(OSError), replaced_file(path, shared=True) as partial:
+        partial.write_text(to_json_text(state) + "\n", encoding="utf-8")

@@ -7,7 +7,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from gnnflow.errors import ConfigError
-from gnnflow.files.made_folders import made_folders
+from gnnflow.files.whole_file import made_folders
 from gnnflow.partition.manifest import MANIFEST_FILE
 
 

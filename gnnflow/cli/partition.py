@@ -15,7 +15,7 @@ from gnnflow.cli import options
 from gnnflow.cli.graph_source import SourceConfig
 from gnnflow.config import PartitionConfig
 from gnnflow.errors import GnnflowError, resource_error
-from gnnflow.files.made_folders import made_folders
+from gnnflow.files.whole_file import made_folders
 from gnnflow.partition import (
     Manifest,
     PartitionReport,

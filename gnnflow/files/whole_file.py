@@ -1,4 +1,4 @@
-"""Files that appear whole or not at all, and one line where they cannot be written."""
+"""Files and folders that appear whole or not at all, and one line where they cannot be written."""
 
 import logging
 import os
@@ -102,6 +102,36 @@ def make_folder(path: Path, what: str = "") -> None:
         path.mkdir(parents=True, exist_ok=True)
     except (OSError, ValueError) as error:
         raise cannot_write(path, error, what) from None
+
+
+@contextmanager
+def made_folders(folder: Path) -> Iterator[None]:
+    """Makes a folder and those above it; on an error removes what was made and is still empty.
+
+    Args:
+        folder: The folder, which may be there already.
+
+    Raises:
+        OSError: It cannot be made.
+    """
+    folder = folder.absolute()
+    missing = [path for path in (folder, *folder.parents) if not path.exists()]
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        yield
+    except BaseException:
+        for path in missing:
+            with suppress(OSError):
+                _remove_empty(path)
+        raise
+
+
+def _remove_empty(folder: Path) -> None:
+    """Removes a folder in which there are but empty folders."""
+    for inner in folder.iterdir():
+        if inner.is_dir() and not inner.is_symlink():
+            _remove_empty(inner)
+    folder.rmdir()
 
 
 class LineFile:

@@ -2,7 +2,6 @@
 
 from torch import Tensor
 from torch.utils import _pytree as pytree
-from torch_geometric.data import Data
 from torch_geometric.data.data import BaseData
 
 _MARK = "_gnnflow_loss_weight"
@@ -34,8 +33,8 @@ def marked_weight(inputs: object) -> float | None:
         The weight, or None if no loader yielded any of them.
     """
     for leaf in pytree.tree_leaves(inputs):
-        if isinstance(leaf, Data):
-            weight = leaf.get("loss_weight")
+        if isinstance(leaf, BaseData):
+            weight = getattr(leaf, "loss_weight", None)
         elif isinstance(leaf, Tensor):
             weight = getattr(leaf, _MARK, None)
             if weight is None and leaf._base is not None:

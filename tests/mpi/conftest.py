@@ -3,8 +3,7 @@
 On one rank a test runs here, in one process. On several ranks it is not called here: one job for
 each number of ranks runs all tests of all files, and every test reports what the ranks said of it
 as soon as they have (`rank_jobs.py`). A test that fails, crashes or hangs ends its job and is
-named; the tests after it get a new one. `mpi(2, own_job=True)` keeps the tests of a file apart
-from others.
+named; the tests after it get a new one.
 """
 
 import fcntl
@@ -12,7 +11,6 @@ import os
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 from rank_jobs import PARTS_VARIABLE, RESULTS_VARIABLE, RankJobs, note
@@ -82,25 +80,28 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Puts tests of one number of ranks together, so that one job runs at a time."""
-    places = [number for number, item in enumerate(items) if "num_ranks" in _parameters(item)]
-    ordered = sorted((items[place] for place in places), key=_group_of)
+    """Puts tests of one number of ranks together, after those that run here.
+
+    A job goes on while its tests are reported: nothing else may need the cores meanwhile.
+    """
+    here = Path(__file__).parent
+    places = [number for number, item in enumerate(items) if item.path.is_relative_to(here)]
+    ordered = sorted((items[place] for place in places), key=_ranks_elsewhere)
     for place, item in zip(places, ordered, strict=True):
         items[place] = item
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:
-    groups: dict[tuple[int, str], list[str]] = {}
+    groups: dict[int, list[str]] = {}
     for item in session.items:
-        if _runs_elsewhere(item):
-            groups.setdefault(_group_of(item), []).append(item.nodeid)
+        if num_ranks := _ranks_elsewhere(item):
+            groups.setdefault(num_ranks, []).append(item.nodeid)
     if not groups:
         return
     folder = _parts_root(session.config._tmp_path_factory)  # type: ignore[attr-defined]
-    fewest = min(number for number, _ in groups)
-    for (num_ranks, _), nodeids in groups.items():
+    for num_ranks, nodeids in groups.items():
         # More ranks run few lines that fewer do not, and measuring makes a job up to twice as long.
-        measures = _measures(session.config) and num_ranks == fewest
+        measures = _measures(session.config) and num_ranks == min(groups)
         jobs = RankJobs(num_ranks, nodeids, folder, measures=measures)
         session.config.stash.setdefault(_JOBS, {}).update(dict.fromkeys(nodeids, jobs))
 
@@ -111,7 +112,7 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
 
 
 def pytest_runtest_protocol(item: pytest.Item, nextitem: pytest.Item | None) -> bool | None:
-    if not _runs_elsewhere(item):
+    if not _ranks_elsewhere(item):
         return None
     item.ihook.pytest_runtest_logstart(nodeid=item.nodeid, location=item.location)
     start = time.perf_counter()
@@ -147,22 +148,12 @@ def pytest_runtest_logreport(report: pytest.TestReport) -> None:
         os._exit(1)
 
 
-def _runs_elsewhere(item: pytest.Item) -> bool:
-    return not IS_RANK and _parameters(item).get("num_ranks", 1) > 1
-
-
-def _parameters(item: pytest.Item) -> dict[str, Any]:
-    if item.get_closest_marker("mpi") is None or not isinstance(item, pytest.Function):
-        return {}
-    return item.callspec.params
-
-
-def _group_of(item: pytest.Item) -> tuple[int, str]:
-    """Tests of a group share a job: those on as many ranks, or of a file that asks for its own."""
-    marker = item.get_closest_marker("mpi")
-    assert marker is not None
-    own = str(item.path) if marker.kwargs.get("own_job") else ""
-    return _parameters(item)["num_ranks"], own
+def _ranks_elsewhere(item: pytest.Item) -> int:
+    """The ranks of the job that runs a test; 0 if it runs here."""
+    if IS_RANK or item.get_closest_marker("mpi") is None or not isinstance(item, pytest.Function):
+        return 0
+    num_ranks: int = item.callspec.params["num_ranks"]
+    return num_ranks if num_ranks > 1 else 0
 
 
 def _measures(config: pytest.Config) -> bool:

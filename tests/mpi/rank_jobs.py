@@ -4,21 +4,18 @@ Importing torch and PyG takes each rank seconds, so all tests of a number of ran
 ends with a test that fails, crashes or hangs, which it names; the others get a new job.
 """
 
-import contextlib
 import json
 import os
-import signal
 import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import IO
 
-from ranks import ENVIRONMENT, ROOT
+from ranks import ROOT, end_program, start_ranks
 
-from gnnflow.launch.mpiexec import find_mpiexec, launch_environment
+from gnnflow.launch import detect_launch
 
 RESULTS_VARIABLE = "GNNFLOW_TEST_RESULTS"
 PARTS_VARIABLE = "GNNFLOW_TEST_PARTS"
@@ -31,7 +28,8 @@ _TAIL_BYTES = 6000
 
 def note(kind: str, nodeid: str, text: str = "") -> None:
     """On a rank, writes down that a test "started", "passed" or "failed"."""
-    rank = os.environ.get("PMI_RANK") or os.environ.get("OMPI_COMM_WORLD_RANK") or "0"
+    launched = detect_launch()
+    rank = 0 if launched is None else launched.rank
     path = Path(os.environ[RESULTS_VARIABLE]) / f"rank{rank}.jsonl"
     with path.open("a", encoding="utf-8") as file:
         file.write(json.dumps([kind, nodeid, text]) + "\n")
@@ -148,18 +146,8 @@ class _Job:
         self._output: IO[bytes] = (self._results / "output").open("w+b")
         self.said: dict[str, dict[int, tuple[str, str]]] = {}
         self.heard_s = time.monotonic()
-        mpiexec = find_mpiexec()
-        self.process = subprocess.Popen(
-            [str(mpiexec), "-n", str(num_ranks), sys.executable, *command],
-            env=launch_environment(mpiexec)
-            | ENVIRONMENT
-            | {RESULTS_VARIABLE: str(self._results), PARTS_VARIABLE: str(folder)},
-            cwd=root,
-            stdin=subprocess.DEVNULL,
-            stdout=self._output,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-        )
+        variables = {RESULTS_VARIABLE: str(self._results), PARTS_VARIABLE: str(folder)}
+        self.process = start_ranks(num_ranks, command, variables, output=self._output, cwd=root)
 
     @property
     def has_begun(self) -> bool:
@@ -187,12 +175,7 @@ class _Job:
 
     def kill(self) -> None:
         """Ends the launcher and its ranks."""
-        self.process.send_signal(signal.SIGTERM)
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            self.process.wait(timeout=10)
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(self.process.pid, signal.SIGKILL)  # a stuck rank may outlive its launcher
-        self.process.wait()
+        end_program(self.process)
 
     def wait(self) -> None:
         """Waits for the ranks, which write down what they measured, to end by themselves."""

@@ -269,7 +269,7 @@ def test_a_folder_that_cannot_be_written_to_is_looked_at_each_time(
     def refuse(*_: object) -> None:
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr("gnnflow.partition.checked_parts.os.replace", refuse)
+    monkeypatch.setattr("gnnflow.files.whole_file.os.replace", refuse)
     for _ in range(2):
         open_partition(parts, 1)
     assert [path.name for path in (parts / "part-00001").glob(".*")] == []

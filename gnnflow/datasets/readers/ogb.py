@@ -17,8 +17,8 @@ from gnnflow.datasets.label_kinds import labels_of
 from gnnflow.datasets.raw_graph import RawGraph
 from gnnflow.datasets.row_source import ArrayRows, float_rows
 from gnnflow.errors import DataError, MissingExtraError
-from gnnflow.files.made_folders import made_folders
 from gnnflow.files.npy_file import map_or_unpack_member
+from gnnflow.files.whole_file import made_folders
 
 SPLIT_FILES = {"train": "train", "val": "valid", "test": "test"}
 """Name of the file of each split."""

@@ -18,7 +18,7 @@ from gnnflow.datasets.row_source import ArrayRows
 from gnnflow.datasets.split_spec import with_split
 from gnnflow.datasets.vertex_ids import vertex_ids
 from gnnflow.errors import DataError, one_line
-from gnnflow.files.made_folders import made_folders
+from gnnflow.files.whole_file import made_folders
 
 
 def to_numpy(value: Any, what: str) -> NDArray[Any]:

@@ -212,7 +212,7 @@ def _make_model(path: Path, facts: CheckpointFacts, num_tensors: int | None = No
         raise CheckpointError(
             f"the checkpoint {path} holds a {facts.model.get('class')} of a program, which gnnflow "
             f"cannot make; make it there, load its weights from {MODEL_FILE} and call evaluate or "
-            "gnnflow.training.evaluation.inference.infer"
+            "gnnflow.training.infer"
         )
     try:
         if num_tensors is not None and len(options["dims"]) > num_tensors + 1:

@@ -1,7 +1,8 @@
 """The sum of gradients over ranks, each with the share of the batches that it comes from."""
 
 import time
-from typing import cast
+from collections.abc import Callable
+from typing import Any, cast
 
 import torch
 from torch import Tensor, distributed
@@ -16,6 +17,16 @@ from gnnflow.training.data_parallel.process_group import end_job
 # Of gradients that only other ranks' losses have on a rank whose own loss does not count. A power
 # of two, so that what is divided by it and multiplied again is the same.
 _NO_SHARE = 2.0**-20
+
+
+def eager_caller() -> Callable[..., Any]:
+    """What calls a function with arguments outside of compiled code, also in a compiled model."""
+    caller: Callable[..., Any] = torch.compiler.disable(_call)  # type: ignore[no-untyped-call]
+    return caller
+
+
+def _call(function: Callable[..., Any], *arguments: Any) -> Any:
+    return function(*arguments)
 
 
 class CrossRankLayer:
@@ -113,11 +124,12 @@ class GradientSum:
         self._summed = True
         if not self._first_start_s:
             self._first_start_s = time.perf_counter()
-        if self.weight == 0.0:
+        weight = self.weight
+        if weight == 0.0:
             # The mean over no seeds is NaN, and NaN times 0 still is.
             gradient.zero_()
         else:
-            gradient.mul_(self.weight)
+            gradient.mul_(weight)
         try:
             work = distributed.all_reduce(gradient, async_op=True)
         except RuntimeError as error:

@@ -1,6 +1,5 @@
 """Batch normalization over the minibatches of all ranks, exactly as in one process."""
 
-from collections.abc import Callable
 from typing import Any, Self
 
 import torch
@@ -13,7 +12,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from gnnflow.comm import Context
 from gnnflow.errors import ConfigError
-from gnnflow.training.data_parallel.gradient_sum import CrossRankLayer, GradientSum
+from gnnflow.training.data_parallel.gradient_sum import CrossRankLayer, GradientSum, eager_caller
 from gnnflow.training.data_parallel.process_group import (
     end_job,
     ensure_process_group,
@@ -178,7 +177,7 @@ class _JobOfLayers:
         self._ctx = ctx
         self._group = group
         self._gradient_sum = gradient_sum or GradientSum(ctx, reaches_other_ranks=True)
-        self.eagerly = torch.compiler.disable(_call)  # type: ignore[no-untyped-call]
+        self.eagerly = eager_caller()
         """Calls a function, also in a compiled model: compilers see no operations of groups."""
 
     @classmethod
@@ -278,10 +277,6 @@ class _Normalize(torch.autograd.Function):
         of_weight = sums[1].to(weight.dtype) if ctx.needs_input_grad[1] else None
         of_bias = sums[0].to(weight.dtype) if ctx.needs_input_grad[2] else None
         return of_rows, of_weight, of_bias, None, None, None, None, None
-
-
-def _call(function: Callable[..., Tensor], *arguments: Any) -> Tensor:
-    return function(*arguments)
 
 
 def _all_but_channels(rows: Tensor) -> list[int]:

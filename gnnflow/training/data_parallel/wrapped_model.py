@@ -1,7 +1,7 @@
 """Data parallel training in which every seed of the job counts the same."""
 
 import functools
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -17,7 +17,12 @@ from torch.utils import _pytree as pytree
 from gnnflow.comm import Context
 from gnnflow.errors import ConfigError
 from gnnflow.training.data_parallel.alike import check_alike, shared_buffers, shared_parameters
-from gnnflow.training.data_parallel.gradient_sum import CrossRankLayer, GradientSum, sum_gradients
+from gnnflow.training.data_parallel.gradient_sum import (
+    CrossRankLayer,
+    GradientSum,
+    eager_caller,
+    sum_gradients,
+)
 from gnnflow.training.data_parallel.process_group import end_job, ensure_process_group
 
 _SHARE = "_gnnflow_share_of_seeds"
@@ -50,7 +55,7 @@ class WeightedDataParallel(DistributedDataParallel):
         if not find_unused_parameters:
             self._settle_buckets()
             self._gradient_sum.take_seconds()
-        self._eagerly = torch.compiler.disable(_call)  # type: ignore[no-untyped-call]
+        self._eagerly = eager_caller()
         self.take_all_reduce_seconds = self._gradient_sum.take_seconds
 
     def forward(self, *inputs: Any, **kwargs: Any) -> Any:
@@ -256,7 +261,3 @@ def _take_from_rank_0(ctx: Context, model: nn.Module, state: dict[str, Tensor]) 
 def _device_of(model: nn.Module) -> torch.device:
     tensor = next(model.parameters(), next(model.buffers(), None))
     return torch.device("cpu") if tensor is None else tensor.device
-
-
-def _call(function: Callable[..., Any], *arguments: Any) -> Any:
-    return function(*arguments)
