@@ -153,7 +153,9 @@ def test_a_checkpoint_of_ones_own_model_is_refused_with_the_remedy(graph, tmp_pa
     state = TrainingState(graph=graph, model=pyg.GCN(*DIMS))
     save_checkpoint(folder, state, Position(epoch=1))
     config = InferConfig(parts=graph.path, checkpoint=folder, out=folder.with_name("out"))
-    with pytest.raises(CheckpointError, match=r"holds a GCN of a program.*inference\.infer"):
+    with pytest.raises(
+        CheckpointError, match=r"holds a GCN of a program.*gnnflow\.training\.infer"
+    ):
         run_inference(config, graph.ctx)
 
 
