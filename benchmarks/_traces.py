@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from gnnflow import datasets
 from gnnflow._kernels import Topology
-from gnnflow.cache import exchange_between, vip_walk
+from gnnflow.cache import inclusion_probabilities
 from gnnflow.cache.vertex_values import VertexValues
 from gnnflow.config import PartitionConfig
 from gnnflow.loader import SeedSchedule
@@ -128,12 +128,17 @@ def vip_of_parts(
         fanout: Neighbours kept per hop, seeds first.
         num_steps: Steps of an epoch.
     """
-    return exchange_between(
-        [
-            vip_walk(part, np.asarray(part.splits["train"]), num_steps=num_steps, fanout=fanout)
-            for part in parts
-        ]
-    )
+    sampler = _sampler_of(parts)
+    return [
+        inclusion_probabilities(
+            part,
+            sampler,
+            np.asarray(part.splits["train"]) + part.first_id,
+            num_steps=num_steps,
+            fanout=fanout,
+        )
+        for part in parts
+    ]
 
 
 def traces_of_parts(

@@ -3,6 +3,6 @@
 from gnnflow.cache.belady import belady_hits
 from gnnflow.cache.halo_cache import HaloCache
 from gnnflow.cache.lookahead_window import LookaheadWindow
-from gnnflow.cache.vip import exchange_between, vip_walk
+from gnnflow.cache.vip import inclusion_probabilities
 
-__all__ = ["HaloCache", "LookaheadWindow", "belady_hits", "exchange_between", "vip_walk"]
+__all__ = ["HaloCache", "LookaheadWindow", "belady_hits", "inclusion_probabilities"]

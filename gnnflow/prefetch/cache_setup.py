@@ -13,7 +13,7 @@ from gnnflow.cache.lookahead_window import LookaheadWindow
 from gnnflow.cache.scorers import ScorerOptions, make_scorer
 from gnnflow.cache.transfer import Transfer, every
 from gnnflow.cache.vertex_values import VertexValues
-from gnnflow.cache.vip import VipMessage, exchange_through, vip_walk
+from gnnflow.cache.vip import inclusion_probabilities
 from gnnflow.comm import Context
 from gnnflow.config import CacheConfig
 from gnnflow.features import DistFeatureStore
@@ -24,6 +24,8 @@ from gnnflow.prefetch.host_rows import HostRows
 NO_CACHE = "none"
 """The scorer that stands for no cache at all."""
 _SCORERS_WITH_VIP = ("vip", "lookahead", "frequency")
+# The walk's draws are others than those of the minibatches.
+_WALK_SEED = 0x5EED0FA11A3E
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -72,7 +74,7 @@ def set_up_cache(
         seeds: int64 `[num_seeds]`: seeds of this rank, global ids.
         num_steps: Minibatches of an epoch.
         fanout: Neighbours kept per hop, seeds first.
-        seed: Seed of the fill `random`.
+        seed: Seed of the fill `random`, and of what is drawn to learn which rows are likely.
 
     Raises:
         ConfigError: If scorer or fill are not known.
@@ -81,7 +83,7 @@ def set_up_cache(
     halo = _halo_elsewhere(graph, store)
     budget = _budget(graph, config, store, len(halo.vertices))
     if _needs_vip(graph.ctx, config, budget):
-        vip = _vip_of(graph, seeds, num_steps, fanout)
+        vip = _vip_of(graph, seeds, num_steps, fanout, seed)
         halo = dataclasses.replace(halo, vip=_elsewhere(store, vip))
     host_rows = _host_rows(graph, config, store, halo, budget)
     num_shared = 0 if host_rows is None else len(host_rows.own_share)
@@ -198,24 +200,11 @@ def _anywhere(ctx: Context, condition: bool) -> bool:
     return bool(ctx.allreduce_sum(np.array([condition], dtype=np.int64))[0])
 
 
-def _vip_of(graph: DistGraph, seeds: Ids, num_steps: int, fanout: Sequence[int]) -> VertexValues:
-    """Computes the probabilities of this rank's minibatches; seeds of other parts do not count."""
-    low, high = graph.book.range(graph.part_id)
-    inner = seeds[(seeds >= low) & (seeds < high)] - low
-    walk = vip_walk(graph.partition, inner, num_steps=max(num_steps, 1), fanout=fanout)
-
-    def exchange(messages: list[VipMessage]) -> list[VipMessage]:
-        arrived = graph.ctx.exchange_arrays([_packed(message) for message in messages])
-        return [_unpacked(numbers) for numbers in arrived]
-
-    return exchange_through(walk, exchange)
-
-
-def _packed(message: VipMessage) -> Ids:
-    """A message as one array of 64-bit numbers, `[3, n]`."""
-    return np.stack([message.origins, message.ids, message.values.view(np.int64)])
-
-
-def _unpacked(numbers: Ids) -> VipMessage:
-    origins, ids, values = numbers.reshape(3, -1)
-    return VipMessage(origins, ids, values.view(np.float64))
+def _vip_of(
+    graph: DistGraph, seeds: Ids, num_steps: int, fanout: Sequence[int], seed: int
+) -> VertexValues:
+    """Estimates the probabilities of this rank's minibatches; other ranks answer meanwhile."""
+    sampler = graph.sampler(seed=seed ^ _WALK_SEED)
+    return inclusion_probabilities(
+        graph.partition, sampler, seeds, num_steps=num_steps, fanout=fanout
+    )
