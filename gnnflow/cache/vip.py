@@ -113,8 +113,7 @@ def inclusion_probabilities(
             # Of a list of which more is drawn than a minibatch keeps, or all, each counts less.
             share = 1.0 if width < 0 else np.minimum(1, width / np.maximum(drawn, 1))
             weights = np.repeat(_log_not(share * plan.probabilities[chunk.places]), drawn)
-            arrived = np.bincount(subgraph.src, weights, minlength=subgraph.num_vertices)
-            sums.add(subgraph.vertices, arrived)
+            sums.add(subgraph.vertices, _added_up(subgraph.src, weights, subgraph.num_vertices))
             num_done += chunk.num_draws
             if progress is not None:
                 progress(hop, num_done / plan.num_draws)
@@ -131,6 +130,11 @@ def _log_not(probabilities: FloatArray) -> FloatArray:
     """Logarithms of the opposites; what is certain is only nearly so."""
     logarithms: FloatArray = np.log1p(-np.minimum(probabilities, 1 - _TINY))
     return logarithms
+
+
+def _added_up(places: IntArray, weights: FloatArray, num_places: int) -> FloatArray:
+    sums: FloatArray = np.bincount(places, weights, num_places).astype(np.float64, copy=False)
+    return sums
 
 
 @dataclass(frozen=True, slots=True)
@@ -242,7 +246,8 @@ def _coins(ids: IntArray, salt: int) -> FloatArray:
     for shift, factor in ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB)):
         mixed = (mixed ^ (mixed >> np.uint64(shift))) * np.uint64(factor)
     mixed ^= mixed >> np.uint64(31)
-    return (mixed >> np.uint64(11)) * 2.0**-53
+    coins: FloatArray = (mixed >> np.uint64(11)).astype(np.float64) * 2.0**-53
+    return coins
 
 
 class _Degrees:
@@ -272,7 +277,7 @@ class _Degrees:
 
 
 class _Sums:
-    """Adds up numbers, none of them positive, by vertex: a place for each inner one, others sparse."""
+    """Adds up numbers that are not positive by vertex; of others than inner ones those that occur."""
 
     def __init__(self, first: int, end: int) -> None:
         self._first = first
@@ -307,6 +312,6 @@ class _Sums:
     def _merge(self) -> None:
         both = [self._merged, *self._waiting]
         ids, places = np.unique(np.concatenate([ids for ids, _ in both]), return_inverse=True)
-        sums = np.bincount(places, np.concatenate([sums for _, sums in both]), len(ids))
+        sums = _added_up(places, np.concatenate([sums for _, sums in both]), len(ids))
         self._merged = (ids, sums)
         self._waiting, self._num_waiting = [], 0

@@ -1,15 +1,17 @@
-"""Distributed vertex inclusion probabilities against a dense computation on the whole graph."""
+"""Vertex inclusion probabilities of single ranks against a dense computation on the whole graph."""
 
 import numpy as np
 import pytest
 
+from gnnflow._kernels import Topology
 from gnnflow.cache import vip as vip_module
-from gnnflow.cache.vip import exchange_between, exchange_through, vip_walk
+from gnnflow.cache.vip import inclusion_probabilities
 from gnnflow.config import PartitionConfig
 from gnnflow.datasets import RawGraph
 from gnnflow.partition import open_partition
 from gnnflow.partition.partition_graph import partition_graph
 from gnnflow.replay.sample_traces import sample_traces
+from gnnflow.sampling import LocalNeighborSampler
 
 
 def make_parts(tmp_path_factory, seed, num_vertices=60, num_edges=300, num_parts=3):
@@ -65,36 +67,42 @@ def parts(request, tmp_path_factory):
     return make_parts(tmp_path_factory, request.param)
 
 
+def walk(parts, rank, num_steps, fanout, *, seeds=None, num_threads=1, seed=0, **options):
+    topology = Topology(parts[0].book.offsets)
+    for number, part in enumerate(parts):
+        topology.set_part(number, part.indptr, part.indices, part.original_id)
+    sampler = LocalNeighborSampler(topology, seed=seed, num_threads=num_threads)
+    if seeds is None:
+        seeds = parts[rank].first_id + np.asarray(parts[rank].splits["train"])
+    return inclusion_probabilities(
+        parts[rank], sampler, seeds, num_steps=num_steps, fanout=fanout, **options
+    )
+
+
 @pytest.mark.parametrize("fanout", [(2,), (3, 2), (2, -1, 4)])
 @pytest.mark.parametrize("num_steps", [1, 7])
 def test_walks_of_all_parts_agree_with_the_whole_graph(parts, fanout, num_steps):
-    walks = [
-        vip_walk(part, part.splits["train"], num_steps=num_steps, fanout=fanout, min_probability=0)
-        for part in parts
-    ]
-    for rank, result in enumerate(exchange_between(walks)):
+    for rank in range(len(parts)):
+        result = walk(parts, rank, num_steps, fanout, min_probability=0)
         expected = dense_vip(parts, rank, num_steps, fanout)
         assert result.ids.tolist() == np.flatnonzero(expected > 0).tolist()
         assert result.values == pytest.approx(expected[result.ids], rel=1e-5)
 
 
 def test_small_pieces_of_work_change_nothing(parts, monkeypatch):
-    def run():
-        return exchange_between(
-            [vip_walk(p, p.splits["train"], num_steps=3, fanout=(4, 4)) for p in parts]
-        )
-
-    expected = run()
-    monkeypatch.setattr(vip_module, "_MAX_EDGES", 7)
-    for one, other in zip(run(), expected, strict=True):
+    expected = [walk(parts, rank, 3, (4, 4)) for rank in range(len(parts))]
+    monkeypatch.setattr(vip_module, "_CHUNK_DRAWS", 7)
+    monkeypatch.setattr(vip_module, "_MERGE_AT", 3)
+    for rank, other in enumerate(expected):
+        one = walk(parts, rank, 3, (4, 4))
         assert one.ids.tolist() == other.ids.tolist()
         assert one.values == pytest.approx(other.values)
 
 
 def test_what_is_unlikely_is_left_out(parts):
     options = {"num_steps": 20, "fanout": (2, 2)}
-    walks = [vip_walk(p, p.splits["train"], min_probability=0.02, **options) for p in parts]
-    for rank, result in enumerate(exchange_between(walks)):
+    for rank in range(len(parts)):
+        result = walk(parts, rank, min_probability=0.02, **options)
         exact = dense_vip(parts, rank, **options)
         assert len(result.ids) < np.count_nonzero(exact)
         assert (np.abs(result.values - exact[result.ids]) < 0.1).all()
@@ -104,16 +112,70 @@ def test_what_is_unlikely_is_left_out(parts):
 def test_ranks_without_seeds_and_one_rank(tmp_path_factory):
     parts = make_parts(tmp_path_factory, 5)
     nothing = np.zeros(0, dtype=np.int64)
-    seeds = [parts[0].splits["train"], nothing, nothing]
-    walks = [
-        vip_walk(part, own, num_steps=2, fanout=(3, 3))
-        for part, own in zip(parts, seeds, strict=True)
+    assert len(walk(parts, 0, 2, (3, 3))) > 0
+    assert len(walk(parts, 1, 2, (3, 3), seeds=nothing)) == 0
+    one = make_parts(tmp_path_factory, 6, num_parts=1)
+    assert len(walk(one, 0, 2, (3, 3))) == 0
+
+
+def test_seeds_of_other_parts_count(parts):
+    elsewhere = parts[1].first_id + np.arange(2)
+    result = walk(parts, 0, 4, (2,), seeds=elsewhere)
+    assert (result.at(elsewhere) >= 0.2499).all()
+
+
+@pytest.mark.parametrize("max_draws", [20, 60, 150])
+def test_with_few_draws_expectations_are_kept(parts, monkeypatch, max_draws):
+    """What is left out or drawn in part is made up for: the mean over seeds is the exact result."""
+    monkeypatch.setattr(vip_module, "EPOCH_SHARE", 0)
+    fanout, num_steps, num_walks = (3, 2), 50, 600
+    exact = dense_vip(parts, 0, num_steps, fanout)
+    total = np.zeros(len(exact))
+    for seed in range(num_walks):
+        monkeypatch.setattr(vip_module, "_coins", random_coins(seed))
+        result = walk(parts, 0, num_steps, fanout, seed=seed, least_draws=max_draws)
+        total[result.ids] += result.values
+    assert total.sum() / num_walks == pytest.approx(exact.sum(), rel=0.05)
+    assert np.corrcoef(total, exact)[0, 1] > 0.99
+
+
+def random_coins(seed):
+    return lambda ids, salt: np.random.default_rng((seed, salt)).random(len(ids))
+
+
+def test_few_draws_give_the_same_on_every_run(parts, monkeypatch):
+    monkeypatch.setattr(vip_module, "EPOCH_SHARE", 0)
+    results = [
+        walk(parts, 0, 50, (3, 2), least_draws=40, num_threads=threads) for threads in (1, 1, 3)
     ]
-    first, second, third = exchange_between(walks)
-    assert len(first) > 0 and len(second) == len(third) == 0
-    [part] = make_parts(tmp_path_factory, 6, num_parts=1)
-    walk = vip_walk(part, part.splits["train"], num_steps=2, fanout=(3, 3))
-    assert len(exchange_through(walk, lambda messages: messages)) == 0
+    for other in results[1:]:
+        assert other.ids.tolist() == results[0].ids.tolist()
+        assert other.values.tobytes() == results[0].values.tobytes()
+
+
+def test_a_hop_draws_about_what_it_may():
+    generator = np.random.default_rng(3)
+    degrees = (generator.pareto(1.2, 20_000) * 5).astype(np.int64)
+    degrees[7] = 1_000_000  # a hub
+    probabilities = generator.random(20_000) ** 4
+    for max_draws in (30_000, 60_000, 200_000):
+        plan = vip_module._HopPlan.make(
+            *(np.arange(20_000), probabilities, degrees, 10), max_draws=max_draws, salt=0
+        )
+        assert 0.5 * max_draws < plan.num_draws < 2.2 * max_draws
+        assert (plan.widths[degrees == 0] == 0).all()
+        places = np.concatenate([chunk.places for chunk in plan.chunks()])
+        assert sorted(places.tolist()) == np.flatnonzero(plan.widths != 0).tolist()
+    everything = vip_module._HopPlan.make(
+        *(np.arange(20_000), probabilities, degrees, 10), max_draws=degrees.sum(), salt=0
+    )
+    assert set(everything.widths[degrees > 0].tolist()) == {-1}
+
+
+def test_progress_ends_at_all(parts):
+    told = []
+    walk(parts, 0, 3, (4, 4), progress=lambda hop, done: told.append((hop, done)))
+    assert [hop for hop, done in told if done == 1] == [0, 1]
 
 
 def test_probabilities_are_frequencies(parts):
