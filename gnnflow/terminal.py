@@ -5,7 +5,10 @@ rich, text in brackets is markup and `:smile:` a picture, and to a terminal an e
 starts a command; here all of it is text. Nothing else in gnnflow imports rich.
 """
 
-from typing import IO
+import threading
+import time
+from types import TracebackType
+from typing import IO, Self
 
 from rich.console import Console, JustifyMethod, OverflowMethod
 from rich.highlighter import Highlighter
@@ -30,6 +33,7 @@ __all__ = [
     "PlainColumn",
     "PlainConsole",
     "Progress",
+    "SlowWork",
     "SpinnerColumn",
     "Table",
     "TaskID",
@@ -102,3 +106,63 @@ def plain(text: str, style: str = "") -> Text:
 def say(text: object, *, stderr: bool = False) -> None:
     """Prints a line as it is: neither coloured nor wrapped."""
     PlainConsole(stderr=stderr).print(str(text), highlight=False, soft_wrap=True)
+
+
+class SlowWork:
+    """Says on stderr what takes long: after some seconds, then ever more rarely, and at its end.
+
+    What is done sooner goes without a word. Lines look the same in a terminal and in a log.
+    """
+
+    def __init__(self, what: str, *, show: bool = True, after_s: float = 5.0) -> None:
+        """Takes what to say.
+
+        Args:
+            what: the work, as "computing the scores".
+            show: whether to say anything: only one rank should.
+            after_s: seconds after which the first line comes.
+        """
+        self._what = what
+        self._show = show
+        self._after_s = after_s
+        self._share: float | None = None
+        self._done = threading.Event()
+        self._said = False
+        self._start_s = 0.0
+        self._thread: threading.Thread | None = None
+
+    def tell(self, share: float) -> None:
+        """Tells which share of the work is done, 0 to 1."""
+        self._share = share
+
+    def __enter__(self) -> Self:
+        """Begins to wait."""
+        self._start_s = time.perf_counter()
+        if self._show:
+            self._thread = threading.Thread(target=self._watch, name="slow work", daemon=True)
+            self._thread.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """Says that it is over, if it was said that it goes on."""
+        self._done.set()
+        if self._thread is not None:
+            self._thread.join()
+        if self._said and error is None:
+            say(f"{self._what}: done in {self._elapsed_s():.0f} s", stderr=True)
+
+    def _elapsed_s(self) -> float:
+        return time.perf_counter() - self._start_s
+
+    def _watch(self) -> None:
+        wait_s = self._after_s
+        while not self._done.wait(wait_s):
+            share = "" if self._share is None else f", {self._share:.0%}"
+            say(f"{self._what}: {self._elapsed_s():.0f} s so far{share}", stderr=True)
+            self._said = True
+            wait_s *= 2

@@ -277,7 +277,7 @@ class _Degrees:
 
 
 class _Sums:
-    """Adds up numbers that are not positive by vertex; of others than inner ones those that occur."""
+    """Adds up numbers that are not positive by vertex; of outer vertices those that occur."""
 
     def __init__(self, first: int, end: int) -> None:
         self._first = first

@@ -20,6 +20,7 @@ from gnnflow.features import DistFeatureStore
 from gnnflow.graph import DistGraph
 from gnnflow.prefetch.cached_rows import CachedRows
 from gnnflow.prefetch.host_rows import HostRows
+from gnnflow.terminal import SlowWork
 
 NO_CACHE = "none"
 """The scorer that stands for no cache at all."""
@@ -205,6 +206,13 @@ def _vip_of(
 ) -> VertexValues:
     """Estimates the probabilities of this rank's minibatches; other ranks answer meanwhile."""
     sampler = graph.sampler(seed=seed ^ _WALK_SEED)
-    return inclusion_probabilities(
-        graph.partition, sampler, seeds, num_steps=num_steps, fanout=fanout
-    )
+    show = graph.ctx.rank == 0
+    with SlowWork("estimating which remote rows minibatches need", show=show) as work:
+        return inclusion_probabilities(
+            graph.partition,
+            sampler,
+            seeds,
+            num_steps=num_steps,
+            fanout=fanout,
+            progress=lambda hop, done: work.tell((hop + done) / len(fanout)),
+        )

@@ -20,7 +20,7 @@ from gnnflow.graph import DistGraph
 from gnnflow.loader import DistNeighborLoader, SeedSchedule
 from gnnflow.models import LayeredModel, build_model
 from gnnflow.process_memory import peak_memory_bytes
-from gnnflow.terminal import PlainConsole, say
+from gnnflow.terminal import PlainConsole, SlowWork, say
 from gnnflow.training.checkpoints.of_run import CachedVertices, RunCheckpoints, check_source
 from gnnflow.training.checkpoints.saving import TrainingState
 from gnnflow.training.checkpoints.state_tree import Stateful
@@ -91,7 +91,8 @@ class Learner:
 
     def evaluate(self, run: OpenRun) -> Scores:
         """The score that runs are compared by, of each split."""
-        self.all_scores = evaluate_scores(run.model, run.graph, SPLITS, task=run.task)
+        with SlowWork("computing the scores", show=run.ctx.rank == 0):
+            self.all_scores = evaluate_scores(run.model, run.graph, SPLITS, task=run.task)
         return {split: every[run.task.score_name] for split, every in self.all_scores.items()}
 
 

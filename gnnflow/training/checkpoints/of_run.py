@@ -10,7 +10,7 @@ from gnnflow.comm import Context
 from gnnflow.config.checkpoint import RESUME_AUTO, CheckpointConfig
 from gnnflow.errors import CheckpointError
 from gnnflow.prefetch import CacheSetup
-from gnnflow.terminal import say
+from gnnflow.terminal import SlowWork, say
 from gnnflow.training.checkpoints.files import Position, read_facts
 from gnnflow.training.checkpoints.folder import Checkpoints
 from gnnflow.training.checkpoints.saving import Resumed, TrainingState, load_checkpoint
@@ -81,7 +81,8 @@ class RunCheckpoints:
             ConfigError: if the folder holds checkpoints of another run.
             CheckpointError: if the checkpoint cannot be used.
         """
-        resumed = self._resume()
+        with SlowWork("loading the checkpoint", show=self._state.graph.ctx.rank == 0):
+            resumed = self._resume()
         if resumed is not None:
             self.position = resumed.position
             if not self.position.step:

@@ -26,7 +26,7 @@ from gnnflow.files.whole_file import make_folder, write_whole
 from gnnflow.graph import DistGraph
 from gnnflow.loader import as_tensor
 from gnnflow.loader.arguments import as_array
-from gnnflow.terminal import say
+from gnnflow.terminal import SlowWork, say
 from gnnflow.training.checkpoints.checks import check_graph
 from gnnflow.training.checkpoints.files import (
     FACTS_FILE,
@@ -118,7 +118,8 @@ def run_inference(config: InferConfig, ctx: Context) -> None:
     vertices = None
     if config.vertices is not None:
         vertices = read_vertices(config.vertices, graph.num_vertices)
-    infer(model, graph, config.out, vertices=vertices, chunk_bytes=config.chunk_bytes)
+    with SlowWork("computing the outputs", show=ctx.rank == 0):
+        infer(model, graph, config.out, vertices=vertices, chunk_bytes=config.chunk_bytes)
     if ctx.rank == 0:
         say(config.out / SUMMARY_FILE)
 
