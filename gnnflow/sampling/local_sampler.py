@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 
 from gnnflow import _kernels
 from gnnflow.errors import DataError
+from gnnflow.partition import GraphPartition
 from gnnflow.sampling.subgraph import SampledSubgraph
 
 
@@ -35,6 +36,14 @@ class LocalNeighborSampler:
         self._seed = seed
         self._replace = replace
         self._with_edge_ids = with_edge_ids
+
+    @classmethod
+    def over_parts(cls, parts: Sequence[GraphPartition]) -> "LocalNeighborSampler":
+        """Makes a sampler over all parts of a graph, in their order, with one thread."""
+        topology = _kernels.Topology(parts[0].book.offsets)
+        for number, part in enumerate(parts):
+            topology.set_part(number, part.indptr, part.indices, part.original_id)
+        return cls(topology)
 
     def sample(
         self, seeds: NDArray[np.int64], fanouts: Sequence[int], *, epoch: int, minibatch: int
