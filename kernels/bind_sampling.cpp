@@ -1,12 +1,15 @@
 // Python bindings of the topology and the samplers.
 #include <pybind11/stl.h>
 
+#include <algorithm>
 #include <mutex>
 #include <shared_mutex>
 
 #include "bind_all.h"
 #include "bind_numpy.h"
+#include "keyed_draw.h"
 #include "sampler.h"
+#include "thread_pool.h"
 #include "topology.h"
 
 namespace gnnflow {
@@ -19,6 +22,7 @@ struct PyTopology {
   std::shared_ptr<Topology> core;
   std::vector<py::object> parts;
   std::vector<py::object> halo;
+  std::vector<py::object> source_keys;  // by adjacency; none where not set
 };
 
 Adjacency borrow_adjacency(const py::array& indptr, const py::array& indices,
@@ -104,12 +108,12 @@ class PySampler {
 
 SampledArrays sample_all(PySampler& self, const py::array& seeds,
                          const std::vector<int64_t>& fanouts, uint64_t seed, uint64_t epoch,
-                         uint64_t minibatch, bool replace, bool with_edge_ids) {
+                         uint64_t minibatch, bool replace, bool with_edge_ids, uint64_t every) {
   const py::array_t<int64_t> ids = int64_array(seeds, "seeds");
   return to_arrays(self.run([&](NeighborSampler& sampler) {
     sampler.start(ids.data(), ids.size(), seed, epoch, minibatch);
     for (int64_t fanout : fanouts) {
-      const RemoteFrontier remote = sampler.expand({fanout, replace}, with_edge_ids);
+      const RemoteFrontier remote = sampler.expand({fanout, replace, every}, with_edge_ids);
       if (!remote.ids.empty()) {
         throw std::invalid_argument("vertex " + std::to_string(remote.ids[0]) +
                                     " is not in this topology; sample step by step with "
@@ -122,9 +126,11 @@ SampledArrays sample_all(PySampler& self, const py::array& seeds,
   }));
 }
 
-py::tuple expand(PySampler& self, int64_t fanout, bool replace, bool with_edge_ids) {
-  RemoteFrontier remote = self.run(
-      [&](NeighborSampler& sampler) { return sampler.expand({fanout, replace}, with_edge_ids); });
+py::tuple expand(PySampler& self, int64_t fanout, bool replace, bool with_edge_ids,
+                 uint64_t every) {
+  RemoteFrontier remote = self.run([&](NeighborSampler& sampler) {
+    return sampler.expand({fanout, replace, every}, with_edge_ids);
+  });
   return py::make_tuple(to_numpy(std::move(remote.ids)), to_numpy(std::move(remote.per_owner)));
 }
 
@@ -150,7 +156,7 @@ void merge(PySampler& self, const py::array& counts, const py::array& neighbors,
 py::tuple sample_owned(PyTopology& topology, const py::array& ids,
                        const py::array& minibatch_numbers, const py::array& segment_sizes,
                        int64_t fanout, uint64_t hop, uint64_t seed, const py::object& epochs,
-                       bool replace, bool with_edge_ids, int num_threads) {
+                       bool replace, bool with_edge_ids, int num_threads, uint64_t every) {
   const py::array_t<int64_t> vertices = int64_array(ids, "ids");
   Segments segments;
   segments.minibatches = to_vector(minibatch_numbers, "minibatch_numbers");
@@ -165,7 +171,7 @@ py::tuple sample_owned(PyTopology& topology, const py::array& ids,
     py::gil_scoped_release nogil;
     const std::shared_lock<std::shared_mutex> reading(topology.mutex);
     out = sample_neighbors(*topology.core, vertices.data(), vertices.size(), segments,
-                           {fanout, replace}, hop, seed, with_edge_ids, num_threads);
+                           {fanout, replace, every}, hop, seed, with_edge_ids, num_threads);
   }
   py::object edge_ids = py::none();
   if (with_edge_ids) edge_ids = to_numpy(std::move(out.edge_ids));
@@ -204,7 +210,10 @@ void change_halo(PyTopology& self, bool clear, const py::array& vertex_ids, cons
     if (clear) topology.clear_halo();
     topology.add_halo(vertices, adjacency);
   });
-  if (clear) self.halo.clear();
+  if (clear) {
+    self.halo.clear();
+    self.source_keys.resize(std::min(self.source_keys.size(), self.parts.size()));
+  }
   self.halo.push_back(py::make_tuple(vertex_ids, indptr, indices, original_id, edge_id));
 }
 
@@ -218,6 +227,48 @@ void add_halo(PyTopology& self, const py::array& vertex_ids, const py::array& in
               const py::array& indices, const py::array& original_id,
               const std::optional<py::array>& edge_id) {
   change_halo(self, false, vertex_ids, indptr, indices, original_id, edge_id);
+}
+
+void set_source_keys(PyTopology& self, int64_t index, const py::array& keys) {
+  const uint32_t* const entries = borrow<uint32_t>(keys, "source_keys");
+  const int64_t size = keys.size();
+  change(self, [&](Topology& topology) { topology.set_source_keys(index, entries, size); });
+  if (self.source_keys.size() <= static_cast<size_t>(index)) self.source_keys.resize(index + 1);
+  self.source_keys[index] = keys;
+}
+
+// The source keys of neighbour lists: what stands for the source of each entry in draws by key.
+py::array_t<uint32_t> source_keys(const py::array& indptr, const py::array& indices,
+                                  int64_t first_id, const py::array& original_id,
+                                  const py::array& outer_ids, const py::array& outer_original_id,
+                                  int num_threads) {
+  check_num_threads(num_threads);
+  const Adjacency lists = borrow_adjacency(indptr, indices, std::nullopt, std::nullopt);
+  SourceIds ids;
+  ids.first_id = first_id;
+  ids.num_inner = original_id.size();
+  ids.original_id = borrow<int64_t>(original_id, "original_id");
+  ids.outer_ids = borrow<int64_t>(outer_ids, "outer_ids");
+  ids.outer_original_id = borrow<int64_t>(outer_original_id, "outer_original_id");
+  ids.num_outer = outer_ids.size();
+  if (outer_original_id.size() != ids.num_outer) {
+    throw py::value_error("outer_original_id must have one entry per outer id: expected " +
+                          std::to_string(ids.num_outer) + ", got " +
+                          std::to_string(outer_original_id.size()));
+  }
+  py::array_t<uint32_t> keys(lists.num_edges);
+  uint32_t* const out = keys.mutable_data();
+  {
+    py::gil_scoped_release nogil;
+    if (lists.wide) {
+      write_source_keys(lists.indptr, static_cast<const int64_t*>(lists.indices),
+                        lists.num_vertices, ids, num_threads, out);
+    } else {
+      write_source_keys(lists.indptr, static_cast<const int32_t*>(lists.indices),
+                        lists.num_vertices, ids, num_threads, out);
+    }
+  }
+  return keys;
 }
 
 py::array_t<bool> is_local(PyTopology& topology, const py::array& ids) {
@@ -258,6 +309,7 @@ void bind_sampling(py::module_& module) {
            py::arg("original_id"), py::arg("edge_id") = py::none())
       .def("add_halo", &add_halo, py::arg("vertex_ids"), py::arg("indptr"), py::arg("indices"),
            py::arg("original_id"), py::arg("edge_id") = py::none())
+      .def("set_source_keys", &set_source_keys, py::arg("index"), py::arg("source_keys"))
       .def("is_local", &is_local, py::arg("ids"));
 
   py::class_<SampledArrays>(module, "SampledArrays")
@@ -274,7 +326,7 @@ void bind_sampling(py::module_& module) {
            py::arg("num_threads") = 1)
       .def("sample", &sample_all, py::arg("seeds"), py::arg("fanouts"), py::arg("seed"),
            py::arg("epoch"), py::arg("minibatch"), py::arg("replace") = false,
-           py::arg("with_edge_ids") = false)
+           py::arg("with_edge_ids") = false, py::arg("every") = 0)
       .def(
           "start",
           [](PySampler& self, const py::array& seeds, uint64_t seed, uint64_t epoch,
@@ -286,7 +338,7 @@ void bind_sampling(py::module_& module) {
           },
           py::arg("seeds"), py::arg("seed"), py::arg("epoch"), py::arg("minibatch"))
       .def("expand", &expand, py::arg("fanout"), py::arg("replace") = false,
-           py::arg("with_edge_ids") = false)
+           py::arg("with_edge_ids") = false, py::arg("every") = 0)
       .def("merge", &merge, py::arg("counts"), py::arg("neighbors"),
            py::arg("edge_ids") = py::none())
       .def("finish", [](PySampler& self) {
@@ -296,7 +348,10 @@ void bind_sampling(py::module_& module) {
   module.def("sample_neighbors", &sample_owned, py::arg("topology"), py::arg("ids"),
              py::arg("minibatch_numbers"), py::arg("segment_sizes"), py::arg("fanout"),
              py::arg("hop"), py::arg("seed"), py::arg("epochs"), py::arg("replace") = false,
-             py::arg("with_edge_ids") = false, py::arg("num_threads") = 1);
+             py::arg("with_edge_ids") = false, py::arg("num_threads") = 1, py::arg("every") = 0);
+  module.def("source_keys", &source_keys, py::arg("indptr"), py::arg("indices"),
+             py::arg("first_id"), py::arg("original_id"), py::arg("outer_ids"),
+             py::arg("outer_original_id"), py::arg("num_threads") = 1);
 }
 
 }  // namespace gnnflow

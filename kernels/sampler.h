@@ -55,7 +55,7 @@ struct Neighbors {
 };
 // What an owner answers.
 Neighbors sample_neighbors(const Topology& topology, const int64_t* ids, int64_t num_ids,
-                           const Segments& segments, const DrawRule& rule, uint64_t hop,
-                           uint64_t seed, bool with_edge_ids, int num_threads);
+                           const Segments& segments, DrawRule rule, uint64_t hop, uint64_t seed,
+                           bool with_edge_ids, int num_threads);
 
 }  // namespace gnnflow

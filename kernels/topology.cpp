@@ -85,6 +85,25 @@ void Topology::add_halo(const int64_t* vertex_ids, const Adjacency& adjacency) {
   halo_vertex_ids_.push_back(vertex_ids);
 }
 
+void Topology::set_source_keys(int64_t index, const uint32_t* keys, int64_t num_keys) {
+  if (index < 0 || index >= static_cast<int64_t>(adjacencies_.size())) {
+    throw std::invalid_argument("index must be in [0, " + std::to_string(adjacencies_.size()) +
+                                "), got " + std::to_string(index));
+  }
+  if (num_keys != adjacencies_[index].num_edges) {
+    throw std::invalid_argument("source_keys must have one entry per edge: expected " +
+                                std::to_string(adjacencies_[index].num_edges) + ", got " +
+                                std::to_string(num_keys));
+  }
+  adjacencies_[index].source_key = keys;
+}
+
+bool Topology::has_source_keys() const {
+  return std::all_of(adjacencies_.begin(), adjacencies_.end(), [](const Adjacency& adjacency) {
+    return adjacency.source_key != nullptr || adjacency.num_edges == 0;
+  });
+}
+
 bool Topology::has_edge_ids() const {
   return std::all_of(adjacencies_.begin(), adjacencies_.end(), [](const Adjacency& adjacency) {
     return adjacency.edge_id != nullptr || adjacency.first_edge >= 0 || adjacency.num_edges == 0;

@@ -14,6 +14,7 @@ struct Adjacency {
   const int64_t* original_id = nullptr;  // null: the global id is the original id
   const int64_t* edge_id = nullptr;      // null: edges are numbered from first_edge on, if that is
   int64_t first_edge = -1;               // not negative, in the order of the indices
+  const uint32_t* source_key = nullptr;  // of every entry; null: only draws without keys
   int64_t num_vertices = 0;
   int64_t num_edges = 0;
 };
@@ -46,8 +47,12 @@ class Topology {
   void clear_halo();
   // The adjacency of vertices of other parts; vertex_ids are sorted.
   void add_halo(const int64_t* vertex_ids, const Adjacency& adjacency);
+  // The source key of every entry of an adjacency that is set: a part, or num_parts + a halo block.
+  void set_source_keys(int64_t index, const uint32_t* keys, int64_t num_keys);
   // Whether every adjacency that is set has edge ids or numbers its edges.
   bool has_edge_ids() const;
+  // Whether every adjacency that is set has source keys.
+  bool has_source_keys() const;
 
  private:
   std::vector<int64_t> offsets_;
