@@ -255,7 +255,9 @@ void draw_rows(const Topology& topology, const DrawRule& rule, const Answers& an
       if (is_answer || rule.fanout < 0 || (!rule.replace && count == row.degree)) {
         std::iota(positions, positions + count, row.begin);
       } else {
-        if (scratch.picks.size() <= count) scratch.picks.resize(size_t{count} + 1);
+        if (scratch.picks.size() < count + size_t{KeyedPicker::kRoom}) {
+          scratch.picks.resize(count + size_t{KeyedPicker::kRoom});
+        }
         uint32_t* const picks = scratch.picks.data();
         if (rule.every > 0) {
           if (row.state != round.step) round = KeyRound(rule.seed, row.state, rule.every);

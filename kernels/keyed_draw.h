@@ -58,8 +58,10 @@ struct KeyRound {
 // Picks from one list at a time; holds what that needs, so that nothing is allocated per vertex.
 class KeyedPicker {
  public:
+  static constexpr uint32_t kRoom = 16;
+
   // Writes the ascending positions of the `count` < `degree` smallest keys; of equal keys the first
-  // positions count. `picks` has room for one more.
+  // positions count. `picks` has room for kRoom more.
   void pick(const uint32_t* sources, uint32_t degree, uint32_t count, const KeyRound& round,
             uint32_t* picks);
 
