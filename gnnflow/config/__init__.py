@@ -6,17 +6,8 @@ known.
 """
 
 from gnnflow.config.cache import DEFAULT_CACHE, DEFAULT_DEPTH, CacheConfig
-from gnnflow.config.checkpoint import CheckpointConfig
 from gnnflow.config.infer import InferConfig
-from gnnflow.config.model import ModelConfig
-from gnnflow.config.optimization import OptimizationConfig
-from gnnflow.config.partition import PartitionConfig
-from gnnflow.config.policy import PolicyConfig
-from gnnflow.config.records import RecordsConfig
-from gnnflow.config.runtime import RuntimeConfig
-from gnnflow.config.sampling import SamplingConfig
-from gnnflow.config.train import TrainConfig
-from gnnflow.config.values import (
+from gnnflow.config.option_values import (
     IntList,
     parse_int_list,
     recorded_options,
@@ -24,6 +15,17 @@ from gnnflow.config.values import (
     require_not_negative,
     require_positive,
     require_seconds,
+)
+from gnnflow.config.partition import PartitionConfig
+from gnnflow.config.policy import PolicyConfig
+from gnnflow.config.runtime import RuntimeConfig
+from gnnflow.config.train import (
+    CheckpointConfig,
+    ModelConfig,
+    OptimizationConfig,
+    RecordsConfig,
+    SamplingConfig,
+    TrainConfig,
 )
 
 __all__ = [

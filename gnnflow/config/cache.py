@@ -4,8 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from gnnflow.config.values import require
-from gnnflow.config.whole_numbers import check_whole_numbers
+from gnnflow.config.option_values import check_whole_numbers, require
 
 DEFAULT_DEPTH = 4
 """Minibatches fetched ahead where there is something to wait for."""

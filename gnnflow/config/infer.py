@@ -6,8 +6,7 @@ from typing import Literal
 
 import tyro
 
-from gnnflow.config.values import require, require_seconds
-from gnnflow.config.whole_numbers import check_whole_numbers
+from gnnflow.config.option_values import check_whole_numbers, require, require_seconds
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -3,8 +3,7 @@
 from dataclasses import dataclass, replace
 from typing import Literal, Self
 
-from gnnflow.config.values import require
-from gnnflow.config.whole_numbers import check_whole_numbers
+from gnnflow.config.option_values import check_whole_numbers, require
 
 DEFAULT_PARTS = 4
 """Number of parts of a graph that comes whole."""

@@ -4,9 +4,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from gnnflow.config.addresses import check_address
-from gnnflow.config.values import require, require_seconds
-from gnnflow.config.whole_numbers import check_whole_numbers
+from gnnflow.config.option_values import (
+    check_address,
+    check_whole_numbers,
+    require,
+    require_seconds,
+)
 
 DEFAULT_MODEL = "smollm2-135m-tuned"
 """The language model of a run that names none."""
