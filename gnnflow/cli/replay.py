@@ -12,7 +12,7 @@ import tyro
 
 from gnnflow.cache.scorers import SCORERS
 from gnnflow.cli import options
-from gnnflow.config import IntList, PolicyConfig, require
+from gnnflow.config import IntList, PolicyConfig, require, require_at_least
 from gnnflow.errors import ConfigError, DataError, did_you_mean
 from gnnflow.files.json_text import to_json_text
 from gnnflow.files.whole_file import write_whole
@@ -82,14 +82,8 @@ class ReplayConfig:
         for budget in self.budgets:
             require(0 <= budget <= 100, f"budgets must be in [0, 100] percent, got {budget}")
         require(0 < self.alpha < 1, f"alpha must be in (0, 1), got {self.alpha}")
-        require(
-            self.period is None or self.period >= 0,
-            f"period must not be negative, got {self.period}",
-        )
-        require(
-            self.minibatches is None or self.minibatches >= 1,
-            f"minibatches must be at least 1, got {self.minibatches}",
-        )
+        require_at_least(self, 0, "period")
+        require_at_least(self, 1, "minibatches")
 
 
 def main(args: Sequence[str] | None = None) -> None:

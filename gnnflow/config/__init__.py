@@ -12,13 +12,14 @@ from gnnflow.config.option_values import (
     parse_int_list,
     recorded_options,
     require,
+    require_at_least,
     require_not_negative,
     require_positive,
     require_seconds,
 )
 from gnnflow.config.partition import PartitionConfig
 from gnnflow.config.policy import PolicyConfig
-from gnnflow.config.runtime import RuntimeConfig
+from gnnflow.config.runtime import JobConfig, RuntimeConfig
 from gnnflow.config.train import (
     CheckpointConfig,
     ModelConfig,
@@ -35,6 +36,7 @@ __all__ = [
     "CheckpointConfig",
     "InferConfig",
     "IntList",
+    "JobConfig",
     "ModelConfig",
     "OptimizationConfig",
     "PartitionConfig",
@@ -46,6 +48,7 @@ __all__ = [
     "parse_int_list",
     "recorded_options",
     "require",
+    "require_at_least",
     "require_not_negative",
     "require_positive",
     "require_seconds",

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from gnnflow.config.option_values import check_whole_numbers, require
+from gnnflow.config.option_values import check_whole_numbers, require, require_at_least
 
 DEFAULT_DEPTH = 4
 """Minibatches fetched ahead where there is something to wait for."""
@@ -80,17 +80,12 @@ class CacheConfig:
             "use cache_bytes for an absolute budget",
         )
         require(0 < self.alpha < 1, f"alpha must be in (0, 1), got {self.alpha}")
-        for name in ("cache_bytes", "period", "prefetch_depth", "fetch_early_bytes"):
-            value = getattr(self, name)
-            require(value is None or value >= 0, f"{name} must not be negative, got {value}")
+        require_at_least(self, 0, "cache_bytes", "period", "prefetch_depth", "fetch_early_bytes")
         require(
             self.lookahead == "auto" or self.lookahead >= 0,
             f"lookahead must be 'auto' or a number of minibatches from 0 on, got {self.lookahead}",
         )
-        require(
-            self.exchange_every >= 1,
-            f"exchange_every must be at least 1, got {self.exchange_every}",
-        )
+        require_at_least(self, 1, "exchange_every")
 
 
 DEFAULT_CACHE = CacheConfig()

@@ -36,6 +36,20 @@ def parse_int_list(text: str) -> tuple[int, ...]:
         ) from None
 
 
+LISTED_BEFORE = "listed before"
+"""In a field's metadata: the inherited option before which the field is listed."""
+
+
+def listed_fields(config_class: type[Any]) -> list[dataclasses.Field[Any]]:
+    """Returns the options of a class in the order in which they are shown."""
+    listed: list[dataclasses.Field[Any]] = []
+    for field in dataclasses.fields(config_class):
+        names = [other.name for other in listed]
+        follower = field.metadata.get(LISTED_BEFORE)
+        listed.insert(len(names) if follower is None else names.index(follower), field)
+    return listed
+
+
 MAX_SECONDS = 1e8
 """Longest time that an option takes, about three years; clocks of the system end somewhere."""
 
@@ -62,6 +76,14 @@ def require_seconds(name: str, value: float) -> None:
         0 < value <= MAX_SECONDS,
         f"{name} must be positive seconds, at most {MAX_SECONDS:g}, got {value}",
     )
+
+
+def require_at_least(config: Any, least: int, *names: str) -> None:
+    """Raises `ConfigError` unless each of these options is a number from `least` on, or None."""
+    rule = f"be at least {least}" if least else "not be negative"
+    for name in names:
+        value = getattr(config, name)
+        require(value is None or value >= least, f"{name} must {rule}, got {value}")
 
 
 def require(condition: bool, message: str) -> None:
@@ -166,13 +188,16 @@ def recorded_options(config: Any) -> dict[str, Any]:
     Args:
         config: a dataclass of options.
     """
-    values: dict[str, Any] = _plain(dataclasses.asdict(config))
+    values: dict[str, Any] = _plain(config)
     return values
 
 
 def _plain(value: Any, name: str = "") -> Any:
-    if isinstance(value, dict):
-        return {key: _plain(item, key) for key, item in value.items()}
+    if dataclasses.is_dataclass(value):
+        return {
+            field.name: _plain(getattr(value, field.name), field.name)
+            for field in listed_fields(type(value))
+        }
     if isinstance(value, tuple):
         return [_plain(item) for item in value]
     if isinstance(value, str) and name.endswith("_url"):

@@ -11,6 +11,7 @@ from gnnflow.config.option_values import (
     IntList,
     check_whole_numbers,
     require,
+    require_at_least,
     require_not_negative,
     require_positive,
 )
@@ -42,7 +43,7 @@ class ModelConfig:
             ConfigError: if a value is out of range.
         """
         check_whole_numbers(self)
-        require(self.hidden >= 1, f"hidden must be at least 1, got {self.hidden}")
+        require_at_least(self, 1, "hidden")
         require(0 <= self.dropout < 1, f"dropout must be in [0, 1), got {self.dropout}")
 
 
@@ -69,7 +70,7 @@ class SamplingConfig:
                 number >= 1 or number == -1,
                 f"fanout of a hop must be at least 1 or -1 for all, got {number}",
             )
-        require(self.batch_size >= 1, f"batch_size must be at least 1, got {self.batch_size}")
+        require_at_least(self, 1, "batch_size")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -134,16 +135,14 @@ class OptimizationConfig:
             ConfigError: if a value is out of range.
         """
         check_whole_numbers(self)
-        require(self.epochs >= 1, f"epochs must be at least 1, got {self.epochs}")
+        require_at_least(self, 1, "epochs")
         require_positive("lr", self.lr, "0.01 is the default")
         require(0 <= self.momentum < 1, f"momentum must be in [0, 1), got {self.momentum}")
         require(0 < self.lr_factor < 1, f"lr_factor must be in (0, 1), got {self.lr_factor}")
-        require(self.lr_patience >= 1, f"lr_patience must be at least 1, got {self.lr_patience}")
+        require_at_least(self, 1, "lr_patience")
         require_positive("clip_norm", self.clip_norm, "leave it out to clip nothing")
         require_not_negative("weight_decay", self.weight_decay, "0 is the default")
-        for name in ("warmup_steps", "patience", "eval_every"):
-            value = getattr(self, name)
-            require(value >= 0, f"{name} must not be negative, got {value}")
+        require_at_least(self, 0, "warmup_steps", "patience", "eval_every")
         require(
             self.eval_every > 0 or not (self.patience or self.schedule == "plateau"),
             "patience and schedule plateau need evaluations during training; eval_every must be "
@@ -189,8 +188,8 @@ class CheckpointConfig:
             ConfigError: if a value is out of range or the folder is missing.
         """
         check_whole_numbers(self)
-        require(self.save_every >= 0, f"save_every must not be negative, got {self.save_every}")
-        require(self.keep_last >= 1, f"keep_last must be at least 1, got {self.keep_last}")
+        require_at_least(self, 0, "save_every")
+        require_at_least(self, 1, "keep_last")
         require(
             self.checkpoint_dir is not None or not self.save_every,
             f"save_every is {self.save_every} but there is no folder to save in; "
