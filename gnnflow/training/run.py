@@ -25,13 +25,12 @@ from gnnflow.training.checkpoints.of_run import CachedVertices, RunCheckpoints, 
 from gnnflow.training.checkpoints.saving import TrainingState
 from gnnflow.training.checkpoints.state_tree import Stateful
 from gnnflow.training.class_weights import class_weights
-from gnnflow.training.data_parallel.process_group import choose_device
 from gnnflow.training.data_parallel.wrapped_model import wrap
 from gnnflow.training.evaluation.vertex_evaluation import SPLITS, evaluate_scores
 from gnnflow.training.in_degree import IN_DEGREE, ensure_in_degree
 from gnnflow.training.loss_shares import LossShares
 from gnnflow.training.loss_watch import LossWatch
-from gnnflow.training.memory import MemoryUse, keep_freed_memory
+from gnnflow.training.machine_use import MemoryUse, set_up_process
 from gnnflow.training.records.asked_rows import AskedRows, write_optimum
 from gnnflow.training.records.cache_advice import cache_warning
 from gnnflow.training.records.policies_of_run import policy_summary, policy_table
@@ -118,9 +117,7 @@ def open_run(config: TrainConfig, ctx: Context, held: ExitStack) -> OpenRun:
         ctx: the job.
         held: takes what is to be closed when the run is over.
     """
-    torch.set_num_threads(ctx.threads)
-    keep_freed_memory()
-    device = choose_device(config.runtime.device, ctx)
+    device = set_up_process(config.runtime.device, ctx)
     memory_start_bytes = peak_memory_bytes()
     graph = DistGraph.open(
         config.parts,
