@@ -6,7 +6,7 @@ known.
 """
 
 from gnnflow.config.cache import DEFAULT_CACHE, DEFAULT_DEPTH, CacheConfig
-from gnnflow.config.infer import InferConfig
+from gnnflow.config.infer import CHUNK_BYTES, InferConfig
 from gnnflow.config.option_values import (
     IntList,
     parse_int_list,
@@ -19,7 +19,7 @@ from gnnflow.config.option_values import (
 )
 from gnnflow.config.partition import PartitionConfig
 from gnnflow.config.policy import PolicyConfig
-from gnnflow.config.runtime import JobConfig, RuntimeConfig
+from gnnflow.config.runtime import DEFAULT_TIMEOUT_S, JobConfig, RuntimeConfig, Transport
 from gnnflow.config.train import (
     CheckpointConfig,
     ModelConfig,
@@ -30,8 +30,10 @@ from gnnflow.config.train import (
 )
 
 __all__ = [
-    "DEFAULT_DEPTH",
+    "CHUNK_BYTES",
     "DEFAULT_CACHE",
+    "DEFAULT_DEPTH",
+    "DEFAULT_TIMEOUT_S",
     "CacheConfig",
     "CheckpointConfig",
     "InferConfig",
@@ -45,6 +47,7 @@ __all__ = [
     "RuntimeConfig",
     "SamplingConfig",
     "TrainConfig",
+    "Transport",
     "parse_int_list",
     "recorded_options",
     "require",

@@ -8,6 +8,9 @@ import tyro
 from gnnflow.config.option_values import LISTED_BEFORE, require_at_least
 from gnnflow.config.runtime import JobConfig, Transport
 
+CHUNK_BYTES = 128 << 20
+"""Rows and messages of a chunk of vertices take about this much memory."""
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class InferConfig(JobConfig):
@@ -28,7 +31,7 @@ class InferConfig(JobConfig):
     transport: Transport = "auto"
     """How rows move between ranks, as for gnnflow-train."""
 
-    chunk_bytes: int = 128 << 20
+    chunk_bytes: int = CHUNK_BYTES
     """About how much memory a chunk of vertices may take."""
 
     verify: bool = False

@@ -12,6 +12,10 @@ from gnnflow.config.option_values import (
 )
 
 Transport = Literal["auto", "shared", "alltoall", "rma"]
+"""How rows move between ranks."""
+
+DEFAULT_TIMEOUT_S = 300.0
+"""How long an answer of another rank may take."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -25,7 +29,7 @@ class JobConfig:
     """How rows move: shared memory inside a machine and messages between (auto), or one of them for
     all. alltoall treats every rank as a machine of its own."""
 
-    comm_timeout: float = 300.0
+    comm_timeout: float = DEFAULT_TIMEOUT_S
     """Seconds after which a missing answer ends the job with the rank that owes it."""
 
     threads: int | None = None
