@@ -13,6 +13,7 @@ import tyro
 from gnnflow.cache.scorers import SCORERS
 from gnnflow.cli import options
 from gnnflow.config import IntList, PolicyConfig, require, require_at_least
+from gnnflow.config.cache import period_of
 from gnnflow.errors import ConfigError, DataError, did_you_mean
 from gnnflow.files.json_text import to_json_text
 from gnnflow.files.whole_file import write_whole
@@ -26,7 +27,6 @@ from gnnflow.terminal import PlainConsole, Table
 PROG = "gnnflow-replay"
 
 _ALL_SCORERS = ("lookahead", "vip", "frequency", "lru", "decay")
-_DEFAULT_PERIOD = {"decay": 25}
 _BITS = {"bit": 1.0, "kbit": 1e3, "Mbit": 1e6, "Gbit": 1e9, "Tbit": 1e12}
 _SECONDS = {"s": 1.0, "ms": 1e-3, "us": 1e-6, "ns": 1e-9}
 
@@ -141,7 +141,7 @@ def _say_never_filled(
 ) -> None:
     """Says why scorers into whose cache nothing came have no figures."""
     for name in dict.fromkeys(row.scorer for row in rows if row.never_filled):
-        period = _period(config, name)
+        period = period_of(name, config.period)
         when = f"comes after {period:,} minibatches" if period else "never comes (period 0)"
         console.print(
             f"{name}: no figures, for nothing came into the cache: its first replacement {when}, "
@@ -208,16 +208,11 @@ def _scorer_names(text: str) -> list[str]:
     return names
 
 
-def _period(config: ReplayConfig, scorer: str) -> int:
-    """Minibatches between two replacements of a scorer."""
-    return _DEFAULT_PERIOD.get(scorer, 1) if config.period is None else config.period
-
-
 def _runner(config: ReplayConfig) -> Callable[[Trace, str, int], ReplayResult]:
     """What replays one trace as the options say."""
 
     def run(trace: Trace, scorer: str, capacity: int) -> ReplayResult:
-        period = _period(config, scorer)
+        period = period_of(scorer, config.period)
         settings = ReplaySettings(
             scorer=scorer,
             capacity=0 if config.policy == "none" else capacity,

@@ -10,6 +10,13 @@ DEFAULT_DEPTH = 4
 """Minibatches fetched ahead where there is something to wait for."""
 
 
+def period_of(scorer: str, period: int | None) -> int:
+    """Minibatches between two replacements, 0 for none: what is said, or what suits the scorer."""
+    if period is not None:
+        return period
+    return 25 if scorer == "decay" else 1
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class CacheConfig:
     """Which remote rows are kept, and how far ahead minibatches are made."""
@@ -63,9 +70,7 @@ class CacheConfig:
     @property
     def replace_every(self) -> int:
         """Minibatches between two replacements, 0 for none."""
-        if self.period is not None:
-            return self.period
-        return 25 if self.scorer == "decay" else 1
+        return period_of(self.scorer, self.period)
 
     def __post_init__(self) -> None:
         """Checks ranges.

@@ -1,4 +1,4 @@
-"""Values of options: how they are checked, read from one word, and shown without secrets."""
+"""Options and their values: read from one word, listed in order, checked, kept without secrets."""
 
 import dataclasses
 import math
