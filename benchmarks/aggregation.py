@@ -30,7 +30,7 @@ from gnnflow import _kernels
 from gnnflow.loader.sparse_adjacency import sparse_adjacency
 from gnnflow.models import SAGE, layer_adjacencies
 from gnnflow.sampling import LocalNeighborSampler, SampledSubgraph
-from gnnflow.training.memory import keep_freed_memory
+from gnnflow.training.machine_use import keep_freed_memory
 
 NUM_VERTICES = 300_000
 NUM_EDGES = 4_400_000

@@ -1,6 +1,7 @@
 """Minibatches of a partitioned graph, as a PyG user expects them."""
 
 from gnnflow.loader.link_loader import DistLinkNeighborLoader
+from gnnflow.loader.loader_options import LoaderOptions
 from gnnflow.loader.minibatch_maker import (
     MinibatchCost,
     MinibatchMaker,
@@ -15,6 +16,7 @@ from gnnflow.loader.seed_schedule import Schedule, SeedBatch, SeedSchedule
 __all__ = [
     "DistLinkNeighborLoader",
     "DistNeighborLoader",
+    "LoaderOptions",
     "MinibatchCost",
     "MinibatchMaker",
     "MinibatchOptions",

@@ -12,16 +12,12 @@ from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 from torch_geometric.sampler import NegativeSampling
 
-from gnnflow.config import CacheConfig, PolicyConfig, parse_int_list
+from gnnflow.config import parse_int_list
 from gnnflow.errors import ConfigError, DataError
 from gnnflow.graph import DistGraph
-from gnnflow.policies import ReplacementPolicy, check_policy_name
 
 Fanout: TypeAlias = int | str | Sequence[int] | NDArray[np.integer] | Tensor
 """Neighbours kept per hop: a list, `"10,25"` as on the command line, or a number for one hop."""
-
-WITHOUT_CACHE = ("static", "none")
-"""Policies that have nothing to steer."""
 
 _ORDER = (
     "PyG's loaders take the fanout before the seeds, these after them: name them (seeds=, fanout=)"
@@ -226,33 +222,3 @@ def check_memory(device: torch.device | None, pin_memory: bool) -> None:
         raise ConfigError(f"device must be None, cpu or cuda, got {device}")
     if device.type == "cuda" and not torch.cuda.is_available():
         raise ConfigError(f"device is {device}, but torch finds no GPU here; leave it out")
-
-
-def checked_policy(
-    policy: str | PolicyConfig | ReplacementPolicy, cache: CacheConfig | None
-) -> str:
-    """The name of a policy, once it is known that it may be used with this cache.
-
-    Raises:
-        ConfigError: if it may not, or one of the two is none.
-    """
-    if cache is not None and not isinstance(cache, CacheConfig):
-        raise ConfigError(
-            f"cache must be a CacheConfig, or None for no cache, got {reprlib.repr(cache)}"
-        )
-    if isinstance(policy, str | PolicyConfig):
-        name = policy if isinstance(policy, str) else policy.policy
-        check_policy_name(name)
-    elif not callable(getattr(policy, "decide", None)) or not hasattr(policy, "name"):
-        raise ConfigError(
-            "policy must be a name, a PolicyConfig or an object with 'name' and 'decide', got "
-            f"{reprlib.repr(policy)}"
-        )
-    else:
-        name = policy.name
-    if cache is None and name not in WITHOUT_CACHE:
-        raise ConfigError(
-            f"policy '{name}' steers the halo cache, which cache=None switches off; leave out one "
-            "of the two"
-        )
-    return name

@@ -1,29 +1,24 @@
 """DistLinkNeighborLoader: minibatches of edges to tell from pairs that are none."""
 
 import inspect
-from collections.abc import Mapping, Sequence
-from pathlib import Path
+from collections.abc import Mapping
 from typing import Any, Unpack
 
-import torch
 from numpy.typing import ArrayLike
 from torch_geometric.sampler import NegativeSampling
 
-from gnnflow.config import DEFAULT_CACHE, CacheConfig, PolicyConfig
 from gnnflow.graph import DistGraph
-from gnnflow.loader.arguments import (
-    Fanout,
-    as_labels,
-    as_negatives,
-    as_whole_number,
-    check_graph,
-)
+from gnnflow.loader.arguments import Fanout, as_labels, as_negatives, check_graph
 from gnnflow.loader.edge_list import GivenEdges, edges_of_split
 from gnnflow.loader.link_schedule import LinkSchedule
-from gnnflow.loader.minibatch_maker import Transform
-from gnnflow.loader.neighbor_loader import DEFAULT_FANOUT, DistNeighborLoader
-from gnnflow.loader.pyg_names import PygNames, take_pyg_names
-from gnnflow.policies import ReplacementPolicy
+from gnnflow.loader.loader_options import (
+    LoaderKeywords,
+    LoaderOptions,
+    chosen_options,
+    signature_with_options,
+)
+from gnnflow.loader.neighbor_loader import DistNeighborLoader
+from gnnflow.loader.pyg_names import take_pyg_names
 
 
 class DistLinkNeighborLoader(DistNeighborLoader):
@@ -50,29 +45,15 @@ class DistLinkNeighborLoader(DistNeighborLoader):
         self,
         graph: DistGraph,
         edge_label_index: str | ArrayLike | None = "train",
-        fanout: Fanout = DEFAULT_FANOUT,
-        batch_size: int = 512,
+        fanout: Fanout | None = None,
+        batch_size: int | None = None,
         *,
         edge_label: ArrayLike | None = None,
         neg_sampling: NegativeSampling | str | Mapping[str, Any] | None = None,
         neg_sampling_ratio: float | None = None,
         exclude_targets: bool = False,
-        shuffle: bool = True,
-        seed: int = 0,
-        replace: bool = False,
-        arrays: str | Sequence[str] = ("x",),
-        edge_ids: bool = False,
-        edge_attr: bool = False,
-        adj_t: bool = False,
-        transform: Transform | None = None,
-        pin_memory: bool = False,
-        device: torch.device | str | int | None = None,
-        cache: CacheConfig | None = DEFAULT_CACHE,
-        num_epochs: int = 1,
-        policy: str | PolicyConfig | ReplacementPolicy = "static",
-        policy_options: PolicyConfig | None = None,
-        run_dir: Path | str | None = None,
-        **pyg_names: Unpack[PygNames],
+        options: LoaderOptions | None = None,
+        **named: Unpack[LoaderKeywords],
     ) -> None:
         """Prepares the loader; every rank must do this.
 
@@ -82,7 +63,7 @@ class DistLinkNeighborLoader(DistNeighborLoader):
                 held out (each rank takes the edges whose destinations it owns), or this rank's
                 edges as `[2, num_edges]` global ids.
             fanout: neighbours kept per hop, as for `DistNeighborLoader`.
-            batch_size: edges of one rank in one minibatch, on average.
+            batch_size: edges of one rank in one minibatch, on average; 512 by default.
             edge_label: `[num_edges, ...]` labels of this rank's edges. With `binary` negatives
                 these are 0, and labels whose smallest, over all ranks, is 0 are raised by 1.
             neg_sampling: `binary` draws pairs, `triplet` draws a further destination for each edge,
@@ -90,33 +71,21 @@ class DistLinkNeighborLoader(DistNeighborLoader):
             neg_sampling_ratio: short for `NegativeSampling("binary", ratio)`.
             exclude_targets: let no messages flow along the edges that a minibatch asks about, nor
                 along their reverses, so that a model cannot see the answer.
-            shuffle: a new order each epoch.
-            seed: seed of order, negatives and sampling; the same on all ranks.
-            replace: whether a neighbour may be drawn several times.
-            arrays: per-vertex arrays fetched for all vertices.
-            edge_ids: hand over `e_id` `[num_edges]`, the edges' numbers in the input.
-            edge_attr: hand over `edge_attr` `[num_edges, ...]`, the attributes of the edges.
-            adj_t: hand over `adj_t`, the edges as a sparse CSR tensor.
-            transform: called with every batch before it is yielded.
-            pin_memory: gather features into page-locked memory, as for `DistNeighborLoader`.
-            device: where features are put together, likewise.
-            cache: options of halo cache and prefetching, as for `DistNeighborLoader`.
-            num_epochs: epochs that will be taken, as for `DistNeighborLoader`.
-            policy: who decides when rows of the halo cache are replaced, likewise.
-            policy_options: how that policy is asked, likewise.
-            run_dir: folder where the policy writes its decisions, if any.
-            **pyg_names: PyG's parameters that have another name here, or no meaning.
+            options: all options at once, as for `DistNeighborLoader`.
+            **named: options by name, likewise.
 
         Raises:
             ConfigError: if an option is out of range.
             DataError: if edges are not of the graph, or there are no such edges or arrays.
         """
         check_graph(graph)
-        own = inspect.signature(DistLinkNeighborLoader).parameters
         [fanout] = take_pyg_names(
-            pyg_names, graph.ctx, own, num_neighbors=("fanout", fanout, DEFAULT_FANOUT)
+            named,
+            graph.ctx,
+            inspect.signature(DistLinkNeighborLoader).parameters,
+            num_neighbors=("fanout", fanout, None),
         )
-        seed = as_whole_number("seed", seed)
+        options = chosen_options(options, named, fanout=fanout, batch_size=batch_size)
         if edge_label_index is None:
             edge_label_index = "train"
         if isinstance(edge_label_index, str):
@@ -128,27 +97,12 @@ class DistLinkNeighborLoader(DistNeighborLoader):
             edges,
             None if edge_label is None else as_labels(edge_label),
             as_negatives(neg_sampling, neg_sampling_ratio),
-            batch_size=batch_size,
-            shuffle=shuffle,
-            seed=seed,
+            batch_size=options.batch_size,
+            shuffle=options.shuffle,
+            seed=options.seed,
             exclude_targets=exclude_targets,
         )
-        super().__init__(
-            graph,
-            schedule,
-            fanout,
-            seed=seed,
-            replace=replace,
-            arrays=arrays,
-            edge_ids=edge_ids,
-            edge_attr=edge_attr,
-            adj_t=adj_t,
-            transform=transform,
-            pin_memory=pin_memory,
-            device=device,
-            cache=cache,
-            num_epochs=num_epochs,
-            policy=policy,
-            policy_options=policy_options,
-            run_dir=run_dir,
-        )
+        super().__init__(graph, schedule, options=options)
+
+
+DistLinkNeighborLoader.__signature__ = signature_with_options(DistLinkNeighborLoader.__init__)  # type: ignore[attr-defined]

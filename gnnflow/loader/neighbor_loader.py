@@ -1,54 +1,37 @@
 """DistNeighborLoader: what a PyG user holds."""
 
-import dataclasses
 import inspect
 import logging
-import reprlib
 import time
 import weakref
-from collections.abc import Callable, Iterator, Sequence
-from pathlib import Path
+from collections.abc import Callable, Iterator
 from typing import Unpack
 
 import numpy as np
-import torch
 from numpy.typing import ArrayLike, NDArray
 from torch_geometric.data import Data
 
 from gnnflow.comm import Context
-from gnnflow.config import DEFAULT_CACHE, DEFAULT_DEPTH, CacheConfig, PolicyConfig
 from gnnflow.errors import ConfigError, DataError, GnnflowError
 from gnnflow.graph import DistGraph
-from gnnflow.loader.arguments import (
+from gnnflow.loader.arguments import Fanout, as_names, as_seeds, check_graph
+from gnnflow.loader.loader_options import (
     WITHOUT_CACHE,
-    Fanout,
-    as_device,
-    as_fanout,
-    as_names,
-    as_seeds,
-    as_whole_number,
-    check_graph,
-    check_memory,
-    checked_policy,
+    LoaderKeywords,
+    LoaderOptions,
+    chosen_options,
+    signature_with_options,
 )
 from gnnflow.loader.loss_weight import mark_batch
-from gnnflow.loader.minibatch_maker import (
-    MinibatchMaker,
-    MinibatchOptions,
-    SampledMinibatch,
-    Transform,
-)
-from gnnflow.loader.pyg_names import PygNames, take_pyg_names
+from gnnflow.loader.minibatch_maker import MinibatchMaker, SampledMinibatch
+from gnnflow.loader.pyg_names import take_pyg_names
 from gnnflow.loader.seed_schedule import Schedule, SeedBatch, SeedSchedule
-from gnnflow.policies import ReplacementPolicy
 from gnnflow.prefetch import CacheSetup, LivePolicy, Pipeline, set_up_cache, start_live_policy
 
 _LOGGER = logging.getLogger(__name__)
 
-DEFAULT_FANOUT = (10, 25)
 CACHED_ARRAY = "x"
 """The array whose remote rows the halo cache keeps."""
-_ONE_BY_ONE = CacheConfig(scorer="none", prefetch_depth=0)
 
 _Session = Pipeline[SeedBatch, SampledMinibatch, SampledMinibatch, Data]
 
@@ -86,25 +69,11 @@ class DistNeighborLoader:
         self,
         graph: DistGraph,
         seeds: str | ArrayLike | Schedule | None = "train",
-        fanout: Fanout = DEFAULT_FANOUT,
-        batch_size: int = 512,
+        fanout: Fanout | None = None,
+        batch_size: int | None = None,
         *,
-        shuffle: bool = True,
-        seed: int = 0,
-        replace: bool = False,
-        arrays: str | Sequence[str] = ("x",),
-        edge_ids: bool = False,
-        edge_attr: bool = False,
-        adj_t: bool = False,
-        transform: Transform | None = None,
-        pin_memory: bool = False,
-        device: torch.device | str | int | None = None,
-        cache: CacheConfig | None = DEFAULT_CACHE,
-        num_epochs: int = 1,
-        policy: str | PolicyConfig | ReplacementPolicy = "static",
-        policy_options: PolicyConfig | None = None,
-        run_dir: Path | str | None = None,
-        **pyg_names: Unpack[PygNames],
+        options: LoaderOptions | None = None,
+        **named: Unpack[LoaderKeywords],
     ) -> None:
         """Prepares the loader; every rank must do this.
 
@@ -115,31 +84,15 @@ class DistNeighborLoader:
                 over the vertices of this rank), or None for all vertices of this rank, or a
                 schedule with the seeds of every step (then `batch_size` and `shuffle` mean
                 nothing).
-            fanout: neighbours kept per hop, from the seeds outwards; -1 keeps all. A number is one
-                hop, and `"10,25"` is as on the command line.
-            batch_size: seeds of one rank in one minibatch, on average.
-            shuffle: a new order each epoch.
-            seed: seed of order and sampling; the same on all ranks.
-            replace: whether a neighbour may be drawn several times.
-            arrays: per-vertex arrays fetched for all vertices.
-            edge_ids: hand over `e_id` `[num_edges]`, the edges' numbers in the input.
-            edge_attr: hand over `edge_attr` `[num_edges, ...]`, the attributes of the edges.
-            adj_t: hand over `adj_t`, the edges as a sparse CSR tensor.
-            pin_memory: gather features into page-locked memory, which a GPU copies from faster.
-            device: keep the halo cache's rows there and put `x` (without `cache` the first of
-                `arrays`) together there, on the default stream: a GPU, or the CPU as its stand-in.
-                None gathers in the CPU's memory, by the kernels alone.
-            transform: called with every batch before it is yielded.
-            cache: options of halo cache and prefetching, those of the command line by default;
-                None makes each batch when it is asked for and keeps no remote rows.
-            num_epochs: epochs that will be taken, from 0 on: towards the end of one the first
-                batches of the next are made.
-            policy: who decides when rows of the halo cache are replaced: a name, options, or an
-                object with `name` and `decide` (each rank its own). By default the schedule of
-                `cache.period`.
-            policy_options: how a policy that is given by name or as an object is asked.
-            run_dir: folder where the policy writes its decisions, if any.
-            **pyg_names: PyG's parameters that have another name here, or no meaning.
+            fanout: neighbours kept per hop, from the seeds outwards, `(10, 25)` by default; -1
+                keeps all. A number is one hop, and `"10,25"` is as on the command line.
+            batch_size: seeds of one rank in one minibatch, on average; 512 by default.
+            options: all options at once, as for loaders that have them in common.
+            **named: options by name: the fields of `LoaderOptions` (`shuffle`, `seed`, `replace`,
+                `arrays`, `edge_ids`, `edge_attr`, `adj_t`, `transform`, `pin_memory`, `device`,
+                `cache`, `num_epochs`, `policy`), which count before those of `options`;
+                `policy_options` and `run_dir`, how the policy is asked and the folder where it
+                writes its decisions; and PyG's parameters that have another name here.
 
         Raises:
             ConfigError: if `fanout` or `batch_size` is out of range, no policy has that name, a
@@ -149,86 +102,47 @@ class DistNeighborLoader:
         """
         check_graph(graph)
         seeds, fanout = take_pyg_names(
-            pyg_names,
+            named,
             graph.ctx,
             inspect.signature(DistNeighborLoader).parameters,
             input_nodes=("seeds", seeds, "train"),
-            num_neighbors=("fanout", fanout, DEFAULT_FANOUT),
+            num_neighbors=("fanout", fanout, None),
         )
-        hops = as_fanout(fanout)
-        arrays = as_names("arrays", arrays)
-        device = as_device(device)
-        seed = as_whole_number("seed", seed)
-        num_epochs = as_whole_number("num_epochs", num_epochs, least=0)
-        if transform is not None and not callable(transform):
-            raise ConfigError(
-                f"transform must be a function of a batch, got {reprlib.repr(transform)}"
-            )
-        check_memory(device, pin_memory)
-        policy_name = checked_policy(policy, cache)
-        if cache is not None and policy_name == "none":
-            cache = dataclasses.replace(cache, scorer="none")
-        self.config = _ONE_BY_ONE if cache is None else cache
-        depth = self.config.prefetch_depth
-        if depth is None:
-            for_gpu = pin_memory or (device is not None and device.type == "cuda")
-            depth = DEFAULT_DEPTH if graph.ctx.num_ranks > 1 or for_gpu else 0
-        self._depth = depth
-        self._num_epochs = num_epochs
+        options = chosen_options(options, named, fanout=fanout, batch_size=batch_size)
+        self.options = options
+        """How minibatches are made, and what they hold."""
+        self.config = options.cache_config
+        """Options of halo cache and prefetching as they hold."""
         self._ctx = graph.ctx
         if isinstance(seeds, Schedule):
             self.schedule = seeds
         else:
             self.schedule = SeedSchedule.split_evenly(
-                as_seeds(graph, seeds), graph.ctx, batch_size=batch_size, shuffle=shuffle, seed=seed
+                as_seeds(graph, seeds),
+                graph.ctx,
+                batch_size=options.batch_size,
+                shuffle=options.shuffle,
+                seed=options.seed,
             )
         _check_range(self.schedule.seeds, graph.num_vertices)
+        minibatch = options.minibatch(_seed_arrays(graph, options, self.schedule))
         self.cache_setup: CacheSetup | None = None
         """The halo cache and what it was made from; None without `cache` or features."""
-        if cache is not None and CACHED_ARRAY in arrays:
+        self.policy: LivePolicy | None = None
+        """What steers the halo cache, to be asked for its state; None for a mere schedule."""
+        if options.cache is not None and CACHED_ARRAY in minibatch.arrays:
             self.cache_setup = set_up_cache(
                 graph,
-                cache,
+                self.config,
                 array=CACHED_ARRAY,
                 seeds=self.schedule.seeds,
                 num_steps=len(self),
-                fanout=hops,
-                seed=seed,
+                fanout=minibatch.fanout,
+                seed=minibatch.seed,
             )
-        self.policy: LivePolicy | None = None
-        """What steers the halo cache, to be asked for its state; None for a mere schedule."""
-        if cache is not None and self.cache_setup is not None:
-            self.policy = start_live_policy(
-                policy,
-                graph,
-                self.cache_setup,
-                options=policy_options,
-                scorer=cache.scorer,
-                period=cache.replace_every,
-                num_minibatches=len(self) * num_epochs,
-                seed=seed,
-                run_dir=None if run_dir is None else Path(run_dir),
-            )
-            if policy_name not in WITHOUT_CACHE:
-                _say_if_idle(policy_name, self.cache_setup, graph.ctx)
-            if self.policy is not None:
-                weakref.finalize(self, self.policy.close).atexit = False
+            self.policy = self._start_policy(graph, self.cache_setup)
         self.maker = MinibatchMaker(
-            graph,
-            MinibatchOptions(
-                fanout=hops,
-                seed=seed,
-                replace=replace,
-                arrays=arrays,
-                seed_arrays=_seed_arrays(graph, arrays, self.schedule),
-                with_edge_ids=edge_ids,
-                with_edge_attr=edge_attr,
-                with_adj_t=adj_t,
-                transform=transform,
-                pin_memory=pin_memory,
-                device=device,
-            ),
-            None if self.cache_setup is None else self.cache_setup.rows,
+            graph, minibatch, None if self.cache_setup is None else self.cache_setup.rows
         )
         self._next_epoch = 0
         self._first_step = 0
@@ -284,7 +198,7 @@ class DistNeighborLoader:
                     self.cache_setup.rows.clock.add(wait_s, elapsed_s)
             complete = True
         finally:
-            if not complete or epoch + 1 >= self._num_epochs:
+            if not complete or epoch + 1 >= self.options.num_epochs:
                 session.close()
         self._session_epoch = epoch + 1
 
@@ -299,6 +213,24 @@ class DistNeighborLoader:
         self.close()
         if self.policy is not None:
             self.policy.close()
+
+    def _start_policy(self, graph: DistGraph, setup: CacheSetup) -> LivePolicy | None:
+        """Starts what steers the halo cache, and says so if there is nothing to steer."""
+        choice = self.options.policy_choice
+        policy = start_live_policy(
+            choice,
+            graph,
+            setup,
+            scorer=self.config.scorer,
+            period=self.config.replace_every,
+            num_minibatches=len(self) * self.options.num_epochs,
+            seed=self.options.seed,
+        )
+        if choice.name not in WITHOUT_CACHE:
+            _say_if_idle(choice.name, setup, graph.ctx)
+        if policy is not None:
+            weakref.finalize(self, policy.close).atexit = False
+        return policy
 
     def _exchange_every(self) -> int | Callable[[], int]:
         """The minibatches of an exchange, which a policy may change."""
@@ -317,7 +249,7 @@ class DistNeighborLoader:
         self.close()
         # The pipeline may not refer to the loader, with which it ends.
         schedule, num_steps = self.schedule, len(self)
-        epochs = range(epoch, max(self._num_epochs, epoch + 1))
+        epochs = range(epoch, max(self.options.num_epochs, epoch + 1))
         session = Pipeline(
             self.maker,
             (
@@ -325,7 +257,7 @@ class DistNeighborLoader:
                 for number in epochs
                 for step in range(first_step if number == epoch else 0, num_steps)
             ),
-            depth=self._depth,
+            depth=self.options.prefetch_depth(self._ctx.num_ranks),
             exchange_every=self._exchange_every(),
             fetch_early=self.config.fetch_early_bytes > 0,
         )
@@ -348,10 +280,14 @@ def _say_if_idle(policy: str, setup: CacheSetup, ctx: Context) -> None:
         )
 
 
-def _seed_arrays(graph: DistGraph, arrays: Sequence[str], schedule: Schedule) -> tuple[str, ...]:
+def _seed_arrays(graph: DistGraph, options: LoaderOptions, schedule: Schedule) -> tuple[str, ...]:
     """Labels of the seeds, where seeds are what is asked about."""
     is_asked = isinstance(schedule, SeedSchedule)
-    return ("y",) if is_asked and "y" in graph.array_names and "y" not in arrays else ()
+    is_left = "y" in graph.array_names and "y" not in as_names("arrays", options.arrays)
+    return ("y",) if is_asked and is_left else ()
+
+
+DistNeighborLoader.__signature__ = signature_with_options(DistNeighborLoader.__init__)  # type: ignore[attr-defined]
 
 
 def _check_range(seeds: NDArray[np.int64], num_vertices: int) -> None:

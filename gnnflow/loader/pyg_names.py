@@ -2,7 +2,7 @@
 
 import logging
 import reprlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Mapping
 from types import MappingProxyType
 from typing import Any, TypedDict
 
@@ -90,13 +90,13 @@ _OTHERS: Mapping[str, tuple[tuple[object, ...], str]] = MappingProxyType(
 def take_pyg_names(
     names: Mapping[str, object],
     ctx: Context,
-    own: Iterable[str],
+    own: Collection[str],
     **renamed: tuple[str, object, object],
 ) -> list[Any]:
     """Looks at what was given by PyG's names.
 
     Args:
-        names: what was given.
+        names: what was given by name, the loader's own parameters left alone.
         ctx: the job; rank 0 says what is ignored.
         own: the loader's own parameters.
         renamed: for parameters that have another name here, by PyG's: our name, what was given by
@@ -109,10 +109,9 @@ def take_pyg_names(
         ConfigError: if a name is unknown, has no meaning here, or is given by both names.
     """
     for name, value in names.items():
-        if name in renamed or name in _OF_WORKERS:
+        if name in renamed or name in _OF_WORKERS or name in own:
             continue
         if name not in _OTHERS:
-            own = [each for each in own if each != "pyg_names"]
             hint = did_you_mean(name, [*own, *renamed, *_OF_WORKERS, *_OTHERS])
             listed = f"; it has: {', '.join(own)}"
             raise ConfigError(f"a loader has no parameter '{name}'{hint or listed}")

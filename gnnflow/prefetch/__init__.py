@@ -2,7 +2,7 @@
 
 from gnnflow.prefetch.cache_setup import CacheSetup, Halo, set_up_cache
 from gnnflow.prefetch.cached_rows import CachedRows
-from gnnflow.prefetch.live_policy import LivePolicy, start_live_policy
+from gnnflow.prefetch.live_policy import LivePolicy, Policy, PolicyChoice, start_live_policy
 from gnnflow.prefetch.pipeline import Pipeline, Stages
 from gnnflow.prefetch.row_request import RowRequest
 
@@ -12,6 +12,8 @@ __all__ = [
     "Halo",
     "LivePolicy",
     "Pipeline",
+    "Policy",
+    "PolicyChoice",
     "RowRequest",
     "Stages",
     "set_up_cache",

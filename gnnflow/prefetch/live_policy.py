@@ -1,7 +1,9 @@
 """A policy at work in a run: one rank's steering, from the options to what a checkpoint holds."""
 
 import dataclasses
+import reprlib
 import uuid
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +15,7 @@ from gnnflow.cache.scorers import ReplacementScorer
 from gnnflow.cache.steered import SteeredDecide
 from gnnflow.cache.transfer import every
 from gnnflow.config import PolicyConfig
-from gnnflow.errors import GnnflowError
+from gnnflow.errors import ConfigError, GnnflowError
 from gnnflow.features.wire import WIRE_DTYPES
 from gnnflow.graph import DistGraph
 from gnnflow.policies import (
@@ -30,6 +32,58 @@ from gnnflow.prefetch.cached_rows import CachedRows
 
 Policy = str | PolicyConfig | ReplacementPolicy
 """How a policy is named: by its name, with its options, or as an object."""
+
+
+@dataclass(frozen=True, slots=True)
+class PolicyChoice:
+    """Who decides when rows of the halo cache are replaced, and all that belongs to it."""
+
+    policy: Policy = "static"
+    """Name, options or object; ranks may have different objects."""
+    options: PolicyConfig | None = None
+    """How a policy that is given by name or as an object is asked."""
+    run_dir: Path | str | None = None
+    """Folder where the policy writes its decisions; None writes none."""
+
+    def __post_init__(self) -> None:
+        """Checks that there is such a policy.
+
+        Raises:
+            ConfigError: if there is none, or the options are none.
+        """
+        if self.options is not None and not isinstance(self.options, PolicyConfig):
+            raise ConfigError(
+                f"policy_options must be a PolicyConfig, got {reprlib.repr(self.options)}"
+            )
+        if isinstance(self.policy, str | PolicyConfig):
+            check_policy_name(self.name)
+        elif not callable(getattr(self.policy, "decide", None)) or not hasattr(self.policy, "name"):
+            raise ConfigError(
+                "policy must be a name, a PolicyConfig or an object with 'name' and 'decide', got "
+                f"{reprlib.repr(self.policy)}"
+            )
+
+    @property
+    def name(self) -> str:
+        """Name of the policy."""
+        if isinstance(self.policy, str):
+            return self.policy
+        return self.policy.policy if isinstance(self.policy, PolicyConfig) else self.policy.name
+
+    @property
+    def config(self) -> PolicyConfig:
+        """How the policy is asked; its name counts unless an object was given."""
+        if isinstance(self.policy, PolicyConfig):
+            return self.policy
+        options = self.options or PolicyConfig()
+        if isinstance(self.policy, str):
+            return dataclasses.replace(options, policy=self.policy)
+        return options
+
+    @property
+    def given(self) -> ReplacementPolicy | None:
+        """The policy itself, if it was given."""
+        return None if isinstance(self.policy, str | PolicyConfig) else self.policy
 
 
 class LivePolicy:
@@ -90,40 +144,32 @@ class _LiveMinibatches:
 
 
 def start_live_policy(
-    policy: Policy,
+    choice: PolicyChoice,
     graph: DistGraph,
     setup: CacheSetup,
     *,
-    options: PolicyConfig | None = None,
     scorer: str,
     period: int,
     num_minibatches: int,
     seed: int = 0,
-    run_dir: Path | None = None,
 ) -> LivePolicy | None:
     """Lets a policy decide when rows of a halo cache are replaced; all ranks call this.
 
     Args:
-        policy: Name, options or object; ranks may have different objects.
+        choice: Who decides.
         graph: The graph.
         setup: The cache; its `rows` are steered from now on.
-        options: How a policy that is given by name or as an object is asked.
         scorer: Name of the scorer that orders the rows.
         period: Minibatches between two replacements of the schedule that `static` stands for, and
             that goes on while no policy decides.
         num_minibatches: Minibatches of this rank in the whole run.
         seed: Seed of the run.
-        run_dir: Folder for the decisions; None writes none.
 
     Returns:
         The policy at work; None where there is nothing to decide: no rank has a cache, or the
         schedule over a scorer that keeps what arrives.
-
-    Raises:
-        ConfigError: If no policy has the name given.
     """
-    config, given = _named(policy, options or PolicyConfig())
-    name = config.policy if given is None else given.name
+    config, name = choice.config, choice.name
     cache = setup.rows.cache
     # A name for what the ranks of a machine share; agreed on before any rank goes its own way.
     job = graph.ctx.broadcast_json(uuid.uuid4().hex if graph.ctx.rank == 0 else None)
@@ -139,10 +185,10 @@ def start_live_policy(
         ranks_on_host=len(ctx.ranks_on_host),
         job=f"{job}-{ctx.hosts.host_of[ctx.rank]}",
         seed=seed,
-        run_dir=run_dir,
+        run_dir=None if choice.run_dir is None else Path(choice.run_dir),
         period=period,
     )
-    steering = start_steering(config, facts, info, given)
+    steering = start_steering(config, facts, info, choice.given)
     setup.rows.decide = SteeredDecide(
         steering,
         _LiveMinibatches(setup.rows),
@@ -150,16 +196,6 @@ def start_live_policy(
         schedule=every(period),
     )
     return LivePolicy(name, steering, facts)
-
-
-def _named(policy: Policy, options: PolicyConfig) -> tuple[PolicyConfig, ReplacementPolicy | None]:
-    """The options of a policy, and the policy itself if it was given."""
-    if isinstance(policy, str):
-        policy = dataclasses.replace(options, policy=policy)
-    if isinstance(policy, PolicyConfig):
-        check_policy_name(policy.policy)
-        return policy, None
-    return options, policy
 
 
 def _facts(

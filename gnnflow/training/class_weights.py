@@ -5,12 +5,34 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from gnnflow.config import OptimizationConfig
 from gnnflow.errors import ConfigError, one_line
 from gnnflow.files.npy_file import map_npy
 from gnnflow.files.regular_file import read_regular_text
 from gnnflow.graph import DistGraph
+from gnnflow.training.tasks import RegressionTask, Task, task_of
 
 BALANCED = "balanced"
+
+
+def weighted_task(config: OptimizationConfig, graph: DistGraph) -> Task:
+    """What there is to learn, with the weights that the options name; all ranks call this.
+
+    Args:
+        config: says what labels are and what errors on each class count with.
+        graph: a graph with labels.
+
+    Raises:
+        ConfigError: if the labels are numbers and there are weights, or a file cannot be used.
+        DataError: if there are no labels or they are of another kind.
+    """
+    task = task_of(graph.manifest, config.task)
+    if config.class_weights is None:
+        return task
+    if isinstance(task, RegressionTask):
+        raise ConfigError("class_weights are for classes, and these labels are numbers; drop them")
+    weights = class_weights(config.class_weights, graph, task.num_outputs)
+    return task_of(graph.manifest, config.task, weights)
 
 
 def class_weights(source: str, graph: DistGraph, num_classes: int) -> NDArray[np.float64]:

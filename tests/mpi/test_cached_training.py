@@ -123,8 +123,10 @@ def test_a_loader_has_the_cache_of_the_command_line(ctx, parts, transport):
 
     without, plain = num_fetched(cache=None)
     by_default, loader = num_fetched()
-    assert plain.cache_setup is None and plain._depth == 0
-    assert loader.config == CacheConfig() and loader._depth == (4 if ctx.num_ranks > 1 else 0)
+    assert plain.cache_setup is None and plain.options.prefetch_depth(ctx.num_ranks) == 0
+    assert loader.config == CacheConfig() and loader.options.prefetch_depth(ctx.num_ranks) == (
+        4 if ctx.num_ranks > 1 else 0
+    )
     assert by_default == num_fetched(cache=CacheConfig())[0]
     if ctx.num_ranks > 1:
         assert by_default < 0.8 * without

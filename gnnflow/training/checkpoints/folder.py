@@ -3,7 +3,7 @@
 import logging
 from pathlib import Path
 
-from gnnflow.config.checkpoint import RESUME_AUTO
+from gnnflow.config.train import RESUME_AUTO
 from gnnflow.errors import CheckpointError, ConfigError, GnnflowError
 from gnnflow.files.folder_lock import FolderLock
 from gnnflow.files.regular_file import read_regular_text

@@ -7,7 +7,7 @@ import numpy as np
 
 from gnnflow.cache.vertex_values import VertexValues
 from gnnflow.comm import Context
-from gnnflow.config.checkpoint import RESUME_AUTO, CheckpointConfig
+from gnnflow.config.train import RESUME_AUTO, CheckpointConfig
 from gnnflow.errors import CheckpointError
 from gnnflow.prefetch import CacheSetup
 from gnnflow.terminal import say

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 import gnnflow
 from gnnflow.array_types import Ids
 from gnnflow.comm import Context
-from gnnflow.config import InferConfig
+from gnnflow.config import CHUNK_BYTES, InferConfig
 from gnnflow.errors import CheckpointError, ConfigError, DataError
 from gnnflow.features import DistFeatureStore
 from gnnflow.files.array_file import open_array
@@ -37,11 +37,10 @@ from gnnflow.training.checkpoints.files import (
 from gnnflow.training.checkpoints.folder import BEST
 from gnnflow.training.checkpoints.saving import load_model_from_checkpoint
 from gnnflow.training.data_parallel.model_buffers import sync_buffers
-from gnnflow.training.data_parallel.process_group import choose_device
 from gnnflow.training.data_parallel.wrapped_model import unwrap
-from gnnflow.training.evaluation.layerwise import CHUNK_BYTES, LayerwiseInference
+from gnnflow.training.evaluation.layerwise import LayerwiseInference
 from gnnflow.training.evaluation.minibatch_inference import MinibatchInference, inference_of
-from gnnflow.training.memory import keep_freed_memory
+from gnnflow.training.machine_use import set_up_process
 from gnnflow.training.model_calls import AUTO
 from gnnflow.training.tasks import MultiLabelTask, SingleLabelTask, Task, task_of
 
@@ -108,9 +107,7 @@ def run_inference(config: InferConfig, ctx: Context) -> None:
     Raises:
         GnnflowError: if checkpoint, graph and options do not fit.
     """
-    torch.set_num_threads(ctx.threads)
-    keep_freed_memory()
-    device = choose_device(config.device, ctx)
+    device = set_up_process(config.device, ctx)
     checkpoint = find_checkpoint(config.checkpoint)
     model = load_model_from_checkpoint(checkpoint).to(device)
     graph = DistGraph.open(config.parts, ctx, verify=config.verify)

@@ -8,6 +8,7 @@ from numpy.typing import ArrayLike, NDArray
 from torch import Tensor, nn
 
 from gnnflow.array_types import Ids
+from gnnflow.config import CHUNK_BYTES
 from gnnflow.datasets.counter_hash import random_bits, stream_key
 from gnnflow.errors import ConfigError
 from gnnflow.features import DistFeatureStore
@@ -16,7 +17,6 @@ from gnnflow.loader.arguments import as_whole_number
 from gnnflow.loader.edge_list import EdgeList, GivenEdges, edges_of_split
 from gnnflow.training.data_parallel.model_buffers import sync_buffers
 from gnnflow.training.data_parallel.wrapped_model import unwrap
-from gnnflow.training.evaluation.layerwise import CHUNK_BYTES
 from gnnflow.training.evaluation.minibatch_inference import inference_of
 from gnnflow.training.model_calls import AUTO
 

@@ -9,13 +9,13 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from gnnflow.array_types import Ids
+from gnnflow.config import CHUNK_BYTES
 from gnnflow.errors import ConfigError
 from gnnflow.features import DistFeatureStore
 from gnnflow.graph import DistGraph
 from gnnflow.loader import DistNeighborLoader
 from gnnflow.models import LayeredModel
 from gnnflow.training.evaluation.layerwise import (
-    CHUNK_BYTES,
     HIDDEN_BYTES,
     LayerwiseInference,
     LayerwiseModel,

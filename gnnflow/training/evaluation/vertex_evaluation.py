@@ -7,12 +7,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from gnnflow.config import CHUNK_BYTES
 from gnnflow.errors import ConfigError
 from gnnflow.graph import DistGraph
 from gnnflow.loader.arguments import as_names
 from gnnflow.training.data_parallel.model_buffers import sync_buffers
 from gnnflow.training.data_parallel.wrapped_model import unwrap
-from gnnflow.training.evaluation.layerwise import CHUNK_BYTES
 from gnnflow.training.evaluation.minibatch_inference import inference_of
 from gnnflow.training.model_calls import AUTO
 from gnnflow.training.tasks import Scored, SingleLabelTask, Task, task_of

@@ -10,7 +10,7 @@ from typing import Any
 from gnnflow.files.json_text import to_json_text
 from gnnflow.files.whole_file import write_whole
 from gnnflow.terminal import Table
-from gnnflow.training.memory import MemoryUse
+from gnnflow.training.machine_use import MemoryUse
 from gnnflow.training.records.step_metrics import EpochMetrics
 from gnnflow.units import human_bytes
 

@@ -1,11 +1,14 @@
-"""How this process manages memory while it trains."""
+"""What a run takes of its machine: threads, a device, memory."""
 
 import ctypes
 import sys
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 
+from gnnflow.comm import Context
+from gnnflow.errors import ConfigError
 from gnnflow.graph import DistGraph
 from gnnflow.loader import DistNeighborLoader
 
@@ -14,6 +17,39 @@ _M_TOP_PAD = -2
 _M_MMAP_MAX = -4
 _TOP_PAD_BYTES = 64 << 20
 _NEVER_BYTES = (1 << 31) - 1
+
+
+def set_up_process(device: str, ctx: Context) -> torch.device:
+    """Prepares this process for the work of a rank.
+
+    Args:
+        device: where the network is to run: `cpu`, `cuda` or `auto`.
+        ctx: the job.
+
+    Returns:
+        The device of this rank.
+
+    Raises:
+        ConfigError: if a GPU is asked for and there is none.
+    """
+    torch.set_num_threads(ctx.threads)
+    keep_freed_memory()
+    return choose_device(device, ctx)
+
+
+def choose_device(name: str, ctx: Context) -> torch.device:
+    """The device that an option names; the ranks of a machine take its GPUs in turn.
+
+    Raises:
+        ConfigError: if a GPU is asked for and there is none.
+    """
+    if name == "cpu" or (name == "auto" and not torch.cuda.is_available()):
+        return torch.device("cpu")
+    if not torch.cuda.is_available():
+        raise ConfigError("device is cuda, but torch finds no GPU here; use --device cpu")
+    device = torch.device("cuda", ctx.host_rank % torch.cuda.device_count())
+    torch.cuda.set_device(device)
+    return device
 
 
 def keep_freed_memory() -> bool:
