@@ -21,6 +21,7 @@ from gnnflow.partition import GraphPartition, Manifest, PartitionBook, open_part
 from gnnflow.partition.manifest import part_folder
 from gnnflow.partition.stored_rows import INT8_SCALED, SCALE_BYTES
 from gnnflow.sampling.dist_sampler import DistNeighborSampler
+from gnnflow.sampling.draws import DrawName, set_source_keys, steps_of_a_key
 from gnnflow.sampling.neighbor_service import NeighborAnswers
 from gnnflow.sampling.resident_indices import default_budget_bytes, resident_indices
 
@@ -76,6 +77,7 @@ class DistGraph:
         # This rank's part comes first: it is source 0 of every store.
         self._parts_at_hand = {ctx.rank: partition}
         self._own_in_degrees: Ids | None = None
+        self._has_source_keys = False
         self._stores: dict[str, DistFeatureStore] = {}
         self._served: set[str] = set()
         self._original_id_table: OriginalIdTable | None = None
@@ -229,6 +231,8 @@ class DistGraph:
         replace: bool = False,
         with_edge_ids: bool = False,
         global_edge_ids: bool = False,
+        draw: DrawName = "independent",
+        draw_every: int = 1,
     ) -> DistNeighborSampler:
         """Makes a sampler over the whole graph, for one thread at a time.
 
@@ -238,10 +242,18 @@ class DistGraph:
             replace: whether a neighbour may be drawn several times.
             with_edge_ids: whether to return edge ids, by default the input edge numbers.
             global_edge_ids: return global edge ids instead, as `edges` takes them.
+            draw: which neighbours are kept: a draw for each vertex, or those whose sources have the
+                smallest keys, new ones in every step (`shared`) or after some (`dependent`). All
+                ranks make the first sampler of the latter two together.
+            draw_every: steps for which a source keeps its key with `dependent`.
 
         Raises:
+            ConfigError: if there is no such draw, or it is by key and `replace` is asked for.
             DataError: if edge ids are asked for and the partition has none.
         """
+        every = steps_of_a_key(draw, draw_every)
+        if every and replace:
+            raise ConfigError(f"draw {draw} keeps a neighbour once at most; leave out replace")
         if (with_edge_ids or global_edge_ids) and self.partition.edge_id is None:
             raise DataError(
                 f"{self.path} holds no edge ids: its graph has no edge attributes; partition it "
@@ -249,6 +261,8 @@ class DistGraph:
             )
         if global_edge_ids:
             self.edges.number_halo()
+        if every and not self._has_source_keys:
+            self._set_source_keys()
         return DistNeighborSampler(
             self.edges.topology if global_edge_ids else self.topology,
             all_parts_here=len(self._parts_at_hand) == self.num_parts,
@@ -256,6 +270,7 @@ class DistGraph:
             num_threads=self.ctx.threads if num_threads is None else num_threads,
             replace=replace,
             with_edge_ids=with_edge_ids or global_edge_ids,
+            every=every,
             service=self.ctx.service,
             service_name=self._scope + (_NEIGHBORS_AND_EDGES if global_edge_ids else _NEIGHBORS),
         )
@@ -357,6 +372,16 @@ class DistGraph:
             id_dtype = np.int32 if self.num_vertices < 1 << 31 else np.int64
             answers = NeighborAnswers(topology, self.ctx.threads, id_dtype)
             service.serve_arrays(self._scope + name, answers)
+
+    def _set_source_keys(self) -> None:
+        topologies = [self.topology]
+        if self.partition.edge_attr is not None:
+            self.edges.number_halo()  # before keys are set: it adds the halo blocks
+            topologies.append(self.edges.topology)
+        self.topology_bytes += set_source_keys(
+            self.ctx, topologies, self._parts_at_hand, self._stores[_ORIGINAL_ID]
+        )
+        self._has_source_keys = True
 
     def _resident(self, indices: npt.NDArray[Any]) -> npt.NDArray[Any]:
         left = self._topology_budget_bytes - self.topology_bytes

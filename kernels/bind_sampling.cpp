@@ -238,10 +238,9 @@ void set_source_keys(PyTopology& self, int64_t index, const py::array& keys) {
 }
 
 // The source keys of neighbour lists: what stands for the source of each entry in draws by key.
-py::array_t<uint32_t> source_keys(const py::array& indptr, const py::array& indices,
-                                  int64_t first_id, const py::array& original_id,
-                                  const py::array& outer_ids, const py::array& outer_original_id,
-                                  int num_threads) {
+void source_keys(const py::array& indptr, const py::array& indices, int64_t first_id,
+                 const py::array& original_id, const py::array& outer_ids,
+                 const py::array& outer_original_id, py::array& keys, int num_threads) {
   check_num_threads(num_threads);
   const Adjacency lists = borrow_adjacency(indptr, indices, std::nullopt, std::nullopt);
   SourceIds ids;
@@ -256,19 +255,21 @@ py::array_t<uint32_t> source_keys(const py::array& indptr, const py::array& indi
                           std::to_string(ids.num_outer) + ", got " +
                           std::to_string(outer_original_id.size()));
   }
-  py::array_t<uint32_t> keys(lists.num_edges);
-  uint32_t* const out = keys.mutable_data();
-  {
-    py::gil_scoped_release nogil;
-    if (lists.wide) {
-      write_source_keys(lists.indptr, static_cast<const int64_t*>(lists.indices),
-                        lists.num_vertices, ids, num_threads, out);
-    } else {
-      write_source_keys(lists.indptr, static_cast<const int32_t*>(lists.indices),
-                        lists.num_vertices, ids, num_threads, out);
-    }
+  borrow<uint32_t>(keys, "keys");
+  if (keys.size() != lists.num_edges) {
+    throw py::value_error("keys must have one entry per edge: expected " +
+                          std::to_string(lists.num_edges) + ", got " +
+                          std::to_string(keys.size()));
   }
-  return keys;
+  uint32_t* const out = static_cast<uint32_t*>(keys.mutable_data());
+  py::gil_scoped_release nogil;
+  if (lists.wide) {
+    write_source_keys(lists.indptr, static_cast<const int64_t*>(lists.indices), lists.num_vertices,
+                      ids, num_threads, out);
+  } else {
+    write_source_keys(lists.indptr, static_cast<const int32_t*>(lists.indices), lists.num_vertices,
+                      ids, num_threads, out);
+  }
 }
 
 py::array_t<bool> is_local(PyTopology& topology, const py::array& ids) {
@@ -351,7 +352,7 @@ void bind_sampling(py::module_& module) {
              py::arg("with_edge_ids") = false, py::arg("num_threads") = 1, py::arg("every") = 0);
   module.def("source_keys", &source_keys, py::arg("indptr"), py::arg("indices"),
              py::arg("first_id"), py::arg("original_id"), py::arg("outer_ids"),
-             py::arg("outer_original_id"), py::arg("num_threads") = 1);
+             py::arg("outer_original_id"), py::arg("keys"), py::arg("num_threads") = 1);
 }
 
 }  // namespace gnnflow

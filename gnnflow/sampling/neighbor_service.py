@@ -22,6 +22,9 @@ class Draw:
     fanout: int
     replace: bool
     with_edge_ids: bool
+    every: int = 0
+    """Steps for which a source keeps its key; 0 draws without keys. With keys, minibatches are
+    numbered by their steps."""
 
 
 class NeighborAnswers:
@@ -43,7 +46,7 @@ class NeighborAnswers:
 
     def __call__(self, message: Message) -> Sequence[npt.NDArray[Any]]:
         """Returns the number of neighbours of each vertex, the neighbours and their edge ids."""
-        seed, hop, fanout, replace, with_edge_ids = message.params
+        seed, hop, fanout, replace, with_edge_ids, every = message.params
         minibatches, epochs, sizes, ids = message.arrays
         counts, neighbors, edge_ids = _kernels.sample_neighbors(
             self._topology,
@@ -57,6 +60,7 @@ class NeighborAnswers:
             replace=bool(replace),
             with_edge_ids=bool(with_edge_ids),
             num_threads=self._num_threads,
+            every=every,
         )
         answer = [counts.astype(self._id_dtype), neighbors.astype(self._id_dtype)]
         return answer if edge_ids is None else [*answer, edge_ids]
@@ -80,5 +84,6 @@ def neighbor_request(
         sizes: int64 `[num_segments]`: ids of each segment.
         ids: int32 or int64 `[num_ids]`: global ids of vertices.
     """
-    params = (draw.seed, draw.hop, draw.fanout, int(draw.replace), int(draw.with_edge_ids))
+    flags = (int(draw.replace), int(draw.with_edge_ids))
+    params = (draw.seed, draw.hop, draw.fanout, *flags, draw.every)
     return Request(peer, params, (minibatches, epochs, sizes, ids))

@@ -69,6 +69,7 @@ def with_source_keys(graph, original_id=None, num_threads=1):
     topology = topology_of(graph, original_id)
     own = np.arange(graph.num_vertices) if original_id is None else original_id
     none = np.zeros(0, dtype=np.int64)
-    keys = _kernels.source_keys(graph.indptr, graph.indices, 0, own, none, none, num_threads)
+    keys = np.empty(len(graph.indices), dtype=np.uint32)
+    _kernels.source_keys(graph.indptr, graph.indices, 0, own, none, none, keys, num_threads)
     topology.set_source_keys(0, keys)
     return topology

@@ -52,13 +52,15 @@ def test_source_keys_are_those_of_the_plain_one(name, renumbered, num_threads):
     # Some vertices are inner ones, the others are looked up.
     low, high = graph.num_vertices // 4, graph.num_vertices // 2
     outer = np.r_[0:low, high : graph.num_vertices]
-    keys = _kernels.source_keys(
+    keys = np.empty(len(graph.indices), dtype=np.uint32)
+    _kernels.source_keys(
         graph.indptr,
         graph.indices,
         low,
         original_id[low:high],
         outer,
         original_id[outer],
+        keys,
         num_threads,
     )
     np.testing.assert_array_equal(keys, source_keys(graph.indptr, graph.indices, original_id))
@@ -314,4 +316,10 @@ def test_keys_that_do_not_fit_are_refused():
         topology.set_source_keys(0, np.zeros(12, dtype=np.int32))
     none = np.zeros(0, dtype=np.int64)
     with pytest.raises(ValueError, match="indices hold vertex 3, whose id in the input is not"):
-        _kernels.source_keys(graph.indptr, graph.indices, 0, np.arange(3), none, none)
+        _kernels.source_keys(
+            graph.indptr, graph.indices, 0, np.arange(3), none, none, np.zeros(12, dtype=np.uint32)
+        )
+    with pytest.raises(ValueError, match="keys must have one entry per edge: expected 12, got 2"):
+        _kernels.source_keys(
+            graph.indptr, graph.indices, 0, np.arange(4), none, none, np.zeros(2, dtype=np.uint32)
+        )
