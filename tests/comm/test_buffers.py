@@ -2,7 +2,7 @@ import threading
 
 import numpy as np
 
-from gnnflow.comm.buffers import BufferPool
+from gnnflow.comm.messages import BufferPool
 
 
 def test_what_is_given_back_is_lent_again() -> None:

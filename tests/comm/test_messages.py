@@ -4,8 +4,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 
-from gnnflow.comm.buffers import BufferPool
-from gnnflow.comm.messages import message_bytes, message_parts, read_message, write_message
+from gnnflow.comm.messages import (
+    BufferPool,
+    message_bytes,
+    message_parts,
+    read_message,
+    write_message,
+)
 
 int64s = st.integers(-(2**63), 2**63 - 1)
 arrays = st.sampled_from(["uint8", "int32", "int64", "float32", "float64"]).flatmap(

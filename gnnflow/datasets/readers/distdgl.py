@@ -15,9 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gnnflow.datasets import structure
-from gnnflow.datasets.edge_writer import Progress
 from gnnflow.datasets.label_kinds import LabelTask
-from gnnflow.datasets.raw_graph import RawGraph
+from gnnflow.datasets.raw_graph import Progress, RawGraph
 from gnnflow.datasets.readers.dgl_file import DglGraph, read_graph, read_tensors
 from gnnflow.datasets.readers.edge_arrays import choose_edge_array
 from gnnflow.datasets.readers.segments import Segment, vertex_arrays

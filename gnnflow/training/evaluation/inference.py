@@ -26,6 +26,7 @@ from gnnflow.files.whole_file import make_folder, write_whole
 from gnnflow.graph import DistGraph
 from gnnflow.loader import as_tensor
 from gnnflow.loader.arguments import as_array
+from gnnflow.process_memory import keep_freed_memory
 from gnnflow.terminal import say
 from gnnflow.training.checkpoints.checks import check_graph
 from gnnflow.training.checkpoints.files import (
@@ -41,7 +42,6 @@ from gnnflow.training.data_parallel.process_group import choose_device
 from gnnflow.training.data_parallel.wrapped_model import unwrap
 from gnnflow.training.evaluation.layerwise import CHUNK_BYTES, LayerwiseInference
 from gnnflow.training.evaluation.minibatch_inference import MinibatchInference, inference_of
-from gnnflow.training.memory import keep_freed_memory
 from gnnflow.training.model_calls import AUTO
 from gnnflow.training.tasks import MultiLabelTask, SingleLabelTask, Task, task_of
 

@@ -20,8 +20,7 @@ from gnnflow.graph import DistGraph
 from gnnflow.loader import as_tensor
 from gnnflow.models import LayerAdjacency, LayeredModel
 from gnnflow.sampling import LocalNeighborSampler, SampledSubgraph
-from gnnflow.training.in_degree import IN_DEGREE, ensure_in_degree
-from gnnflow.training.model_calls import AUTO, EdgeArgument, device_of
+from gnnflow.training.model_calls import AUTO, IN_DEGREE, EdgeArgument, device_of, ensure_in_degree
 
 CHUNK_BYTES = 128 << 20
 """Rows and messages of a chunk of vertices take about this much memory."""
