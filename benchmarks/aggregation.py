@@ -29,8 +29,8 @@ from benchmarks.peers.process import PeerProcess
 from gnnflow import _kernels
 from gnnflow.loader.sparse_adjacency import sparse_adjacency
 from gnnflow.models import SAGE, layer_adjacencies
-from gnnflow.process_memory import keep_freed_memory
 from gnnflow.sampling import LocalNeighborSampler, SampledSubgraph
+from gnnflow.training.memory import keep_freed_memory
 
 NUM_VERTICES = 300_000
 NUM_EDGES = 4_400_000

@@ -19,7 +19,7 @@ from gnnflow.files.whole_file import make_folder
 from gnnflow.graph import DistGraph
 from gnnflow.loader import DistNeighborLoader, SeedSchedule
 from gnnflow.models import LayeredModel, build_model
-from gnnflow.process_memory import keep_freed_memory, peak_memory_bytes
+from gnnflow.process_memory import peak_memory_bytes
 from gnnflow.terminal import PlainConsole, say
 from gnnflow.training.checkpoints.of_run import CachedVertices, RunCheckpoints, check_source
 from gnnflow.training.checkpoints.saving import TrainingState
@@ -29,6 +29,7 @@ from gnnflow.training.data_parallel.wrapped_model import wrap
 from gnnflow.training.evaluation.vertex_evaluation import SPLITS, evaluate_scores
 from gnnflow.training.loss_watch import LossWatch
 from gnnflow.training.loss_weighting import LossShares, class_weights
+from gnnflow.training.memory import MemoryUse, keep_freed_memory
 from gnnflow.training.model_calls import IN_DEGREE, ensure_in_degree
 from gnnflow.training.records.asked_rows import AskedRows, cache_warning, write_optimum
 from gnnflow.training.records.progress import TrainingProgress, Watcher
@@ -37,7 +38,6 @@ from gnnflow.training.records.run_trace import RunTrace
 from gnnflow.training.records.step_metrics import EpochRecorder, StepMetrics
 from gnnflow.training.records.summary import (
     SUMMARY_FILE,
-    MemoryUse,
     RunSummary,
     Scores,
     policy_summary,

@@ -26,7 +26,6 @@ from gnnflow.files.whole_file import make_folder, write_whole
 from gnnflow.graph import DistGraph
 from gnnflow.loader import as_tensor
 from gnnflow.loader.arguments import as_array
-from gnnflow.process_memory import keep_freed_memory
 from gnnflow.terminal import say
 from gnnflow.training.checkpoints.checks import check_graph
 from gnnflow.training.checkpoints.files import (
@@ -45,6 +44,7 @@ from gnnflow.training.evaluation.minibatch_inference import (
     evaluating,
     inference_of,
 )
+from gnnflow.training.memory import keep_freed_memory
 from gnnflow.training.model_calls import AUTO
 from gnnflow.training.tasks import MultiLabelTask, SingleLabelTask, Task, task_of
 

@@ -7,17 +7,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from gnnflow.comm import Context
 from gnnflow.config import TrainConfig
 from gnnflow.files.json_text import to_json_text
 from gnnflow.files.whole_file import write_whole
-from gnnflow.graph import DistGraph
 from gnnflow.loader import DistNeighborLoader
 from gnnflow.policies import DecisionStatistics
 from gnnflow.policies.rivals import RIVALS
 from gnnflow.terminal import Table
+from gnnflow.training.memory import MemoryUse
 from gnnflow.training.records.step_metrics import EpochMetrics
 from gnnflow.units import human_bytes
 
@@ -34,35 +32,6 @@ _SHARES = (
     ("failed_share", "Failed"),
     ("timeout_share", "Late"),
 )
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class MemoryUse:
-    """Bytes that parts of a run may take, each of the rank that takes most."""
-
-    start: int = 0
-    """Resident before the graph was opened: the interpreter and its libraries."""
-    partition: int = 0
-    """Files of the parts that a rank maps, and neighbour lists in memory."""
-    cache: int = 0
-    """Rows and books of the halo cache."""
-    queues: int = 0
-    """The most that minibatches under way and messages took at once."""
-
-    @classmethod
-    def of_run(cls, graph: DistGraph, loader: DistNeighborLoader, start_bytes: int) -> "MemoryUse":
-        """Asks all ranks; all call this.
-
-        Args:
-            graph: the graph.
-            loader: the minibatches that were taken.
-            start_bytes: resident memory before the graph was opened.
-        """
-        service = graph.ctx.service
-        queues = loader.maker.queue_bytes + (0 if service is None else service.pool.peak_bytes)
-        own = np.array([start_bytes, graph.partition_bytes, loader.maker.cache_bytes, queues])
-        most = np.max(graph.ctx.allgather_array(own), axis=0).tolist()
-        return cls(start=most[0], partition=most[1], cache=most[2], queues=most[3])
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -6,7 +6,7 @@ import sys
 PROGRAM = """
 import resource
 import torch
-from gnnflow.process_memory import keep_freed_memory
+from gnnflow.training.memory import keep_freed_memory
 
 def faults_of_a_round():
     before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
