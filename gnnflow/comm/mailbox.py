@@ -11,10 +11,11 @@ from gnnflow.array_types import ByteArray
 from gnnflow.comm.messages import TAG_PART, TAG_REQUEST, BufferPool, message_bytes, message_parts
 from gnnflow.comm.mpi_library import MPI
 
-# A short message has arrived whole when it shows up: taking it at once saves a round of the loop.
-_SHORT_BYTES = 1 << 13
 Handler = Callable[[int, int, ByteArray], None]
 """Takes the source, the tag and the bytes of a message that arrived."""
+
+# A short message has arrived whole when it shows up: taking it at once saves a round of the loop.
+_SHORT_BYTES = 1 << 13
 
 
 class Outstanding:

@@ -16,8 +16,6 @@ import numpy.typing as npt
 
 from gnnflow.array_types import ByteArray
 
-_MIN_BYTES = 1 << 12
-_KEPT_PER_SIZE = 16
 TAG_REQUEST = 1
 TAG_FAILURE = 2
 TAG_INQUIRY = 3
@@ -29,6 +27,8 @@ _DTYPES = tuple(np.dtype(name) for name in ("uint8", "int32", "int64", "float32"
 _CODES = {dtype: code for code, dtype in enumerate(_DTYPES)}
 _WORD = 8
 _FIXED_WORDS = 4
+_MIN_BYTES = 1 << 12
+_KEPT_PER_SIZE = 16
 
 
 class BufferPool:

@@ -46,7 +46,8 @@ GAIN_HORIZON = 16
 """Minibatches over which `expected_gain` looks ahead."""
 
 _CAP = 10.0
-Arrays = Mapping[str, NDArray[np.float64]]
+LearntArrays = Mapping[str, NDArray[np.float64]]
+"""What a policy has learnt on the features, by name."""
 
 
 def feature_values(observation: Observation) -> dict[str, float]:
@@ -117,14 +118,14 @@ def expected_return(observation: Observation) -> float:
     return _capped(gain_per_minibatch(observation) * minibatches / cost) if cost else 0.0
 
 
-def learner_state(arrays: Arrays) -> dict[str, Any]:
+def learner_state(arrays: LearntArrays) -> dict[str, Any]:
     """Returns arrays by name as JSON values, beside the version of the features."""
     lists = {name: array.tolist() for name, array in arrays.items()}
     return {"feature_version": FEATURE_VERSION, **lists}
 
 
 def load_learner_state(
-    state: Mapping[str, Any], now: Arrays, learner: str
+    state: Mapping[str, Any], now: LearntArrays, learner: str
 ) -> dict[str, NDArray[np.float64]]:
     """Returns the arrays of a state that `learner_state` made.
 

@@ -21,8 +21,8 @@ from gnnflow.replay.trace import read_traces
 from gnnflow.report.decisions import DecisionLine, read_decisions
 from gnnflow.report.summary_file import is_number, read_summary
 
-_MAX_MATRIX_PARTS = 24
 METRICS_FILE = "metrics.jsonl"
+_MAX_MATRIX_PARTS = 24
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -22,6 +22,9 @@ AUTO = "auto"
 _REQUIRED = inspect.Parameter.empty
 EDGE_ARGUMENTS = ("edge_attr", "edge_weight", "edge_type")
 """Names of arguments that take what the graph knows of its edges."""
+IN_DEGREE = "in_degree_without_loops"
+"""Name of the in-degrees that ranks hand each other."""
+_EDGES_AT_ONCE = 1 << 22
 
 _OF_SOURCE_DEGREES = frozenset(
     {
@@ -30,8 +33,6 @@ _OF_SOURCE_DEGREES = frozenset(
     }
 )
 """PyG's layers that weigh an edge by the degree of its source, which a further hop shows."""
-IN_DEGREE = "in_degree_without_loops"
-_EDGES_AT_ONCE = 1 << 22
 
 
 def device_of(model: nn.Module) -> torch.device:

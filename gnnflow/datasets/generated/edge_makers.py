@@ -20,12 +20,14 @@ EdgeMaker = Callable[[int, int], tuple[NDArray[np.int64], NDArray[np.int64]]]
 Communities = Callable[[NDArray[np.int64]], NDArray[np.int64]]
 """Returns the planted communities of vertex ids."""
 
-_LEVELS_PER_HASH = 4
-_LEVEL_BITS = 16
 CHUNK_EDGES = 1 << 18
 """Edges that a thread makes at a time; small enough to stay in the processor's cache."""
+
 ID_TYPE = np.dtype(np.int32)
 """Generated graphs have at most 2^31 vertices."""
+
+_LEVELS_PER_HASH = 4
+_LEVEL_BITS = 16
 
 
 def rmat(spec: RmatSpec, seed: int) -> tuple[EdgeMaker, Communities]:
