@@ -21,8 +21,11 @@ from gnnflow.partition import GraphPartition, Manifest, PartitionBook, open_part
 from gnnflow.partition.manifest import part_folder
 from gnnflow.partition.stored_rows import INT8_SCALED, SCALE_BYTES
 from gnnflow.sampling.dist_sampler import DistNeighborSampler
-from gnnflow.sampling.neighbor_service import NeighborAnswers
-from gnnflow.sampling.resident_indices import default_budget_bytes, resident_indices
+from gnnflow.sampling.neighbor_service import (
+    NeighborAnswers,
+    default_budget_bytes,
+    resident_indices,
+)
 
 _ORIGINAL_ID = "original_id"
 _IN_DEGREE = "in_degree"
