@@ -2,7 +2,7 @@
 
 from gnnflow.cache.belady import belady_hits
 from gnnflow.cache.halo_cache import HaloCache
-from gnnflow.cache.lookahead_window import LookaheadWindow
+from gnnflow.cache.transfer import LookaheadWindow
 from gnnflow.cache.vip import exchange_between, vip_walk
 
 __all__ = ["HaloCache", "LookaheadWindow", "belady_hits", "exchange_between", "vip_walk"]

@@ -44,6 +44,10 @@ class VipMessage:
     """float64 `[n]`: logarithms of the probability that they are not needed."""
 
 
+_AtVertices = dict[int, tuple[IntArray, FloatArray]]
+"""By origin, local ids of inner vertices and a number of each."""
+_Outbox = list[list[tuple[int, IntArray, FloatArray]]]
+"""By rank that is sent to: origins, global ids and a number of each."""
 Walk = Generator[list[VipMessage], list[VipMessage], VertexValues]
 Exchange = Callable[[list[VipMessage]], list[VipMessage]]
 """Given a message to each rank, returns the one from each rank."""
@@ -70,10 +74,8 @@ def vip_walk(
         A generator for `exchange_between` or `exchange_through`. Its result are the probabilities
         of vertices of other parts for the minibatches of this rank.
     """
-    num_parts = partition.book.num_parts
     first, end = partition.book.range(partition.part_id)
-    degrees = np.diff(partition.indptr)
-    reached: dict[int, tuple[IntArray, FloatArray]] = {}
+    reached: _AtVertices = {}
     if len(seeds):
         reached[partition.part_id] = (
             np.asarray(seeds, dtype=np.int64),
@@ -81,15 +83,7 @@ def vip_walk(
         )
     never: dict[int, list[tuple[IntArray, FloatArray]]] = {}  # by hop, logarithms of 1 - p
     for width in fanout:
-        inner: dict[int, FloatArray] = {}
-        outbox: list[list[tuple[int, IntArray, FloatArray]]] = [[] for _ in range(num_parts)]
-        for origin in sorted(reached):
-            vertices, probabilities = reached[origin]
-            with np.errstate(divide="ignore"):
-                share = width / np.maximum(degrees[vertices], 1) if width >= 0 else 1.0
-                logarithms = np.log1p(-np.minimum(share, 1) * probabilities)
-            inner[origin], halo = _spread(partition, vertices, logarithms)
-            _address(partition, origin, halo, outbox)
+        inner, outbox = _hop(partition, reached, width)
         arrived = yield [_pack(items) for items in outbox]
         reached = {}
         for origin, sums in _by_origin(arrived, inner, first, end - first):
@@ -97,15 +91,7 @@ def vip_walk(
             if len(local_ids):
                 never.setdefault(origin, []).append((local_ids, sums[local_ids]))
                 reached[origin] = (local_ids, -np.expm1(sums[local_ids]))
-    home: list[list[tuple[int, IntArray, FloatArray]]] = [[] for _ in range(num_parts)]
-    for origin, hops in never.items():
-        if origin != partition.part_id:
-            sums = np.zeros(end - first)
-            for local_ids, logarithms in hops:
-                sums[local_ids] += logarithms
-            local_ids = np.flatnonzero(sums)
-            home[origin].append((origin, local_ids + first, sums[local_ids]))
-    arrived = yield [_pack(items) for items in home]
+    arrived = yield [_pack(items) for items in _addressed_home(partition, never)]
     ids = np.concatenate([message.ids for message in arrived])
     values = -np.expm1(np.concatenate([message.values for message in arrived]))
     # Parts own ascending ranges, so messages in the order of the ranks are sorted.
@@ -136,6 +122,39 @@ def exchange_through(walk: Walk, exchange: Exchange) -> VertexValues:
         except StopIteration as stop:
             result: VertexValues = stop.value
             return result
+
+
+def _hop(
+    partition: GraphPartition, reached: _AtVertices, width: int
+) -> tuple[dict[int, FloatArray], _Outbox]:
+    """Spreads what each origin has reached: sums of inner vertices by origin, the rest by owner."""
+    inner: dict[int, FloatArray] = {}
+    outbox: _Outbox = [[] for _ in range(partition.book.num_parts)]
+    for origin in sorted(reached):
+        vertices, probabilities = reached[origin]
+        degrees = partition.indptr[vertices + 1] - partition.indptr[vertices]
+        with np.errstate(divide="ignore"):
+            share = width / np.maximum(degrees, 1) if width >= 0 else 1.0
+            logarithms = np.log1p(-np.minimum(share, 1) * probabilities)
+        inner[origin], halo = _spread(partition, vertices, logarithms)
+        _address(partition, origin, halo, outbox)
+    return inner, outbox
+
+
+def _addressed_home(
+    partition: GraphPartition, never: dict[int, list[tuple[IntArray, FloatArray]]]
+) -> _Outbox:
+    """Adds up the hops of every other origin, for the rank that it is."""
+    first, end = partition.book.range(partition.part_id)
+    home: _Outbox = [[] for _ in range(partition.book.num_parts)]
+    for origin, hops in never.items():
+        if origin != partition.part_id:
+            sums = np.zeros(end - first)
+            for local_ids, logarithms in hops:
+                sums[local_ids] += logarithms
+            local_ids = np.flatnonzero(sums)
+            home[origin].append((origin, local_ids + first, sums[local_ids]))
+    return home
 
 
 def _spread(
@@ -169,7 +188,7 @@ def _address(
     partition: GraphPartition,
     origin: int,
     halo: FloatArray,
-    outbox: list[list[tuple[int, IntArray, FloatArray]]],
+    outbox: _Outbox,
 ) -> None:
     """Sorts sums of halo vertices by their owner."""
     places = np.flatnonzero(halo)

@@ -8,10 +8,9 @@ import numpy.typing as npt
 
 from gnnflow import _kernels
 from gnnflow.array_types import ByteArray
-from gnnflow.comm.buffers import BufferPool
 from gnnflow.comm.calls import Call, Request
-from gnnflow.features.row_service import rows_per_part
-from gnnflow.features.wire import Wire
+from gnnflow.comm.messages import BufferPool
+from gnnflow.features.wire import Wire, rows_per_part
 
 if TYPE_CHECKING:
     from gnnflow.comm.exchange import ExchangeService

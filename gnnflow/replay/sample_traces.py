@@ -10,7 +10,7 @@ from gnnflow._kernels import Topology
 from gnnflow.cache.vertex_values import VertexValues
 from gnnflow.partition import GraphPartition
 from gnnflow.replay.trace import Trace, TraceFacts, TraceRecorder
-from gnnflow.sampling import LocalNeighborSampler
+from gnnflow.sampling import LocalNeighborSampler, SampledSubgraph
 
 SeedBatches = Callable[[int, int], Sequence[npt.NDArray[np.int64]]]
 """Given rank and epoch, the seeds of each step as global ids."""
@@ -53,7 +53,6 @@ def sample_traces(
     sampler = LocalNeighborSampler(topology, seed=seed, num_threads=num_threads)
     traces = []
     for rank in range(len(partitions)) if ranks is None else ranks:
-        low, high = book.range(rank)
         facts = dataclasses.replace(
             _facts(partitions[rank], rank, len(partitions)),
             row_bytes=row_bytes,
@@ -72,17 +71,24 @@ def sample_traces(
                 subgraph = sampler.sample(
                     seeds, fanout, epoch=epoch, minibatch=step * len(partitions) + rank
                 )
-                vertices = subgraph.vertices
-                recorder.add(
-                    vertices[(vertices < low) | (vertices >= high)],
-                    epoch=epoch,
-                    num_seeds=len(seeds),
-                    num_vertices=subgraph.num_vertices,
-                    num_edges=subgraph.num_edges,
-                    subgraph_bytes=vertices.nbytes + subgraph.src.nbytes + subgraph.indptr.nbytes,
-                )
+                _note(recorder, subgraph, book.range(rank), epoch)
         traces.append(recorder.trace())
     return traces
+
+
+def _note(
+    recorder: TraceRecorder, subgraph: SampledSubgraph, own: tuple[int, int], epoch: int
+) -> None:
+    """Notes a minibatch of the rank that owns the vertices from `own[0]` up to `own[1]`."""
+    vertices = subgraph.vertices
+    recorder.add(
+        vertices[(vertices < own[0]) | (vertices >= own[1])],
+        epoch=epoch,
+        num_seeds=subgraph.num_seeds,
+        num_vertices=subgraph.num_vertices,
+        num_edges=subgraph.num_edges,
+        subgraph_bytes=vertices.nbytes + subgraph.src.nbytes + subgraph.indptr.nbytes,
+    )
 
 
 def _facts(partition: GraphPartition, rank: int, num_ranks: int) -> TraceFacts:

@@ -161,9 +161,7 @@ class DistNeighborSampler:
                 sampler.expand(fanout, self._replace, self._with_edge_ids, self._every)
                 for sampler in samplers
             ]
-            draw = Draw(
-                self._seed, hop, fanout, self._replace, self._with_edge_ids, self._every
-            )
+            draw = Draw(self._seed, hop, fanout, self._replace, self._with_edge_ids, self._every)
             asking = [position for position, (ids, _) in enumerate(frontier) if len(ids)]
             if not asking:
                 continue

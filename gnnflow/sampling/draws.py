@@ -8,7 +8,7 @@ in one step every draw is uniform over the subsets of its in-neighbours.
 """
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Literal, get_args
 
 import numpy as np
@@ -18,7 +18,6 @@ from gnnflow import _kernels
 from gnnflow.array_types import Ids
 from gnnflow.comm import Context
 from gnnflow.errors import ConfigError
-from gnnflow.features import DistFeatureStore
 from gnnflow.files.shared_array import map_shared_array, new_shared_array
 from gnnflow.partition import GraphPartition
 
@@ -27,22 +26,23 @@ MAX_DRAW_EVERY = 1 << 31
 _IDS_AT_ONCE = 1 << 22
 
 
-def steps_of_a_key(draw: str, draw_every: int) -> int:
+def steps_of_a_key(draw: str, draw_every: int, replace: bool = False) -> int:
     """Steps for which a source keeps its key; 0 for the draw without keys.
 
     Args:
         draw: name of the draw.
         draw_every: steps of `dependent`.
+        replace: whether a neighbour may be drawn several times.
 
     Raises:
-        ConfigError: if there is no such draw, or no such number of steps.
+        ConfigError: if there is no such draw or number of steps, or no such draw with `replace`.
     """
     if draw not in get_args(DrawName):
-        raise ConfigError(
-            f"draw must be one of {', '.join(get_args(DrawName))}, got {draw!r}"
-        )
+        raise ConfigError(f"draw must be one of {', '.join(get_args(DrawName))}, got {draw!r}")
     if not 1 <= draw_every <= MAX_DRAW_EVERY:
         raise ConfigError(f"draw_every must be in [1, {MAX_DRAW_EVERY}], got {draw_every}")
+    if replace and draw != "independent":
+        raise ConfigError(f"draw {draw} keeps a neighbour once at most; leave out replace")
     return {"independent": 0, "shared": 1, "dependent": draw_every}[draw]
 
 
@@ -50,7 +50,7 @@ def set_source_keys(
     ctx: Context,
     topologies: Sequence[_kernels.Topology],
     parts_at_hand: Mapping[int, GraphPartition],
-    original_ids: DistFeatureStore,
+    to_original: Callable[[Ids], Ids],
 ) -> int:
     """Gives topologies what stands for each edge's source in keys; all ranks call this.
 
@@ -62,14 +62,14 @@ def set_source_keys(
         ctx: the job.
         topologies: over the same parts and halo blocks.
         parts_at_hand: parts that can be read directly, this rank's among them.
-        original_ids: ids in the input, of all vertices.
+        to_original: gives the ids in the input of any vertices.
 
     Returns:
         Bytes of this rank's keys.
     """
     own = parts_at_hand[ctx.rank]
     outer_ids = _outer_ids(own)
-    outer_original_ids = _fetch(original_ids, outer_ids)
+    outer_original_ids = _in_pieces(to_original, outer_ids)
 
     def write(indptr: Ids, indices: npt.NDArray[np.int64], keys: npt.NDArray[np.uint32]) -> None:
         _kernels.source_keys(
@@ -104,9 +104,7 @@ def set_source_keys(
     return num_bytes
 
 
-def _set(
-    topologies: Sequence[_kernels.Topology], index: int, keys: npt.NDArray[np.uint32]
-) -> None:
+def _set(topologies: Sequence[_kernels.Topology], index: int, keys: npt.NDArray[np.uint32]) -> None:
     for topology in topologies:
         topology.set_source_keys(index, keys)
 
@@ -122,9 +120,9 @@ def _outer_ids(part: GraphPartition) -> Ids:
     return ids[~inner]
 
 
-def _fetch(store: DistFeatureStore, ids: Ids) -> Ids:
-    fetched = np.empty(len(ids), dtype=np.int64)
+def _in_pieces(to_original: Callable[[Ids], Ids], ids: Ids) -> Ids:
+    original = np.empty(len(ids), dtype=np.int64)
     for first in range(0, len(ids), _IDS_AT_ONCE):
         piece = slice(first, first + _IDS_AT_ONCE)
-        fetched[piece] = store.fetch(ids[piece])
-    return fetched
+        original[piece] = to_original(ids[piece])
+    return original

@@ -17,7 +17,7 @@ from gnnflow.training.evaluation.inference import find_checkpoint, infer
 from gnnflow.training.evaluation.layerwise import LayerwiseInference, LayerwiseModel
 from gnnflow.training.evaluation.link_evaluation import evaluate_links
 from gnnflow.training.evaluation.vertex_evaluation import evaluate
-from gnnflow.training.loss_shares import LossShares
+from gnnflow.training.loss_weighting import LossShares
 
 __all__ = [
     "Checkpoints",

@@ -24,22 +24,24 @@ from gnnflow.terminal import PlainConsole, say
 from gnnflow.training.checkpoints.of_run import CachedVertices, RunCheckpoints, check_source
 from gnnflow.training.checkpoints.saving import TrainingState
 from gnnflow.training.checkpoints.state_tree import Stateful
-from gnnflow.training.class_weights import weighted_task
 from gnnflow.training.data_parallel.wrapped_model import wrap
 from gnnflow.training.evaluation.vertex_evaluation import SPLITS, evaluate_scores
-from gnnflow.training.in_degree import IN_DEGREE, ensure_in_degree
-from gnnflow.training.loss_shares import LossShares
 from gnnflow.training.loss_watch import LossWatch
+from gnnflow.training.loss_weighting import LossShares, weighted_task
 from gnnflow.training.machine_use import MemoryUse, set_up_process
-from gnnflow.training.records.asked_rows import AskedRows, write_optimum
-from gnnflow.training.records.cache_advice import cache_warning
-from gnnflow.training.records.policies_of_run import policy_summary, policy_table
+from gnnflow.training.model_calls import IN_DEGREE, ensure_in_degree
+from gnnflow.training.records.asked_rows import AskedRows, cache_warning, write_optimum
 from gnnflow.training.records.progress import TrainingProgress, Watcher
-from gnnflow.training.records.run_history import RunHistory
-from gnnflow.training.records.run_records import RunRecords
+from gnnflow.training.records.run_records import RunHistory, RunRecords
 from gnnflow.training.records.run_trace import RunTrace
 from gnnflow.training.records.step_metrics import EpochRecorder, StepMetrics
-from gnnflow.training.records.summary import SUMMARY_FILE, RunSummary, Scores
+from gnnflow.training.records.summary import (
+    SUMMARY_FILE,
+    RunSummary,
+    Scores,
+    policy_summary,
+    policy_table,
+)
 from gnnflow.training.records.trackers import Trackers
 from gnnflow.training.schedules import (
     EarlyStopping,

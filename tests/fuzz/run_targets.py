@@ -182,7 +182,7 @@ class RunTarget(Target):
     name = "run-folders"
     modules = ("gnnflow.report.run_record", "gnnflow.report.decisions", "gnnflow.report.figures",
                "gnnflow.report.description", "gnnflow.replay.optimum",
-               "gnnflow.report.partition_figures")  # fmt: skip
+               "gnnflow.report.run_record")  # fmt: skip
 
     def __init__(self, folder: Path) -> None:
         super().__init__(folder)

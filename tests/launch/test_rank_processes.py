@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from gnnflow.errors import CommError
-from gnnflow.launch.job_command import JobCommand
+from gnnflow.launch.child_processes import JobCommand
 from gnnflow.launch.mpiexec import _HYDRA_SETTINGS, _needs_launcher
 from gnnflow.launch.process_manager import ProcessManager
 from gnnflow.launch.rank_processes import RankProcesses
@@ -135,7 +135,7 @@ def test_signals_that_are_ignored_stay_so(capfd):
 
 
 STARTER = (
-    "import os, sys; from gnnflow.launch.job_command import JobCommand\n"
+    "import os, sys; from gnnflow.launch.child_processes import JobCommand\n"
     "from gnnflow.launch.rank_processes import RankProcesses\n"
     "command = [sys.executable, '-S', '-E', '-c', sys.argv[1]]\n"
     "job = JobCommand(command=command, environment=os.environ, num_ranks=2)\n"

@@ -267,7 +267,18 @@ def test_owners_draw_as_the_one_who_has_all():
     for step, size in zip(steps, sizes, strict=True):
         for vertex in ids[at : at + size]:
             alone = _kernels.sample_neighbors(
-                topology, np.array([vertex]), np.array([step]), np.array([1]), 3, 0, 8, 2, False, False, 1, 4
+                topology,
+                np.array([vertex]),
+                np.array([step]),
+                np.array([1]),
+                3,
+                0,
+                8,
+                2,
+                False,
+                False,
+                1,
+                4,
             )
             assert alone[0][0] == counts[vertex]
             end = number + counts[vertex]

@@ -10,14 +10,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gnnflow.datasets import structure
-from gnnflow.datasets.label_kinds import LabelTask, labels_of
+from gnnflow.datasets.array_kinds import LabelTask, labels_of, vertex_ids
 from gnnflow.datasets.raw_graph import RawGraph
 from gnnflow.datasets.raw_graph_checks import chunks
 from gnnflow.datasets.readers.edge_arrays import narrow
 from gnnflow.datasets.row_source import ArrayRows, RowSource, float_rows
 from gnnflow.datasets.split_file import read_splits, splits_of_column
 from gnnflow.datasets.split_spec import Splits, SplitSpec, make_splits, parse_split
-from gnnflow.datasets.vertex_ids import vertex_ids
 from gnnflow.datasets.vertex_table import open_vertex_arrays
 from gnnflow.errors import DataError
 from gnnflow.files.array_file import is_table, one_array, open_array, open_arrays
@@ -73,36 +72,27 @@ def from_files(
     edge_array = read_edges(Path(edges))
     spec = None if split is None else parse_split(split)
     made = features is None or str(features) in structure.FEATURES
-    columns = _VertexFiles(edge_array, None if spec is None else spec.column)
-    arrays: dict[str, RowSource] = {}
+    vertices = _VertexFiles(edge_array, None if spec is None else spec.column, num_vertices)
     if features is not None and not made:
-        x = columns.array_of(Path(features), "features", num_vertices)
-        arrays["x"] = _feature_rows(x, features)
-        num_vertices = num_vertices or arrays["x"].shape[0]
-    found_classes = 0
+        vertices.read_features(features)
     if labels is not None:
-        rows = columns.array_of(Path(labels), "labels", num_vertices)
-        y, found_classes = labels_of(rows, labels, task)
-        arrays["y"] = ArrayRows(y)
-        num_vertices = num_vertices or len(y)
-    if num_vertices is None:
-        num_vertices = count_vertices(edge_array)
+        vertices.read_labels(labels, task)
     files = [edges, features or "degree", labels, split, edge_features]
     graph = RawGraph(
         name=name or Path(edges).stem.removesuffix(".csv"),
         source="files " + ", ".join(Path(file).name for file in files if file is not None),
-        num_vertices=num_vertices,
+        num_vertices=vertices.count(),
         edges=edge_array,
-        arrays=arrays,
+        arrays=vertices.arrays,
         splits={},
-        num_classes=found_classes if num_classes is None else num_classes,
+        num_classes=vertices.num_classes if num_classes is None else num_classes,
         edge_attr=None if edge_features is None else _edge_attributes(Path(edge_features)),
     )
     if made:
         kind = None if features is None else str(features)
         graph = structure.with_features(graph, kind, seed)
     if split is not None:
-        graph = replace(graph, splits=columns.splits(spec, split, graph, seed))
+        graph = replace(graph, splits=vertices.splits(spec, split, graph, seed))
     graph.validate()
     return graph
 
@@ -110,26 +100,30 @@ def from_files(
 class _VertexFiles:
     """Reads the files of vertices, and takes out of them the column that splits are in."""
 
-    def __init__(self, edges: NDArray[Any], split_column: str | None) -> None:
+    def __init__(
+        self, edges: NDArray[Any], split_column: str | None, num_vertices: int | None
+    ) -> None:
         self._edges = edges
         self._split_column = split_column or None
+        self._num_vertices = num_vertices
         self._found: tuple[NDArray[Any], Path] | None = None
         self._names: list[str] = []
+        self.arrays: dict[str, RowSource] = {}
+        self.num_classes = 0
 
-    def array_of(self, file: Path, purpose: str, num_vertices: int | None) -> NDArray[Any]:
-        is_labels = purpose == "labels"
-        arrays = open_vertex_arrays(
-            file,
-            purpose,
-            num_vertices,
-            partial=is_labels,
-            count=partial(count_vertices, self._edges) if is_labels else None,
-        )
-        self._names += arrays
-        column = arrays.pop(self._split_column, None) if self._split_column else None
-        if column is not None:
-            self._found = column, file
-        return one_array(arrays, file, purpose, ("y", "labels") if is_labels else ("x", "features"))
+    def read_features(self, file: str | Path) -> None:
+        self.arrays["x"] = _feature_rows(self._array_of(Path(file), "features"), file)
+        self._num_vertices = self._num_vertices or self.arrays["x"].shape[0]
+
+    def read_labels(self, file: str | Path, task: LabelTask) -> None:
+        y, self.num_classes = labels_of(self._array_of(Path(file), "labels"), file, task)
+        self.arrays["y"] = ArrayRows(y)
+        self._num_vertices = self._num_vertices or len(y)
+
+    def count(self) -> int:
+        if self._num_vertices is None:
+            self._num_vertices = count_vertices(self._edges)
+        return self._num_vertices
 
     def splits(
         self, spec: SplitSpec | None, split: str | Path, graph: RawGraph, seed: int
@@ -150,6 +144,21 @@ class _VertexFiles:
                 f"{graph.num_vertices} vertices; there must be one row per vertex"
             )
         return splits_of_column(column, spec.column, file)
+
+    def _array_of(self, file: Path, purpose: str) -> NDArray[Any]:
+        is_labels = purpose == "labels"
+        arrays = open_vertex_arrays(
+            file,
+            purpose,
+            self._num_vertices,
+            partial=is_labels,
+            count=partial(count_vertices, self._edges) if is_labels else None,
+        )
+        self._names += arrays
+        column = arrays.pop(self._split_column, None) if self._split_column else None
+        if column is not None:
+            self._found = column, file
+        return one_array(arrays, file, purpose, ("y", "labels") if is_labels else ("x", "features"))
 
 
 def read_edges(file: Path) -> NDArray[Any]:

@@ -21,8 +21,7 @@ from gnnflow.graph import DistGraph
 from gnnflow.loader import as_tensor
 from gnnflow.models import LayerAdjacency, LayeredModel
 from gnnflow.sampling import LocalNeighborSampler, SampledSubgraph
-from gnnflow.training.in_degree import IN_DEGREE, ensure_in_degree
-from gnnflow.training.model_calls import AUTO, EdgeArgument, device_of
+from gnnflow.training.model_calls import AUTO, IN_DEGREE, EdgeArgument, device_of, ensure_in_degree
 
 HIDDEN_BYTES = 1 << 30
 """Hidden rows of a rank that take more memory than this lie in a temporary file."""

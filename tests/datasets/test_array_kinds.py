@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays_of
 
 from gnnflow.datasets import ArrayRows, RawGraph
-from gnnflow.datasets.label_kinds import labels_of
+from gnnflow.datasets.array_kinds import labels_of
 from gnnflow.datasets.raw_graph_checks import missing_labels
 from gnnflow.datasets.readers.segments import Segment, vertex_arrays
 from gnnflow.errors import DataError

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from gnnflow.errors import ConfigError
-from gnnflow.sampling.resident_indices import default_budget_bytes, resident_indices
+from gnnflow.sampling.neighbor_service import default_budget_bytes, resident_indices
 
 INDICES = np.array([4, 0, 2, 2, 1])
 
