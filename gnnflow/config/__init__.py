@@ -21,6 +21,7 @@ from gnnflow.config.partition import PartitionConfig
 from gnnflow.config.policy import PolicyConfig
 from gnnflow.config.runtime import DEFAULT_TIMEOUT_S, JobConfig, RuntimeConfig, Transport
 from gnnflow.config.train import (
+    DEFAULT_DRAW_EVERY,
     CheckpointConfig,
     ModelConfig,
     OptimizationConfig,
@@ -33,6 +34,7 @@ __all__ = [
     "CHUNK_BYTES",
     "DEFAULT_CACHE",
     "DEFAULT_DEPTH",
+    "DEFAULT_DRAW_EVERY",
     "DEFAULT_TIMEOUT_S",
     "CacheConfig",
     "CheckpointConfig",

@@ -18,6 +18,9 @@ from gnnflow.config.option_values import (
 from gnnflow.config.policy import PolicyConfig
 from gnnflow.config.runtime import RuntimeConfig
 
+DEFAULT_DRAW_EVERY = 16
+"""Steps for which a source keeps its key in dependent draws."""
+
 RESUME_AUTO = "auto"
 """The value of `resume` for the newest checkpoint."""
 
@@ -57,6 +60,15 @@ class SamplingConfig:
     batch_size: int = 512
     """Seed vertices of one rank in one minibatch."""
 
+    draw: Literal["independent", "shared", "dependent"] = "independent"
+    """Which neighbours are kept: a draw for each vertex (independent), or those whose sources have
+    the smallest keys, so that all minibatches of a step prefer the same ones (shared) and those of
+    the next steps too (dependent): fewer rows move, and fewer vertices are computed."""
+
+    draw_every: int = DEFAULT_DRAW_EVERY
+    """Draw dependent: steps for which a source keeps its key. More move fewer rows; many more than
+    some tens cost accuracy."""
+
     def __post_init__(self) -> None:
         """Checks ranges.
 
@@ -70,7 +82,7 @@ class SamplingConfig:
                 number >= 1 or number == -1,
                 f"fanout of a hop must be at least 1 or -1 for all, got {number}",
             )
-        require_at_least(self, 1, "batch_size")
+        require_at_least(self, 1, "batch_size", "draw_every")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

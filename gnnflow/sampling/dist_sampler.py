@@ -99,7 +99,7 @@ class DistNeighborSampler:
         """What sampling cost so far."""
 
     def sample(
-        self, seeds: Ids, fanouts: Sequence[int], *, epoch: int, minibatch: int
+        self, seeds: Ids, fanouts: Sequence[int], *, epoch: int, minibatch: int, step: int = 0
     ) -> SampledSubgraph:
         """Samples the neighbourhood of seeds.
 
@@ -108,11 +108,12 @@ class DistNeighborSampler:
             fanouts: neighbours kept per hop, seeds first; -1 keeps all.
             epoch: epoch number.
             minibatch: job-wide minibatch number.
+            step: the job's step, counted over all epochs, for draws by key.
 
         Raises:
             DataError: if seeds repeat or are not of the graph.
         """
-        return self.sample_many([MinibatchSeeds(seeds, epoch, minibatch)], fanouts)[0]
+        return self.sample_many([MinibatchSeeds(seeds, epoch, minibatch, step)], fanouts)[0]
 
     def sample_many(
         self, batches: Sequence[MinibatchSeeds], fanouts: Sequence[int]

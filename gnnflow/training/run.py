@@ -326,6 +326,8 @@ def _make_loader(
         config.sampling.fanout,
         config.sampling.batch_size,
         seed=config.runtime.seed,
+        draw=config.sampling.draw,
+        draw_every=config.sampling.draw_every,
         arrays=arrays,
         edge_attr=model.uses_edge_attr,
         transform=attach_layers if on_kernels else None,

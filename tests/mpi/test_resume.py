@@ -36,7 +36,8 @@ def parts(tmp_path_factory):
 def start(parts, num_ranks, *words):
     """Starts the command as a user does; 200 train seeds in 10 steps."""
     batch_size = 200 // (num_ranks * STEPS)
-    options = [*OPTIONS, "--ranks", num_ranks, "--batch-size", batch_size, *words]
+    draw = ["--draw", "dependent", "--draw-every", 4] if num_ranks > 1 else []
+    options = [*OPTIONS, *draw, "--ranks", num_ranks, "--batch-size", batch_size, *words]
     return subprocess.Popen(
         [sys.executable, "-m", "gnnflow.cli.train", *map(str, [parts / str(num_ranks), *options])],
         env=os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},

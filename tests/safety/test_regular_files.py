@@ -201,7 +201,7 @@ FINE = {
     "gnnflow/files/array_sink.py", "gnnflow/files/npy_file.py",
     "gnnflow/files/reserved_file.py", "gnnflow/files/table_file.py",
     "gnnflow/policies/classifier/classifiers.py",
-    "gnnflow/policies/llm/host_server/server_client.py", "gnnflow/prefetch/host_rows.py",
+    "gnnflow/policies/llm/host_server/server_client.py", "gnnflow/files/shared_array.py",
     "partition/adjacency.py", "partition/held_out_edges.py", "partition/metis_process.py",
     "partition/solver_process.py", "gnnflow/training/evaluation/inference.py",
     # What the system or the package itself holds.
