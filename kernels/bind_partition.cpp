@@ -1,239 +1,18 @@
-// Neighbour lists from edge lists and the streaming partitioner, for Python.
-#include <pybind11/stl.h>
-
-#include <optional>
-
+// Python bindings of the streaming partitioner and of the text that others read; see ldg.h and
+// metis_text.h.
 #include "bind_all.h"
-#include "bind_numpy.h"
+#include "bind_ids.h"
 #include "ldg.h"
 #include "metis_text.h"
-#include "neighbor_lists.h"
 
 namespace gnnflow {
 namespace {
-
-template <typename T>
-T* borrow_out(py::array& array, const char* name) {
-  if (!array.writeable()) throw py::value_error(std::string(name) + " must be writeable");
-  return const_cast<T*>(borrow<T>(array, name));
-}
-
-template <typename T>
-T* borrow_out(std::optional<py::array>& array, const char* name) {
-  return array ? borrow_out<T>(*array, name) : nullptr;
-}
-
-void check_size(const py::array& array, int64_t expected, const char* name) {
-  if (array.size() != expected) {
-    throw py::value_error(std::string(name) + " must have " + std::to_string(expected) +
-                          " entries, got " + std::to_string(array.size()));
-  }
-}
-
-// Calls body with a null pointer of the array's type: int32_t or int64_t.
-template <typename Body>
-auto dispatch_ids(const py::array& array, const char* name, const Body& body) {
-  if (array.dtype().is(py::dtype::of<int32_t>())) return body(static_cast<int32_t*>(nullptr));
-  if (array.dtype().is(py::dtype::of<int64_t>())) return body(static_cast<int64_t*>(nullptr));
-  throw py::value_error(std::string(name) + " must be int32 or int64, got " +
-                        py::str(array.dtype()).cast<std::string>());
-}
-
-void check_ids(const py::array& ids, int64_t limit, const char* name) {
-  dispatch_ids(ids, name, [&](auto* type) {
-    using Id = std::remove_pointer_t<decltype(type)>;
-    const Id* data = borrow<Id>(ids, name);
-    const int64_t size = ids.size();
-    int64_t num_outside = 0;
-    {
-      py::gil_scoped_release nogil;
-      for (int64_t i = 0; i < size; ++i) {
-        num_outside +=
-            static_cast<uint64_t>(static_cast<int64_t>(data[i])) >= static_cast<uint64_t>(limit);
-      }
-    }
-    if (num_outside != 0) {
-      throw py::value_error(std::string(name) + " must be in [0, " + std::to_string(limit) +
-                            "), got " + std::to_string(num_outside) + " outside");
-    }
-  });
-}
-
-void throw_changed() {
-  throw py::value_error("the lists are full: the edges are not those that were counted");
-}
-
-// The lists that an indptr describes: checked to start at 0, never fall and end at num_entries.
-const int64_t* borrow_indptr(const py::array& indptr, int64_t num_entries, const char* name) {
-  const int64_t* data = borrow<int64_t>(indptr, name);
-  const int64_t size = indptr.size();
-  bool fits = size >= 1 && data[0] == 0 && data[size - 1] == num_entries;
-  for (int64_t i = 1; fits && i < size; ++i) fits = data[i - 1] <= data[i];
-  if (!fits) {
-    throw py::value_error(std::string(name) + " must rise from 0 to " +
-                          std::to_string(num_entries));
-  }
-  return data;
-}
-
-void py_count_ids(const py::array& ids, const std::optional<py::array>& new_id, py::array& counts) {
-  int64_t* out = borrow_out<int64_t>(counts, "counts");
-  check_ids(ids, new_id ? new_id->size() : counts.size(), "ids");
-  if (new_id) check_ids(*new_id, counts.size(), "new_id");
-  dispatch_ids(ids, "ids", [&](auto* edge_type) {
-    using Edge = std::remove_pointer_t<decltype(edge_type)>;
-    const Edge* data = borrow<Edge>(ids, "ids");
-    if (!new_id) {
-      py::gil_scoped_release nogil;
-      return count_ids<Edge, int64_t>(data, ids.size(), nullptr, out);
-    }
-    return dispatch_ids(*new_id, "new_id", [&](auto* id_type) {
-      using Id = std::remove_pointer_t<decltype(id_type)>;
-      const Id* map = borrow<Id>(*new_id, "new_id");
-      py::gil_scoped_release nogil;
-      count_ids(data, ids.size(), map, out);
-    });
-  });
-}
-
-void py_scatter_edges(const py::array& keys, const py::array& values,
-                      const std::optional<py::array>& new_id, py::array& cursor, py::array& entries,
-                      std::optional<py::array> edge_ids, int64_t first_edge) {
-  check_size(values, keys.size(), "values");
-  if (edge_ids) check_size(*edge_ids, entries.size(), "edge_ids");
-  const int64_t num_ids = new_id ? new_id->size() : cursor.size();
-  if (new_id) check_ids(*new_id, cursor.size(), "new_id");
-  check_ids(keys, num_ids, "keys");
-  check_ids(values, num_ids, "values");
-  int64_t* ends = borrow_out<int64_t>(cursor, "cursor");
-  int64_t* numbers = borrow_out<int64_t>(edge_ids, "edge_ids");
-  bool fits = true;
-  dispatch_ids(keys, "keys", [&](auto* edge_type) {
-    using Edge = std::remove_pointer_t<decltype(edge_type)>;
-    dispatch_ids(entries, "entries", [&](auto* id_type) {
-      using Id = std::remove_pointer_t<decltype(id_type)>;
-      const Edge* from = borrow<Edge>(keys, "keys");
-      const Edge* to = borrow<Edge>(values, "values");
-      const Id* map = new_id ? borrow<Id>(*new_id, "new_id") : nullptr;
-      Id* out = borrow_out<Id>(entries, "entries");
-      py::gil_scoped_release nogil;
-      fits =
-          scatter_edges(from, to, keys.size(), map, ends, entries.size(), out, numbers, first_edge);
-    });
-  });
-  if (!fits) throw_changed();
-}
-
-void py_count_both_ends(const py::array& sources, const py::array& destinations,
-                        py::array& counts) {
-  check_size(destinations, sources.size(), "destinations");
-  check_ids(sources, counts.size(), "sources");
-  check_ids(destinations, counts.size(), "destinations");
-  int64_t* out = borrow_out<int64_t>(counts, "counts");
-  dispatch_ids(sources, "sources", [&](auto* type) {
-    using Edge = std::remove_pointer_t<decltype(type)>;
-    const Edge* from = borrow<Edge>(sources, "sources");
-    const Edge* to = borrow<Edge>(destinations, "destinations");
-    py::gil_scoped_release nogil;
-    count_both_ends(from, to, sources.size(), out);
-  });
-}
-
-void py_scatter_both_ends(const py::array& sources, const py::array& destinations,
-                          py::array& cursor, py::array& entries) {
-  check_size(destinations, sources.size(), "destinations");
-  check_ids(sources, cursor.size(), "sources");
-  check_ids(destinations, cursor.size(), "destinations");
-  int64_t* ends = borrow_out<int64_t>(cursor, "cursor");
-  bool fits = true;
-  dispatch_ids(sources, "sources", [&](auto* edge_type) {
-    using Edge = std::remove_pointer_t<decltype(edge_type)>;
-    dispatch_ids(entries, "entries", [&](auto* id_type) {
-      using Id = std::remove_pointer_t<decltype(id_type)>;
-      const Edge* from = borrow<Edge>(sources, "sources");
-      const Edge* to = borrow<Edge>(destinations, "destinations");
-      Id* out = borrow_out<Id>(entries, "entries");
-      py::gil_scoped_release nogil;
-      fits = scatter_both_ends(from, to, sources.size(), ends, entries.size(), out);
-    });
-  });
-  if (!fits) throw_changed();
-}
-
-py::array_t<int64_t> py_sort_lists(const py::array& indptr, py::array& entries,
-                                   std::optional<py::array> edge_ids, int num_threads) {
-  const int64_t* lists = borrow_indptr(indptr, entries.size(), "indptr");
-  if (edge_ids) check_size(*edge_ids, entries.size(), "edge_ids");
-  int64_t* numbers = borrow_out<int64_t>(edge_ids, "edge_ids");
-  const int64_t num_vertices = indptr.size() - 1;
-  py::array_t<int64_t> counts(num_vertices);
-  int64_t* out = counts.mutable_data();
-  dispatch_ids(entries, "entries", [&](auto* type) {
-    using Id = std::remove_pointer_t<decltype(type)>;
-    Id* data = borrow_out<Id>(entries, "entries");
-    py::gil_scoped_release nogil;
-    sort_lists(lists, num_vertices, data, numbers, out, num_threads);
-  });
-  return counts;
-}
-
-void py_pack_lists(const py::array& indptr, const py::array& entries, const py::array& out_indptr,
-                   py::array& out, int num_threads) {
-  const int64_t* lists = borrow_indptr(indptr, entries.size(), "indptr");
-  const int64_t* packed = borrow_indptr(out_indptr, out.size(), "out_indptr");
-  check_size(out_indptr, indptr.size(), "out_indptr");
-  for (int64_t v = 0; v + 1 < indptr.size(); ++v) {
-    if (packed[v + 1] - packed[v] > lists[v + 1] - lists[v]) {
-      throw py::value_error("out_indptr asks for more entries than list " + std::to_string(v) +
-                            " has");
-    }
-  }
-  dispatch_ids(entries, "entries", [&](auto* type) {
-    using Id = std::remove_pointer_t<decltype(type)>;
-    const Id* from = borrow<Id>(entries, "entries");
-    Id* to = borrow_out<Id>(out, "out");
-    py::gil_scoped_release nogil;
-    pack_lists(lists, indptr.size() - 1, from, packed, to, num_threads);
-  });
-}
-
-py::tuple py_induce_lists(const py::array& indptr, const py::array& entries,
-                          const py::array& vertices, const py::array& new_id) {
-  const int64_t* lists = borrow_indptr(indptr, entries.size(), "indptr");
-  const int64_t num_vertices = indptr.size() - 1;
-  check_ids(vertices, num_vertices, "vertices");
-  check_ids(entries, num_vertices, "entries");
-  check_size(new_id, num_vertices, "new_id");
-  return dispatch_ids(entries, "entries", [&](auto* type) -> py::tuple {
-    using Id = std::remove_pointer_t<decltype(type)>;
-    const Id* from = borrow<Id>(entries, "entries");
-    const Id* chosen = borrow<Id>(vertices, "vertices");
-    const Id* map = borrow<Id>(new_id, "new_id");
-    const int64_t num_chosen = vertices.size();
-    py::array_t<int64_t> out_indptr(num_chosen + 1);
-    int64_t* ends = out_indptr.mutable_data();
-    ends[0] = 0;
-    {
-      py::gil_scoped_release nogil;
-      induce_lists<Id>(lists, from, chosen, num_chosen, map, ends + 1, nullptr);
-      for (int64_t i = 0; i < num_chosen; ++i) ends[i + 1] += ends[i];
-    }
-    py::array_t<Id> out(ends[num_chosen]);
-    Id* to = out.mutable_data();
-    {
-      py::gil_scoped_release nogil;
-      std::vector<int64_t> counts(num_chosen);
-      induce_lists<Id>(lists, from, chosen, num_chosen, map, counts.data(), to);
-    }
-    return py::make_tuple(out_indptr, out);
-  });
-}
 
 // Checks what both passes take and calls pass(graph, order, capacity, num_parts, part, load).
 template <typename Pass>
 int64_t run_pass(const py::array& indptr, const py::array& neighbors, const py::array& weights,
                  const py::array& order, const py::array_t<double>& capacity, py::array& part,
-                 py::array& load, int32_t lowest_part, const Pass& pass) {
+                 py::array& load, const Pass& pass) {
   const int64_t* lists = borrow_indptr(indptr, neighbors.size(), "indptr");
   const int64_t num_vertices = indptr.size() - 1;
   const int64_t num_constraints = capacity.size();
@@ -250,12 +29,6 @@ int64_t run_pass(const py::array& indptr, const py::array& neighbors, const py::
     throw py::value_error("load must have a row of " + std::to_string(num_constraints) +
                           " constraints per part, got " + std::to_string(load.size()) + " entries");
   }
-  for (int64_t v = 0; v < num_vertices; ++v) {
-    if (where[v] < lowest_part || where[v] >= num_parts) {
-      throw py::value_error("part must be in [" + std::to_string(lowest_part) + ", " +
-                            std::to_string(num_parts) + "), got " + std::to_string(where[v]));
-    }
-  }
   return dispatch_ids(neighbors, "neighbors", [&](auto* type) {
     using Id = std::remove_pointer_t<decltype(type)>;
     const StreamedGraph<Id> graph{lists, borrow<Id>(neighbors, "neighbors"), weight, num_vertices,
@@ -271,7 +44,7 @@ int64_t py_ldg_pass(const py::array& indptr, const py::array& neighbors, const p
                     const py::array& order, const py::array_t<double>& capacity, py::array& part,
                     py::array& load) {
   return run_pass(
-      indptr, neighbors, weights, order, capacity, part, load, -1,
+      indptr, neighbors, weights, order, capacity, part, load,
       [](const auto& graph, auto* stream, auto* limits, auto num_parts, auto* where, auto* filled) {
         return ldg_pass(graph, stream, limits, num_parts, where, filled);
       });
@@ -281,7 +54,7 @@ int64_t py_rebalance_pass(const py::array& indptr, const py::array& neighbors,
                           const py::array& weights, const py::array& order,
                           const py::array_t<double>& capacity, int64_t max_loss, py::array& part,
                           py::array& load) {
-  return run_pass(indptr, neighbors, weights, order, capacity, part, load, 0,
+  return run_pass(indptr, neighbors, weights, order, capacity, part, load,
                   [max_loss](const auto& graph, auto* stream, auto* limits, auto num_parts,
                              auto* where, auto* filled) {
                     return rebalance_pass(graph, stream, limits, max_loss, num_parts, where,
@@ -311,21 +84,6 @@ py::bytes py_metis_lines(const py::array& indptr, const py::array& neighbors,
 }  // namespace
 
 void bind_partition(py::module_& module) {
-  module.def("count_ids", &py_count_ids, py::arg("ids"), py::arg("new_id").none(true),
-             py::arg("counts"));
-  module.def("scatter_edges", &py_scatter_edges, py::arg("keys"), py::arg("values"),
-             py::arg("new_id").none(true), py::arg("cursor"), py::arg("entries"),
-             py::arg("edge_ids").none(true), py::arg("first_edge"));
-  module.def("count_both_ends", &py_count_both_ends, py::arg("sources"), py::arg("destinations"),
-             py::arg("counts"));
-  module.def("scatter_both_ends", &py_scatter_both_ends, py::arg("sources"),
-             py::arg("destinations"), py::arg("cursor"), py::arg("entries"));
-  module.def("sort_lists", &py_sort_lists, py::arg("indptr"), py::arg("entries"),
-             py::arg("edge_ids").none(true), py::arg("num_threads") = 1);
-  module.def("pack_lists", &py_pack_lists, py::arg("indptr"), py::arg("entries"),
-             py::arg("out_indptr"), py::arg("out"), py::arg("num_threads") = 1);
-  module.def("induce_lists", &py_induce_lists, py::arg("indptr"), py::arg("entries"),
-             py::arg("vertices"), py::arg("new_id"));
   module.def("ldg_pass", &py_ldg_pass, py::arg("indptr"), py::arg("neighbors"), py::arg("weights"),
              py::arg("order"), py::arg("capacity"), py::arg("part"), py::arg("load"));
   module.def("rebalance_pass", &py_rebalance_pass, py::arg("indptr"), py::arg("neighbors"),

@@ -5,6 +5,7 @@
 #include <stdexcept>
 #include <string>
 
+#include "check_index.h"
 #include "thread_pool.h"
 
 namespace gnnflow {
@@ -14,19 +15,15 @@ constexpr int64_t kChunkEdges = 1 << 14;
 
 }  // namespace
 
-void check_index(int64_t index, int64_t limit, const char* name) {
-  if (static_cast<uint64_t>(index) >= static_cast<uint64_t>(limit)) {
-    throw std::invalid_argument(std::string(name) + " must be in [0, " + std::to_string(limit) +
-                                "), got " + std::to_string(index));
-  }
+bool is_indptr(const int64_t* indptr, int64_t size, int64_t num_entries) {
+  if (size < 1) return false;
+  bool ascending = indptr[0] == 0 && indptr[size - 1] == num_entries;
+  for (int64_t i = 1; i < size; ++i) ascending &= indptr[i - 1] <= indptr[i];
+  return ascending;
 }
 
 void check_indptr(const Csr& csr) {
-  bool ascending = csr.indptr[0] == 0 && csr.indptr[csr.num_rows] == csr.num_edges;
-  for (int64_t row = 0; row < csr.num_rows; ++row) {
-    ascending &= csr.indptr[row] <= csr.indptr[row + 1];
-  }
-  if (!ascending) {
+  if (!is_indptr(csr.indptr, csr.num_rows + 1, csr.num_edges)) {
     throw std::invalid_argument("indptr must ascend from 0 to the number of edges " +
                                 std::to_string(csr.num_edges) + ", got " +
                                 std::to_string(csr.indptr[0]) + " to " +
