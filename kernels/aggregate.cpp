@@ -78,7 +78,7 @@ struct RowSum {
   }
 
   template <bool kByIndex>
-  void sum_rows(WorkSplit::Rows range) const {
+  void sum_rows(Range range) const {
     constexpr int64_t kWidth = Vector<Value>::kWidth;
     const int64_t last_edge = csr.indptr[range.end] - 1;
     const int64_t row_bytes = x.num_columns * static_cast<int64_t>(sizeof(Value));
@@ -112,7 +112,7 @@ void spmm(const Csr& csr, const Matrix<Value>& x, Scale scale, const int64_t* le
       csr, std::clamp<int64_t>(values / kChunkValues, 1, std::max<int64_t>(csr.num_rows, 1))};
   const RowSum<Value> sum{csr, x, scale, lengths, out};
   parallel_for(split.num_chunks(), num_threads, [&](int64_t chunk) {
-    const WorkSplit::Rows range = split.rows(chunk);
+    const Range range = split.rows(chunk);
     if (scale == Scale::kByIndex) {
       sum.template sum_rows<true>(range);
     } else {

@@ -8,8 +8,8 @@ namespace gnnflow {
 void bind_aggregation(pybind11::module_& module);
 void bind_cache_books(pybind11::module_& module);
 void bind_cache_index(pybind11::module_& module);
+void bind_ldg(pybind11::module_& module);
 void bind_neighbor_lists(pybind11::module_& module);
-void bind_partition(pybind11::module_& module);
 void bind_rows(pybind11::module_& module);
 void bind_sampling(pybind11::module_& module);
 void bind_topology(pybind11::module_& module);

@@ -6,8 +6,8 @@ PYBIND11_MODULE(_kernels, module) {
   gnnflow::bind_aggregation(module);
   gnnflow::bind_cache_index(module);
   gnnflow::bind_cache_books(module);  // after its base
+  gnnflow::bind_ldg(module);
   gnnflow::bind_neighbor_lists(module);
-  gnnflow::bind_partition(module);
   gnnflow::bind_rows(module);
   gnnflow::bind_topology(module);
   gnnflow::bind_sampling(module);  // after its topology

@@ -1,4 +1,4 @@
-// Python bindings of neighbour lists made from edge lists; see neighbor_lists.h.
+// Python bindings of neighbour lists from edge lists; see neighbor_lists.h.
 #include <pybind11/stl.h>
 
 #include <optional>
@@ -158,6 +158,25 @@ py::tuple py_induce_lists(const py::array& indptr, const py::array& entries,
   });
 }
 
+py::bytes py_metis_lines(const py::array& indptr, const py::array& neighbors,
+                         const py::array& weights, int64_t first, int64_t last) {
+  const int64_t num_vertices = indptr.size() - 1;
+  check_size(weights, num_vertices, "weights");
+  if (first < 0 || last < first || last > num_vertices) {
+    throw py::value_error("vertices must be in [0, " + std::to_string(num_vertices) + "), got " +
+                          std::to_string(first) + " to " + std::to_string(last));
+  }
+  const int64_t* lists = borrow_indptr(indptr, neighbors.size(), "indptr");
+  const int64_t* weight = borrow<int64_t>(weights, "weights");
+  std::string text = dispatch_ids(neighbors, "neighbors", [&](auto* type) {
+    using Id = std::remove_pointer_t<decltype(type)>;
+    const Id* ids = borrow<Id>(neighbors, "neighbors");
+    py::gil_scoped_release nogil;
+    return metis_lines(lists, ids, weight, first, last);
+  });
+  return py::bytes(text);
+}
+
 }  // namespace
 
 void bind_neighbor_lists(py::module_& module) {
@@ -176,6 +195,8 @@ void bind_neighbor_lists(py::module_& module) {
              py::arg("out_indptr"), py::arg("out"), py::arg("num_threads") = 1);
   module.def("induce_lists", &py_induce_lists, py::arg("indptr"), py::arg("entries"),
              py::arg("vertices"), py::arg("new_id"));
+  module.def("metis_lines", &py_metis_lines, py::arg("indptr"), py::arg("neighbors"),
+             py::arg("weights"), py::arg("first"), py::arg("last"));
 }
 
 }  // namespace gnnflow

@@ -45,7 +45,7 @@ int64_t WorkSplit::begin(int64_t chunk) const {
   return low;
 }
 
-WorkSplit::Rows WorkSplit::rows(int64_t chunk) const {
+Range WorkSplit::rows(int64_t chunk) const {
   return {begin(chunk), chunk + 1 == num_chunks_ ? csr_.num_rows : begin(chunk + 1)};
 }
 
@@ -63,7 +63,7 @@ TransposedCsr transpose(const Csr& csr, int64_t num_columns, int num_threads) {
   parallel_for(split.num_chunks(), num_threads, [&](int64_t chunk) {
     int64_t* const count = next.data() + chunk * num_columns;
     std::fill_n(count, num_columns, 0);
-    const WorkSplit::Rows rows = split.rows(chunk);
+    const Range rows = split.rows(chunk);
     for (int64_t e = csr.indptr[rows.begin]; e < csr.indptr[rows.end]; ++e) {
       check_index(csr.indices[e], num_columns, "src");
       ++count[csr.indices[e]];
@@ -81,7 +81,7 @@ TransposedCsr transpose(const Csr& csr, int64_t num_columns, int num_threads) {
   result.indptr[num_columns] = total;
   parallel_for(split.num_chunks(), num_threads, [&](int64_t chunk) {
     int64_t* const at = next.data() + chunk * num_columns;
-    const WorkSplit::Rows rows = split.rows(chunk);
+    const Range rows = split.rows(chunk);
     for (int64_t row = rows.begin; row < rows.end; ++row) {
       for (int64_t e = csr.indptr[row]; e < csr.indptr[row + 1]; ++e) {
         const int64_t to = at[csr.indices[e]]++;
@@ -101,7 +101,7 @@ Buffer<int64_t> edge_list(const Csr& csr, int num_threads) {
   int64_t* const indices = list.data();
   int64_t* const rows_of = indices + csr.num_edges;
   parallel_for(split.num_chunks(), num_threads, [&](int64_t chunk) {
-    const WorkSplit::Rows rows = split.rows(chunk);
+    const Range rows = split.rows(chunk);
     const int64_t begin = csr.indptr[rows.begin], end = csr.indptr[rows.end];
     std::copy(csr.indices + begin, csr.indices + end, indices + begin);
     for (int64_t row = rows.begin; row < rows.end; ++row) {

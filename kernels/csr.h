@@ -4,6 +4,7 @@
 #include <cstdint>
 
 #include "buffer.h"
+#include "thread_pool.h"
 
 namespace gnnflow {
 
@@ -35,10 +36,7 @@ class WorkSplit {
  public:
   WorkSplit(const Csr& csr, int64_t num_chunks) : csr_(csr), num_chunks_(num_chunks) {}
   int64_t num_chunks() const { return num_chunks_; }
-  struct Rows {
-    int64_t begin, end;
-  };
-  Rows rows(int64_t chunk) const;
+  Range rows(int64_t chunk) const;
 
  private:
   int64_t begin(int64_t chunk) const;

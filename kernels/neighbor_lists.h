@@ -1,7 +1,9 @@
-// Neighbour lists from edge lists by counting sort: count, scatter, merge parallel edges, induce.
+// Neighbour lists from edge lists by counting sort: count, scatter, merge parallel edges, induce;
+// and as text.
 #pragma once
 
 #include <algorithm>
+#include <charconv>
 #include <cstdint>
 #include <stdexcept>
 #include <string>
@@ -179,6 +181,29 @@ void induce_lists(const int64_t* indptr, const Id* entries, const Id* vertices, 
       if (renumbered >= 0) *out++ = renumbered;
     }
   }
+}
+
+// Lists as METIS's text format has them, which other partitioners read too: one line for each
+// vertex of [first, last), its weight, then its neighbours counted from 1.
+template <typename Id>
+std::string metis_lines(const int64_t* indptr, const Id* neighbors, const int64_t* weights,
+                        int64_t first, int64_t last) {
+  constexpr size_t kLongestNumber = 21;  // digits, sign and a separator of 64 bits
+  std::string text;
+  const size_t num_numbers = static_cast<size_t>(indptr[last] - indptr[first] + (last - first));
+  text.resize(num_numbers * kLongestNumber);
+  char* out = text.data();
+  char* const end = out + text.size();
+  for (int64_t vertex = first; vertex < last; ++vertex) {
+    out = std::to_chars(out, end, weights[vertex]).ptr;
+    for (int64_t entry = indptr[vertex]; entry < indptr[vertex + 1]; ++entry) {
+      *out++ = ' ';
+      out = std::to_chars(out, end, static_cast<int64_t>(neighbors[entry]) + 1).ptr;
+    }
+    *out++ = '\n';
+  }
+  text.resize(static_cast<size_t>(out - text.data()));
+  return text;
 }
 
 }  // namespace gnnflow

@@ -76,4 +76,15 @@ void copy_planned_rows(const Rows& out, const std::vector<Rows>& sources, const 
   });
 }
 
+void place_rows(const Rows& out, const int64_t* positions, const Rows& source, int num_threads) {
+  const int64_t bytes = out.row_bytes;
+  parallel_pieces(source.num_rows, kRowsPerChunk, num_threads, [&](int64_t begin, int64_t end) {
+    for (int64_t i = begin; i < end; ++i) {
+      check_index(positions[i], out.num_rows, "rows of out");
+      std::memcpy(out.data + positions[i] * bytes, source.data + i * bytes,
+                  static_cast<size_t>(bytes));
+    }
+  });
+}
+
 }  // namespace gnnflow

@@ -1,4 +1,5 @@
-// Plans where the rows of a minibatch come from, and copies those that are at hand into place.
+// Plans where the rows of a minibatch come from, and copies those at hand and those that arrived
+// into place.
 #pragma once
 
 #include <cstdint>
@@ -28,5 +29,8 @@ RowPlan plan_rows(const int64_t* ids, int64_t num_rows, const Owners& owners,
 // before a row out of range is read; `out` is then partly written.
 void copy_planned_rows(const Rows& out, const std::vector<Rows>& sources, const uint8_t* source_of,
                        const int64_t* row_of, int num_threads);
+
+// Copies row i of `source`, which came from elsewhere, to row positions[i] of `out`.
+void place_rows(const Rows& out, const int64_t* positions, const Rows& source, int num_threads);
 
 }  // namespace gnnflow

@@ -3,14 +3,8 @@
 #include <cstring>
 
 #include "check_index.h"
-#include "thread_pool.h"
 
 namespace gnnflow {
-namespace {
-
-constexpr int64_t kRowsPerChunk = 2048;
-
-}  // namespace
 
 void copy_rows(const Rows& out, const int32_t* out_rows, const Rows& source,
                const int32_t* source_rows, int64_t num_copies) {
@@ -23,17 +17,6 @@ void copy_rows(const Rows& out, const int32_t* out_rows, const Rows& source,
     std::memcpy(out.data + out_rows[i] * bytes, source.data + source_rows[i] * bytes,
                 static_cast<size_t>(bytes));
   }
-}
-
-void place_rows(const Rows& out, const int64_t* positions, const Rows& source, int num_threads) {
-  const int64_t bytes = out.row_bytes;
-  parallel_pieces(source.num_rows, kRowsPerChunk, num_threads, [&](int64_t begin, int64_t end) {
-    for (int64_t i = begin; i < end; ++i) {
-      check_index(positions[i], out.num_rows, "rows of out");
-      std::memcpy(out.data + positions[i] * bytes, source.data + i * bytes,
-                  static_cast<size_t>(bytes));
-    }
-  });
 }
 
 }  // namespace gnnflow

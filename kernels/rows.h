@@ -20,9 +20,6 @@ struct Rows {
 void copy_rows(const Rows& out, const int32_t* out_rows, const Rows& source,
                const int32_t* source_rows, int64_t num_copies);
 
-// Copies row i of `source` to row positions[i] of `out`, which has rows of the same size.
-void place_rows(const Rows& out, const int64_t* positions, const Rows& source, int num_threads);
-
 // Throws unless a row's source is one of those that there are.
 inline void check_source(size_t source, size_t num_sources) {
   if (source < num_sources) return;

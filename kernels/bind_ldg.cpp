@@ -1,9 +1,7 @@
-// Python bindings of the streaming partitioner and of the text that others read; see ldg.h and
-// metis_text.h.
+// Python bindings of the streaming partitioner; see ldg.h.
 #include "bind_all.h"
 #include "bind_ids.h"
 #include "ldg.h"
-#include "metis_text.h"
 
 namespace gnnflow {
 namespace {
@@ -62,35 +60,14 @@ int64_t py_rebalance_pass(const py::array& indptr, const py::array& neighbors,
                   });
 }
 
-py::bytes py_metis_lines(const py::array& indptr, const py::array& neighbors,
-                         const py::array& weights, int64_t first, int64_t last) {
-  const int64_t num_vertices = indptr.size() - 1;
-  check_size(weights, num_vertices, "weights");
-  if (first < 0 || last < first || last > num_vertices) {
-    throw py::value_error("vertices must be in [0, " + std::to_string(num_vertices) + "), got " +
-                          std::to_string(first) + " to " + std::to_string(last));
-  }
-  const int64_t* lists = borrow_indptr(indptr, neighbors.size(), "indptr");
-  const int64_t* weight = borrow<int64_t>(weights, "weights");
-  std::string text = dispatch_ids(neighbors, "neighbors", [&](auto* type) {
-    using Id = std::remove_pointer_t<decltype(type)>;
-    const Id* ids = borrow<Id>(neighbors, "neighbors");
-    py::gil_scoped_release nogil;
-    return metis_lines(lists, ids, weight, first, last);
-  });
-  return py::bytes(text);
-}
-
 }  // namespace
 
-void bind_partition(py::module_& module) {
+void bind_ldg(py::module_& module) {
   module.def("ldg_pass", &py_ldg_pass, py::arg("indptr"), py::arg("neighbors"), py::arg("weights"),
              py::arg("order"), py::arg("capacity"), py::arg("part"), py::arg("load"));
   module.def("rebalance_pass", &py_rebalance_pass, py::arg("indptr"), py::arg("neighbors"),
              py::arg("weights"), py::arg("order"), py::arg("capacity"), py::arg("max_loss"),
              py::arg("part"), py::arg("load"));
-  module.def("metis_lines", &py_metis_lines, py::arg("indptr"), py::arg("neighbors"),
-             py::arg("weights"), py::arg("first"), py::arg("last"));
 }
 
 }  // namespace gnnflow
