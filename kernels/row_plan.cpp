@@ -15,7 +15,7 @@ constexpr int64_t kRowsAhead = 12;
 
 }  // namespace
 
-RowPlan plan_rows(const int64_t* ids, int64_t num_rows, const Owners& owners,
+RowPlan plan_rows(const int64_t* ids, int64_t num_rows, Owners owners,
                   const uint8_t* source_of_part) {
   const size_t num_parts = static_cast<size_t>(owners.num_parts);
   RowPlan plan;
@@ -23,13 +23,19 @@ RowPlan plan_rows(const int64_t* ids, int64_t num_rows, const Owners& owners,
   plan.row_of.resize(num_rows);
   plan.counts.resize(num_parts);
   Buffer<int32_t> owner_of(num_rows);
+  // Pointers of their own: a stored byte could else be part of a Buffer, for all the compiler
+  // knows.
+  int32_t* const owner_at = owner_of.data();
+  uint8_t* const source_at = plan.source_of.data();
+  int64_t* const row_at = plan.row_of.data();
+  int64_t* const counts = plan.counts.data();
   for (int64_t i = 0; i < num_rows; ++i) {
     owners.check(ids[i]);
     const int64_t owner = owners.of(ids[i]);
-    owner_of[i] = static_cast<int32_t>(owner);
-    plan.source_of[i] = source_of_part[owner];
-    plan.row_of[i] = ids[i] - owners.offsets[owner];
-    ++plan.counts[static_cast<size_t>(owner)];
+    owner_at[i] = static_cast<int32_t>(owner);
+    source_at[i] = source_of_part[owner];
+    row_at[i] = ids[i] - owners.offsets[owner];
+    ++counts[owner];
   }
   std::vector<int64_t> next(num_parts);
   int64_t num_remote = 0;

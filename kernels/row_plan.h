@@ -22,7 +22,7 @@ struct RowPlan {
 };
 
 // Throws if an id is not of the graph.
-RowPlan plan_rows(const int64_t* ids, int64_t num_rows, const Owners& owners,
+RowPlan plan_rows(const int64_t* ids, int64_t num_rows, Owners owners,
                   const uint8_t* source_of_part);
 
 // Copies row row_of[i] of sources[source_of[i]] to row i of `out` where it is not elsewhere. Throws
