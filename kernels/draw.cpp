@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "prefetch.h"
 #include "random.h"
 
 namespace gnnflow {
@@ -15,7 +16,6 @@ namespace {
 // Vertices whose memory is asked for before the first of them is used.
 constexpr int kLocateBlock = 32;
 constexpr int kDrawBlock = 64;
-constexpr int64_t kLine = 64;
 // Of longer lists only the lines of the drawn entries are asked for.
 constexpr int64_t kWholeRowLines = 4;
 
@@ -122,12 +122,12 @@ void prefetch_entries(const Adjacency& adjacency, const Row& row, const int64_t*
   const int64_t width = adjacency.wide ? 8 : 4;
   const char* const indices = static_cast<const char*>(adjacency.indices);
   const int64_t bytes = int64_t{row.degree} * width;
-  if (bytes > kWholeRowLines * kLine) {
+  if (bytes > kWholeRowLines * kCacheLine) {
     for (int64_t i = 0; i < count; ++i) __builtin_prefetch(indices + positions[i] * width);
     return;
   }
   const char* const begin = indices + row.begin * width;
-  for (int64_t at = 0; at < bytes; at += kLine) __builtin_prefetch(begin + at);
+  prefetch_row(begin, bytes);
   if (bytes > 0) __builtin_prefetch(begin + bytes - 1);
 }
 
