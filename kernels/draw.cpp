@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "keyed_draw.h"
+#include "prefetch.h"
 #include "random.h"
 
 namespace gnnflow {
@@ -17,7 +18,6 @@ namespace {
 // Vertices whose memory is asked for before the first of them is used.
 constexpr int kLocateBlock = 32;
 constexpr int kDrawBlock = 64;
-constexpr int64_t kLine = 64;
 // Of longer lists only the lines of the drawn entries are asked for.
 constexpr int64_t kWholeRowLines = 4;
 
@@ -125,25 +125,22 @@ void prefetch_entries(const Adjacency& adjacency, const Row& row, const int64_t*
   const int64_t width = adjacency.wide ? 8 : 4;
   const char* const indices = static_cast<const char*>(adjacency.indices);
   const int64_t bytes = int64_t{row.degree} * width;
-  if (bytes > kWholeRowLines * kLine) {
+  if (bytes > kWholeRowLines * kCacheLine) {
     for (int64_t i = 0; i < count; ++i) __builtin_prefetch(indices + positions[i] * width);
     return;
   }
   const char* const begin = indices + row.begin * width;
-  for (int64_t at = 0; at < bytes; at += kLine) __builtin_prefetch(begin + at);
+  prefetch_row(begin, bytes);
   if (bytes > 0) __builtin_prefetch(begin + bytes - 1);
 }
 
-// Asks for the source keys of rows of a block; what follows in a long list, the processor guesses.
+// Asks for the source keys of the rows of a block.
 void prefetch_keys(const Topology& topology, const DrawRule& rule, const Row* rows, int64_t size) {
   for (int64_t i = 0; i < size; ++i) {
     const Row& row = rows[i];
     if (row.adjacency == Row::kAnswered || row.count(rule) == row.degree) continue;
     const uint32_t* const keys = topology.adjacency(row.adjacency).source_key + row.begin;
-    const int64_t bytes = std::min<int64_t>(int64_t{row.degree} * 4, kWholeRowLines * kLine);
-    for (int64_t at = 0; at < bytes; at += kLine) {
-      __builtin_prefetch(reinterpret_cast<const char*>(keys) + at);
-    }
+    prefetch_row(keys, int64_t{row.degree} * 4);
   }
 }
 

@@ -80,9 +80,9 @@ uint32_t positions_up_to(const uint32_t* keys, uint32_t num, uint32_t bound, uin
   for (uint32_t first = 0; first < num; first += kLanes) {
     uint32_t bits = small_ones(keys + first, bound);
 #if defined(__AVX512F__)
-    const __m512i numbers = _mm512_add_epi32(
-        _mm512_set1_epi32(static_cast<int>(first)),
-        _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15));
+    const __m512i numbers =
+        _mm512_add_epi32(_mm512_set1_epi32(static_cast<int>(first)),
+                         _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15));
     _mm512_storeu_si512(positions + found,
                         _mm512_maskz_compress_epi32(static_cast<__mmask16>(bits), numbers));
     found += static_cast<uint32_t>(__builtin_popcount(bits));
@@ -124,7 +124,8 @@ Cut find_cut(const uint32_t* keys, uint32_t num, uint32_t count, uint32_t bound)
   return {low, count - below};
 }
 
-// Writes the positions of what the cut leaves of `num` entries, in order, with room for a group more.
+// Writes the positions of what the cut leaves of `num` entries, in order, with room for a group
+// more.
 void take_cut(const uint32_t* keys, uint32_t num, Cut cut, uint32_t* positions) {
   if (cut.ties == 0) {
     positions_up_to(keys, padded(num), static_cast<uint32_t>(cut.sure), positions);

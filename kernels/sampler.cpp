@@ -261,6 +261,24 @@ std::unique_ptr<NeighborSampler> make_sampler(std::shared_ptr<const Topology> to
   return std::make_unique<SamplerOf<uint64_t>>(std::move(topology), num_threads);
 }
 
+Sample sample_hops(NeighborSampler& sampler, const int64_t* seeds, int64_t num_seeds,
+                   const std::vector<int64_t>& fanouts, DrawRule rule, uint64_t seed,
+                   uint64_t epoch, uint64_t minibatch, bool with_edge_ids) {
+  sampler.start(seeds, num_seeds, seed, epoch, minibatch);
+  for (int64_t fanout : fanouts) {
+    rule.fanout = fanout;
+    const RemoteFrontier remote = sampler.expand(rule, with_edge_ids);
+    if (!remote.ids.empty()) {
+      throw std::invalid_argument("vertex " + std::to_string(remote.ids[0]) +
+                                  " is not in this topology; sample step by step with "
+                                  "start, expand and merge");
+    }
+  }
+  Sample sample = sampler.finish();
+  sample.with_edge_ids = with_edge_ids;  // also if there was no hop
+  return sample;
+}
+
 Neighbors sample_neighbors(const Topology& topology, const int64_t* ids, int64_t num_ids,
                            const Segments& segments, DrawRule rule, uint64_t hop, uint64_t seed,
                            bool with_edge_ids, int num_threads) {

@@ -4,6 +4,9 @@
 #include <cstdint>
 #include <vector>
 
+#include "check_index.h"
+#include "owners.h"
+
 namespace gnnflow {
 
 // The CSC arrays of some vertices; pointers are borrowed and may be memory-mapped.
@@ -34,12 +37,14 @@ class Topology {
 
   int64_t num_parts() const { return static_cast<int64_t>(offsets_.size()) - 1; }
   int64_t num_vertices() const { return offsets_.back(); }
-  bool contains(int64_t global_id) const {
-    return static_cast<uint64_t>(global_id) < static_cast<uint64_t>(num_vertices());
-  }
+  bool contains(int64_t global_id) const { return is_index(global_id, num_vertices()); }
   // The part that owns a global id, which must be in range.
-  int64_t owner(int64_t global_id) const;
+  int64_t owner(int64_t global_id) const {
+    return Owners{offsets_.data(), num_parts()}.of(global_id);
+  }
   Location locate(int64_t global_id) const;
+  // Tells of each id whether it can be located here; ids that are not of the graph cannot.
+  void find_local(const int64_t* ids, int64_t num_ids, bool* is_local) const;
   // The parts in order, then the halo blocks.
   const Adjacency& adjacency(uint32_t index) const { return adjacencies_[index]; }
 

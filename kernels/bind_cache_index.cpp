@@ -1,12 +1,9 @@
-// Bookkeeping of the halo cache, for Python.
-#include <algorithm>
-#include <cstring>
+// Python bindings of the halo cache's bookkeeping; see cache_index.h and cache_selection.h.
 #include <string>
 #include <vector>
 
 #include "bind_all.h"
 #include "bind_numpy.h"
-#include "bind_rows.h"
 #include "cache_index.h"
 #include "cache_selection.h"
 
@@ -14,46 +11,8 @@ namespace gnnflow {
 namespace {
 
 using Int32Array = py::array_t<int32_t>;
-using UInt32Array = py::array_t<uint32_t>;
 
 const int32_t* borrow_keys(const py::array& keys) { return borrow<int32_t>(keys, "keys"); }
-
-void check_length(const py::array& array, const py::array& other, const char* name,
-                  const char* other_name) {
-  if (array.size() != other.size()) {
-    throw py::value_error(std::string(name) + " and " + other_name +
-                          " must have the same length, got " + std::to_string(array.size()) +
-                          " and " + std::to_string(other.size()));
-  }
-}
-
-void check_rows(const int32_t* rows, size_t num, int64_t num_rows, const char* name) {
-  for (size_t i = 0; i < num; ++i) {
-    if (rows[i] < 0 || rows[i] >= num_rows) {
-      throw py::value_error(std::string(name) + " must be in [0, " + std::to_string(num_rows) +
-                            "), got " + std::to_string(rows[i]));
-    }
-  }
-}
-
-void copy_rows(py::array out, const py::array& out_rows, py::array source,
-               const py::array& source_rows) {
-  const Rows to = as_target(out);
-  const Rows from = as_rows(source, "source");
-  check_row_bytes(from, to, "source");
-  check_length(out_rows, source_rows, "out_rows", "source_rows");
-  const int32_t* to_row = borrow<int32_t>(out_rows, "out_rows");
-  const int32_t* from_row = borrow<int32_t>(source_rows, "source_rows");
-  const auto num = static_cast<size_t>(out_rows.size());
-  check_rows(to_row, num, to.num_rows, "out_rows");
-  check_rows(from_row, num, from.num_rows, "source_rows");
-  const auto bytes = static_cast<size_t>(to.row_bytes);
-  py::gil_scoped_release nogil;
-  for (size_t i = 0; i < num; ++i) {
-    std::memcpy(to.data + static_cast<size_t>(to_row[i]) * bytes,
-                from.data + static_cast<size_t>(from_row[i]) * bytes, bytes);
-  }
-}
 
 py::tuple known(CacheIndex& index, const py::array& ids) {
   const int64_t* id = borrow<int64_t>(ids, "ids");
@@ -120,57 +79,25 @@ int64_t assign(CacheIndex& index, const py::array& slots, const py::array& keys,
   return index.assign(slot, key, priority, num);
 }
 
-// Applies `value_of` to every slot in use.
-template <typename T, typename Function>
-py::array_t<T> by_slot(const CacheIndex& index, const Function& value_of) {
-  py::array_t<T> values(index.num_cached());
-  T* value = values.mutable_data();
-  for (int32_t slot = 0; slot < index.num_cached(); ++slot) {
-    value[slot] = value_of(index.key_of_slot()[static_cast<size_t>(slot)]);
-  }
-  return values;
-}
-
 Int32Array slots_of(const CacheIndex& index, const py::array& keys) {
   const int32_t* key = borrow_keys(keys);
   Int32Array slots(keys.size());
-  int32_t* slot = slots.mutable_data();
-  const auto num_keys = static_cast<int32_t>(index.vertices().num_keys());
-  for (py::ssize_t i = 0; i < keys.size(); ++i) {
-    if (key[i] < 0 || key[i] >= num_keys) {
-      throw py::value_error("keys must be in [0, " + std::to_string(num_keys) + "), got " +
-                            std::to_string(key[i]));
-    }
-    slot[i] = index.slot_of(key[i]);
-  }
+  index.slots_of(key, static_cast<size_t>(keys.size()), slots.mutable_data());
   return slots;
 }
 
 py::array_t<int64_t> ids_of(const CacheIndex& index, const py::array& keys) {
   const int32_t* key = borrow_keys(keys);
   py::array_t<int64_t> ids(keys.size());
-  int64_t* id = ids.mutable_data();
-  const auto num_keys = static_cast<int32_t>(index.vertices().num_keys());
-  for (py::ssize_t i = 0; i < keys.size(); ++i) {
-    if (key[i] < 0 || key[i] >= num_keys) {
-      throw py::value_error("keys must be in [0, " + std::to_string(num_keys) + "), got " +
-                            std::to_string(key[i]));
-    }
-    id[i] = index.vertices().id_of(key[i]);
-  }
+  index.ids_of(key, static_cast<size_t>(keys.size()), ids.mutable_data());
   return ids;
 }
 
-void bind_index(py::module_& module) {
+}  // namespace
+
+void bind_cache_index(py::module_& module) {
   py::class_<CacheIndex>(module, "CacheIndex")
-      .def(py::init([](int64_t capacity, int64_t num_vertices) {
-             if (capacity < 0 || capacity > INT32_MAX) {
-               throw py::value_error("capacity must be in [0, 2147483647] rows, got " +
-                                     std::to_string(capacity));
-             }
-             return std::make_unique<CacheIndex>(static_cast<int32_t>(capacity), num_vertices);
-           }),
-           py::arg("capacity"), py::arg("num_vertices") = 0)
+      .def(py::init<int64_t, int64_t>(), py::arg("capacity"), py::arg("num_vertices") = 0)
       .def_property_readonly("capacity", &CacheIndex::capacity)
       .def_property_readonly("num_cached", &CacheIndex::num_cached)
       .def_property_readonly("num_keys",
@@ -184,20 +111,9 @@ void bind_index(py::module_& module) {
       .def("assign", &assign, py::arg("slots"), py::arg("keys"), py::arg("priorities"))
       .def("slots_of", &slots_of, py::arg("keys"))
       .def("ids_of", &ids_of, py::arg("keys"))
-      .def("cached_keys",
-           [](const CacheIndex& index) {
-             return by_slot<int32_t>(index, [](int32_t key) { return key; });
-           })
-      .def("cached_ids",
-           [](const CacheIndex& index) {
-             return by_slot<int64_t>(index,
-                                     [&index](int32_t key) { return index.vertices().id_of(key); });
-           })
-      .def("last_uses",
-           [](const CacheIndex& index) {
-             return by_slot<int32_t>(index,
-                                     [&index](int32_t key) { return index.last_use_of(key); });
-           })
+      .def("cached_keys", [](const CacheIndex& index) { return to_numpy(index.cached_keys()); })
+      .def("cached_ids", [](const CacheIndex& index) { return to_numpy(index.cached_ids()); })
+      .def("last_uses", [](const CacheIndex& index) { return to_numpy(index.last_uses()); })
       .def("uncached_keys", [](const CacheIndex& index) { return to_numpy(index.uncached_keys()); })
       .def(
           "forget",
@@ -207,17 +123,8 @@ void bind_index(py::module_& module) {
           py::arg("keys"))
       .def("__deepcopy__",
            [](const CacheIndex& index, const py::dict&) { return CacheIndex(index); });
-}
-
-}  // namespace
-
-void bind_cache(py::module_& module) {
-  bind_index(module);
-  bind_cache_books(module);
   module.def("pick_worst", &pick_worst, py::arg("cached"), py::arg("arrived"),
              py::arg("num_drops"));
-  module.def("copy_rows", &copy_rows, py::arg("out"), py::arg("out_rows"), py::arg("source"),
-             py::arg("source_rows"));
 }
 
 }  // namespace gnnflow

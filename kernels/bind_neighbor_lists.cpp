@@ -1,79 +1,17 @@
-// Neighbour lists from edge lists and the streaming partitioner, for Python.
+// Python bindings of neighbour lists from edge lists; see neighbor_lists.h.
 #include <pybind11/stl.h>
 
 #include <optional>
 
 #include "bind_all.h"
-#include "bind_numpy.h"
-#include "ldg.h"
-#include "metis_text.h"
+#include "bind_ids.h"
 #include "neighbor_lists.h"
 
 namespace gnnflow {
 namespace {
 
-template <typename T>
-T* borrow_out(py::array& array, const char* name) {
-  if (!array.writeable()) throw py::value_error(std::string(name) + " must be writeable");
-  return const_cast<T*>(borrow<T>(array, name));
-}
-
-template <typename T>
-T* borrow_out(std::optional<py::array>& array, const char* name) {
-  return array ? borrow_out<T>(*array, name) : nullptr;
-}
-
-void check_size(const py::array& array, int64_t expected, const char* name) {
-  if (array.size() != expected) {
-    throw py::value_error(std::string(name) + " must have " + std::to_string(expected) +
-                          " entries, got " + std::to_string(array.size()));
-  }
-}
-
-// Calls body with a null pointer of the array's type: int32_t or int64_t.
-template <typename Body>
-auto dispatch_ids(const py::array& array, const char* name, const Body& body) {
-  if (array.dtype().is(py::dtype::of<int32_t>())) return body(static_cast<int32_t*>(nullptr));
-  if (array.dtype().is(py::dtype::of<int64_t>())) return body(static_cast<int64_t*>(nullptr));
-  throw py::value_error(std::string(name) + " must be int32 or int64, got " +
-                        py::str(array.dtype()).cast<std::string>());
-}
-
-void check_ids(const py::array& ids, int64_t limit, const char* name) {
-  dispatch_ids(ids, name, [&](auto* type) {
-    using Id = std::remove_pointer_t<decltype(type)>;
-    const Id* data = borrow<Id>(ids, name);
-    const int64_t size = ids.size();
-    int64_t num_outside = 0;
-    {
-      py::gil_scoped_release nogil;
-      for (int64_t i = 0; i < size; ++i) {
-        num_outside +=
-            static_cast<uint64_t>(static_cast<int64_t>(data[i])) >= static_cast<uint64_t>(limit);
-      }
-    }
-    if (num_outside != 0) {
-      throw py::value_error(std::string(name) + " must be in [0, " + std::to_string(limit) +
-                            "), got " + std::to_string(num_outside) + " outside");
-    }
-  });
-}
-
 void throw_changed() {
   throw py::value_error("the lists are full: the edges are not those that were counted");
-}
-
-// The lists that an indptr describes: checked to start at 0, never fall and end at num_entries.
-const int64_t* borrow_indptr(const py::array& indptr, int64_t num_entries, const char* name) {
-  const int64_t* data = borrow<int64_t>(indptr, name);
-  const int64_t size = indptr.size();
-  bool fits = size >= 1 && data[0] == 0 && data[size - 1] == num_entries;
-  for (int64_t i = 1; fits && i < size; ++i) fits = data[i - 1] <= data[i];
-  if (!fits) {
-    throw py::value_error(std::string(name) + " must rise from 0 to " +
-                          std::to_string(num_entries));
-  }
-  return data;
 }
 
 void py_count_ids(const py::array& ids, const std::optional<py::array>& new_id, py::array& counts) {
@@ -182,12 +120,6 @@ void py_pack_lists(const py::array& indptr, const py::array& entries, const py::
   const int64_t* lists = borrow_indptr(indptr, entries.size(), "indptr");
   const int64_t* packed = borrow_indptr(out_indptr, out.size(), "out_indptr");
   check_size(out_indptr, indptr.size(), "out_indptr");
-  for (int64_t v = 0; v + 1 < indptr.size(); ++v) {
-    if (packed[v + 1] - packed[v] > lists[v + 1] - lists[v]) {
-      throw py::value_error("out_indptr asks for more entries than list " + std::to_string(v) +
-                            " has");
-    }
-  }
   dispatch_ids(entries, "entries", [&](auto* type) {
     using Id = std::remove_pointer_t<decltype(type)>;
     const Id* from = borrow<Id>(entries, "entries");
@@ -212,81 +144,18 @@ py::tuple py_induce_lists(const py::array& indptr, const py::array& entries,
     const int64_t num_chosen = vertices.size();
     py::array_t<int64_t> out_indptr(num_chosen + 1);
     int64_t* ends = out_indptr.mutable_data();
-    ends[0] = 0;
     {
       py::gil_scoped_release nogil;
-      induce_lists<Id>(lists, from, chosen, num_chosen, map, ends + 1, nullptr);
-      for (int64_t i = 0; i < num_chosen; ++i) ends[i + 1] += ends[i];
+      induce_indptr(lists, from, chosen, num_chosen, map, ends);
     }
     py::array_t<Id> out(ends[num_chosen]);
     Id* to = out.mutable_data();
     {
       py::gil_scoped_release nogil;
-      std::vector<int64_t> counts(num_chosen);
-      induce_lists<Id>(lists, from, chosen, num_chosen, map, counts.data(), to);
+      induce_lists(lists, from, chosen, num_chosen, map, to);
     }
     return py::make_tuple(out_indptr, out);
   });
-}
-
-// Checks what both passes take and calls pass(graph, order, capacity, num_parts, part, load).
-template <typename Pass>
-int64_t run_pass(const py::array& indptr, const py::array& neighbors, const py::array& weights,
-                 const py::array& order, const py::array_t<double>& capacity, py::array& part,
-                 py::array& load, int32_t lowest_part, const Pass& pass) {
-  const int64_t* lists = borrow_indptr(indptr, neighbors.size(), "indptr");
-  const int64_t num_vertices = indptr.size() - 1;
-  const int64_t num_constraints = capacity.size();
-  check_ids(neighbors, num_vertices, "neighbors");
-  check_ids(order, num_vertices, "order");
-  check_size(order, num_vertices, "order");
-  check_size(weights, num_vertices * num_constraints, "weights");
-  check_size(part, num_vertices, "part");
-  const int32_t* weight = borrow<int32_t>(weights, "weights");
-  int32_t* where = borrow_out<int32_t>(part, "part");
-  int64_t* filled = borrow_out<int64_t>(load, "load");
-  const int64_t num_parts = num_constraints ? load.size() / num_constraints : 0;
-  if (num_parts < 1 || load.size() % num_constraints != 0) {
-    throw py::value_error("load must have a row of " + std::to_string(num_constraints) +
-                          " constraints per part, got " + std::to_string(load.size()) + " entries");
-  }
-  for (int64_t v = 0; v < num_vertices; ++v) {
-    if (where[v] < lowest_part || where[v] >= num_parts) {
-      throw py::value_error("part must be in [" + std::to_string(lowest_part) + ", " +
-                            std::to_string(num_parts) + "), got " + std::to_string(where[v]));
-    }
-  }
-  return dispatch_ids(neighbors, "neighbors", [&](auto* type) {
-    using Id = std::remove_pointer_t<decltype(type)>;
-    const StreamedGraph<Id> graph{lists, borrow<Id>(neighbors, "neighbors"), weight, num_vertices,
-                                  num_constraints};
-    const Id* stream = borrow<Id>(order, "order");
-    const double* limits = capacity.data();
-    py::gil_scoped_release nogil;
-    return pass(graph, stream, limits, num_parts, where, filled);
-  });
-}
-
-int64_t py_ldg_pass(const py::array& indptr, const py::array& neighbors, const py::array& weights,
-                    const py::array& order, const py::array_t<double>& capacity, py::array& part,
-                    py::array& load) {
-  return run_pass(
-      indptr, neighbors, weights, order, capacity, part, load, -1,
-      [](const auto& graph, auto* stream, auto* limits, auto num_parts, auto* where, auto* filled) {
-        return ldg_pass(graph, stream, limits, num_parts, where, filled);
-      });
-}
-
-int64_t py_rebalance_pass(const py::array& indptr, const py::array& neighbors,
-                          const py::array& weights, const py::array& order,
-                          const py::array_t<double>& capacity, int64_t max_loss, py::array& part,
-                          py::array& load) {
-  return run_pass(indptr, neighbors, weights, order, capacity, part, load, 0,
-                  [max_loss](const auto& graph, auto* stream, auto* limits, auto num_parts,
-                             auto* where, auto* filled) {
-                    return rebalance_pass(graph, stream, limits, max_loss, num_parts, where,
-                                          filled);
-                  });
 }
 
 py::bytes py_metis_lines(const py::array& indptr, const py::array& neighbors,
@@ -310,7 +179,7 @@ py::bytes py_metis_lines(const py::array& indptr, const py::array& neighbors,
 
 }  // namespace
 
-void bind_partition(py::module_& module) {
+void bind_neighbor_lists(py::module_& module) {
   module.def("count_ids", &py_count_ids, py::arg("ids"), py::arg("new_id").none(true),
              py::arg("counts"));
   module.def("scatter_edges", &py_scatter_edges, py::arg("keys"), py::arg("values"),
@@ -326,11 +195,6 @@ void bind_partition(py::module_& module) {
              py::arg("out_indptr"), py::arg("out"), py::arg("num_threads") = 1);
   module.def("induce_lists", &py_induce_lists, py::arg("indptr"), py::arg("entries"),
              py::arg("vertices"), py::arg("new_id"));
-  module.def("ldg_pass", &py_ldg_pass, py::arg("indptr"), py::arg("neighbors"), py::arg("weights"),
-             py::arg("order"), py::arg("capacity"), py::arg("part"), py::arg("load"));
-  module.def("rebalance_pass", &py_rebalance_pass, py::arg("indptr"), py::arg("neighbors"),
-             py::arg("weights"), py::arg("order"), py::arg("capacity"), py::arg("max_loss"),
-             py::arg("part"), py::arg("load"));
   module.def("metis_lines", &py_metis_lines, py::arg("indptr"), py::arg("neighbors"),
              py::arg("weights"), py::arg("first"), py::arg("last"));
 }
