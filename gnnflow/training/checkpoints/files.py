@@ -17,13 +17,14 @@ import os
 import re
 import shutil
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from gnnflow.errors import CheckpointError, cannot_write, one_line
 from gnnflow.files.inside import lies_inside
-from gnnflow.files.json_text import is_count, parse_json, to_json_text
+from gnnflow.files.json_record import Count, read_record
+from gnnflow.files.json_text import parse_json, to_json_text
 from gnnflow.files.regular_file import UnfitFileError, open_regular, read_regular
 from gnnflow.files.safetensors_header import TensorHeader, read_safetensors_header
 
@@ -51,11 +52,11 @@ _REMOVED = "removed"
 class Position:
     """Where training stands: what is done."""
 
-    epoch: int = 0
+    epoch: Count = 0
     """Epochs that are complete."""
-    step: int = 0
+    step: Count = 0
     """Steps done of the next one."""
-    num_updates: int = 0
+    num_updates: Count = 0
     """Steps of the optimizer so far."""
 
     def first_step(self, epoch: int) -> int:
@@ -78,7 +79,7 @@ class CheckpointFacts:
     """Where training stood."""
     score: float | None
     """Validation score, larger is better; None where it was not known."""
-    num_ranks: int
+    num_ranks: Count
     """Ranks of the job."""
     graph: Mapping[str, Any]
     """What was trained on: name, sizes, shapes of features and labels."""
@@ -90,6 +91,21 @@ class CheckpointFacts:
     """`class`, and `options` of `gnnflow.models.make_model`, null for a model of a program."""
     options: Mapping[str, Any]
     """Options of the run, for people; empty if a program saved it."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class CheckpointFile:
+    """What `checkpoint.json` says about one of the other files."""
+
+    size_bytes: Count
+    """Its size."""
+    sha256: str
+    """Hex sha256 of all of it."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Told:
+    files: Mapping[str, Any]
 
 
 def rank_name(rank: int) -> str:
@@ -209,24 +225,24 @@ def read_files(
     files = {}
     for name, entry in about.items():
         try:
-            content = read_regular(folder / name, entry["size_bytes"])
+            content = read_regular(folder / name, entry.size_bytes)
         except OSError as error:
             raise damaged(folder, f"{name} cannot be read ({error.strerror})") from None
-        if hashlib.sha256(content).hexdigest() != entry["sha256"]:
+        if hashlib.sha256(content).hexdigest() != entry.sha256:
             raise damaged(folder, f"{name} has another sha256 than when it was written")
         files[name] = content
     return facts, files
 
 
-def _look_at(folder: Path, name: str, entry: Mapping[str, Any]) -> Tensors:
+def _look_at(folder: Path, name: str, entry: CheckpointFile) -> Tensors:
     """Compares a file's size with what is said of it; returns the tensors that it would hold."""
     if not lies_inside(folder, folder / name):
         raise damaged(folder, f"{name} is a link that leads out of it")
     try:
         with open_regular(folder / name) as stream:
             size_bytes = os.fstat(stream.fileno()).st_size
-            if size_bytes != entry["size_bytes"]:
-                raise damaged(folder, f"{name} has {size_bytes} bytes, not {entry['size_bytes']}")
+            if size_bytes != entry.size_bytes:
+                raise damaged(folder, f"{name} has {size_bytes} bytes, not {entry.size_bytes}")
             if name.endswith(".json"):
                 return {}
             return read_safetensors_header(stream, size_bytes)
@@ -243,7 +259,7 @@ def damaged(folder: Path, what: str) -> CheckpointError:
     )
 
 
-def _read_facts(folder: Path) -> tuple[CheckpointFacts, dict[str, Any]]:
+def _read_facts(folder: Path) -> tuple[CheckpointFacts, Mapping[str, CheckpointFile]]:
     path = folder / FACTS_FILE
     try:
         raw = parse_json(read_regular(path))
@@ -264,25 +280,15 @@ def _read_facts(folder: Path) -> tuple[CheckpointFacts, dict[str, Any]]:
             f"version {FORMAT_VERSION}; upgrade gnnflow or train anew"
         )
     try:
-        about = raw["files"]
-        for name, entry in about.items():
-            if not _FILE_NAME.fullmatch(name) or set(entry) != {"size_bytes", "sha256"}:
+        about = {}
+        for name, entry in read_record(_Told, raw, ignoring=(_Told,)).files.items():
+            if not _FILE_NAME.fullmatch(name):
                 raise ValueError(f"'{name}' is no file of the format")
-            if not is_count(entry["size_bytes"]):
-                raise ValueError(f"the size of '{name}' must be a number of bytes")
-        values = {field.name: raw[field.name] for field in fields(CheckpointFacts)}
-        position = Position(**raw["position"])
-        facts = CheckpointFacts(**values | {"position": position})
-        counts = (*asdict(position).values(), facts.num_ranks)
-        if not all(map(is_count, counts)):
-            raise ValueError("its position and its ranks must be numbers from 0")
+            about[name] = read_record(CheckpointFile, entry)
+        facts = read_record(CheckpointFacts, raw, ignoring=(CheckpointFacts,))
         if not 1 <= facts.num_ranks <= max(len(about), 1):
             raise ValueError(f"it has {len(about)} files for {facts.num_ranks} ranks")
-        if not isinstance(facts.graph, dict) or not isinstance(facts.model, dict):
-            raise ValueError("graph and model must be objects")
-        if not (facts.score is None or isinstance(facts.score, int | float)):
-            raise ValueError("the score must be a number or null")
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+    except ValueError as error:
         raise damaged(folder, f"{FACTS_FILE} lacks something ({one_line(error)})") from None
     return facts, about
 
