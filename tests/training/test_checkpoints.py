@@ -172,11 +172,12 @@ def test_what_a_kill_left_is_not_loaded(graph, saved):
     newest = saved / "epoch-0001-step-000002"
     shutil.copytree(newest, saved / ".epoch-0001-step-000003.unfinished")
     (saved / ".latest.unfinished").write_text("epoch-0")
+    (saved / "latest.part").write_text("epoch-0")
     shutil.copytree(saved / "epoch-0001-step-000000", saved / ".epoch-0001-step-000001.removed")
     newest.rename(saved / f".{newest.name}.replaced")
     run = Run(graph)
     assert Checkpoints(saved, run.state).resume().position.step == 2
-    assert not list(saved.glob(".*"))
+    assert not list(saved.glob(".*")) and not list(saved.glob("*.part"))
 
 
 @pytest.mark.parametrize("pointer", ["epoch-0001-step-000002", "epoch-0009-step-000000", "", None])

@@ -11,11 +11,9 @@
 It appears under its name when it is complete. Reading checks every hash.
 """
 
-import contextlib
 import hashlib
 import os
 import re
-import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -27,6 +25,7 @@ from gnnflow.files.json_record import Count, read_record
 from gnnflow.files.json_text import parse_json, to_json_text
 from gnnflow.files.regular_file import UnfitFileError, open_regular, read_regular
 from gnnflow.files.safetensors_header import TensorHeader, read_safetensors_header
+from gnnflow.files.whole_file import replaced_file, replaced_folder, write_synced
 
 FORMAT_NAME = "gnnflow-checkpoint"
 FORMAT_VERSION = 1
@@ -42,10 +41,6 @@ Tensors = Mapping[str, TensorHeader]
 
 POINTER_BYTES = 4096
 """More than a file takes that names a checkpoint."""
-
-_UNFINISHED = "unfinished"
-_REPLACED = "replaced"
-_REMOVED = "removed"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, order=True)
@@ -119,7 +114,6 @@ def write_files(folder: Path, facts: CheckpointFacts, files: Mapping[str, bytes]
     Raises:
         CheckpointError: if the place cannot be written to.
     """
-    staging = folder.with_name(f".{folder.name}.{_UNFINISHED}")
     about = {
         name: {"size_bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
         for name, content in files.items()
@@ -127,59 +121,25 @@ def write_files(folder: Path, facts: CheckpointFacts, files: Mapping[str, bytes]
     head = {"format": FORMAT_NAME, "version": FORMAT_VERSION}
     text = to_json_text(head | asdict(facts) | {"files": about}, indent=1) + "\n"
     try:
-        shutil.rmtree(staging, ignore_errors=True)
-        staging.mkdir(parents=True)
-        for name, content in files.items():
-            _write(staging / name, content)
-        _write(staging / FACTS_FILE, text.encode())
-        replaced = folder.with_name(f".{folder.name}.{_REPLACED}")
-        if folder.exists():
-            os.replace(folder, replaced)
-        os.replace(staging, folder)
-        _sync(folder.parent)
-        shutil.rmtree(replaced, ignore_errors=True)
+        with replaced_folder(folder, sync=True) as staging:
+            for name, content in files.items():
+                write_synced(staging / name, content)
+            write_synced(staging / FACTS_FILE, text.encode())
     except OSError as error:
-        shutil.rmtree(staging, ignore_errors=True)
         raise CheckpointError(str(cannot_write(folder, error, "the checkpoint"))) from None
 
 
 def write_pointer(path: Path, name: str) -> None:
-    """Writes a file that names a checkpoint, under a temporary name first.
+    """Writes a file that names a checkpoint; it appears whole or not at all.
 
     Raises:
         CheckpointError: if it cannot be written.
     """
-    temporary = path.with_name(f".{path.name}.{_UNFINISHED}")
     try:
-        _write(temporary, f"{name}\n".encode())
-        os.replace(temporary, path)
+        with replaced_file(path, sync=True) as partial:
+            partial.write_text(f"{name}\n")
     except OSError as error:
-        with contextlib.suppress(OSError):
-            temporary.unlink()
         raise CheckpointError(str(cannot_write(path, error))) from None
-
-
-def remove_folder(folder: Path) -> None:
-    """Removes a checkpoint; whatever happens, no half of it keeps its name."""
-    hidden = folder.with_name(f".{folder.name}.{_REMOVED}")
-    shutil.rmtree(hidden, ignore_errors=True)
-    os.replace(folder, hidden)
-    shutil.rmtree(hidden, ignore_errors=True)
-
-
-def remove_leftovers(parent: Path) -> None:
-    """Removes what runs that were killed left half done in a folder of checkpoints."""
-    for path in parent.glob(f".*.{_REPLACED}"):
-        # Killed between two renames: the old one is still the one of that name.
-        original = path.with_name(path.name.removeprefix(".").removesuffix(f".{_REPLACED}"))
-        if not original.exists():
-            os.replace(path, original)
-    for ending in (_UNFINISHED, _REPLACED, _REMOVED):
-        for path in parent.glob(f".*.{ending}"):
-            if path.is_dir():
-                shutil.rmtree(path, ignore_errors=True)
-            else:
-                path.unlink(missing_ok=True)
 
 
 def checkpoint_folders(parent: Path) -> list[Path]:
@@ -291,18 +251,3 @@ def _read_facts(folder: Path) -> tuple[CheckpointFacts, Mapping[str, CheckpointF
     except ValueError as error:
         raise damaged(folder, f"{FACTS_FILE} lacks something ({one_line(error)})") from None
     return facts, about
-
-
-def _write(path: Path, content: bytes) -> None:
-    with path.open("wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-
-
-def _sync(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
