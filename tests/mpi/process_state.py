@@ -27,9 +27,11 @@ def process_state_restored() -> Iterator[None]:
     try:
         yield
     finally:
-        if os.environ != environment:
-            os.environ.clear()
-            os.environ.update(environment)
+        for name in set(os.environ) - set(environment):
+            del os.environ[name]
+        for name, value in environment.items():
+            if os.environ.get(name) != value:
+                os.environ[name] = value
         if warnings.filters != filters:
             # An assignment of another list would not be noticed by what is in C.
             warnings.resetwarnings()
