@@ -27,7 +27,7 @@ COMPUTED = ("epoch", "step", "rank", "loss", "weight", "num_seeds", "num_vertice
 @pytest.fixture(scope="module")
 def parts(tmp_path_factory):
     folder = tmp_path_factory.mktemp("resume")
-    for num_parts in (1, 2):
+    for num_parts in (1, 4):
         config = PartitionConfig(num_parts=num_parts, method="random")
         partition_graph(power_law(), folder / str(num_parts), config)
     return folder
@@ -78,7 +78,7 @@ def computed(out):
     return [{name: json.loads(line)[name] for name in COMPUTED} for line in lines]
 
 
-@pytest.mark.parametrize("num_ranks", [1, 2])
+@pytest.mark.parametrize("num_ranks", [1, 4])
 def test_a_killed_run_computes_the_same(parts, tmp_path, num_ranks):
     whole, killed, folder = tmp_path / "whole", tmp_path / "killed", tmp_path / "checkpoints"
     words = ["--out", killed, "--checkpoint-dir", folder, "--save-every", 3, "--resume", "auto"]
@@ -100,10 +100,10 @@ def test_a_killed_run_computes_the_same(parts, tmp_path, num_ranks):
         for name in ("loss", "train_accuracy", "val_accuracy", "test_accuracy"):
             assert epochs[0][name] == epochs[1][name]
 
-    # One more call finds nothing to do, and the model of two ranks goes on in one process.
+    # One more call finds nothing to do, and the model of four ranks goes on in one process.
     again = run(parts, num_ranks, *words)
     assert f"going on after {NUM_EPOCHS} epochs" in again and "epoch 5/5" not in again
-    if num_ranks == 2:
+    if num_ranks == 4:
         shown = run(
             *(parts, 1, "--out", tmp_path / "one", "--epochs", NUM_EPOCHS + 1),
             *("--resume", checkpoint_folders(folder)[1]),
