@@ -11,21 +11,21 @@
 It appears under its name when it is complete. Reading checks every hash.
 """
 
-import contextlib
 import hashlib
 import os
 import re
-import shutil
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from gnnflow.errors import CheckpointError, cannot_write, one_line
 from gnnflow.files.inside import lies_inside
-from gnnflow.files.json_text import is_count, parse_json, to_json_text
+from gnnflow.files.json_record import Count, read_record
+from gnnflow.files.json_text import parse_json, to_json_text
 from gnnflow.files.regular_file import UnfitFileError, open_regular, read_regular
 from gnnflow.files.safetensors_header import TensorHeader, read_safetensors_header
+from gnnflow.files.whole_file import replaced_file, replaced_folder, write_synced
 
 FORMAT_NAME = "gnnflow-checkpoint"
 FORMAT_VERSION = 1
@@ -42,20 +42,16 @@ Tensors = Mapping[str, TensorHeader]
 POINTER_BYTES = 4096
 """More than a file takes that names a checkpoint."""
 
-_UNFINISHED = "unfinished"
-_REPLACED = "replaced"
-_REMOVED = "removed"
-
 
 @dataclass(frozen=True, kw_only=True, slots=True, order=True)
 class Position:
     """Where training stands: what is done."""
 
-    epoch: int = 0
+    epoch: Count = 0
     """Epochs that are complete."""
-    step: int = 0
+    step: Count = 0
     """Steps done of the next one."""
-    num_updates: int = 0
+    num_updates: Count = 0
     """Steps of the optimizer so far."""
 
     def first_step(self, epoch: int) -> int:
@@ -78,7 +74,7 @@ class CheckpointFacts:
     """Where training stood."""
     score: float | None
     """Validation score, larger is better; None where it was not known."""
-    num_ranks: int
+    num_ranks: Count
     """Ranks of the job."""
     graph: Mapping[str, Any]
     """What was trained on: name, sizes, shapes of features and labels."""
@@ -92,6 +88,21 @@ class CheckpointFacts:
     """Options of the run, for people; empty if a program saved it."""
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class CheckpointFile:
+    """What `checkpoint.json` says about one of the other files."""
+
+    size_bytes: Count
+    """Its size."""
+    sha256: str
+    """Hex sha256 of all of it."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Told:
+    files: Mapping[str, Any]
+
+
 def rank_name(rank: int) -> str:
     """Name of the files of a rank, without ending."""
     return f"rank-{rank:05d}"
@@ -103,7 +114,6 @@ def write_files(folder: Path, facts: CheckpointFacts, files: Mapping[str, bytes]
     Raises:
         CheckpointError: if the place cannot be written to.
     """
-    staging = folder.with_name(f".{folder.name}.{_UNFINISHED}")
     about = {
         name: {"size_bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
         for name, content in files.items()
@@ -111,59 +121,25 @@ def write_files(folder: Path, facts: CheckpointFacts, files: Mapping[str, bytes]
     head = {"format": FORMAT_NAME, "version": FORMAT_VERSION}
     text = to_json_text(head | asdict(facts) | {"files": about}, indent=1) + "\n"
     try:
-        shutil.rmtree(staging, ignore_errors=True)
-        staging.mkdir(parents=True)
-        for name, content in files.items():
-            _write(staging / name, content)
-        _write(staging / FACTS_FILE, text.encode())
-        replaced = folder.with_name(f".{folder.name}.{_REPLACED}")
-        if folder.exists():
-            os.replace(folder, replaced)
-        os.replace(staging, folder)
-        _sync(folder.parent)
-        shutil.rmtree(replaced, ignore_errors=True)
+        with replaced_folder(folder, sync=True) as staging:
+            for name, content in files.items():
+                write_synced(staging / name, content)
+            write_synced(staging / FACTS_FILE, text.encode())
     except OSError as error:
-        shutil.rmtree(staging, ignore_errors=True)
         raise CheckpointError(str(cannot_write(folder, error, "the checkpoint"))) from None
 
 
 def write_pointer(path: Path, name: str) -> None:
-    """Writes a file that names a checkpoint, under a temporary name first.
+    """Writes a file that names a checkpoint; it appears whole or not at all.
 
     Raises:
         CheckpointError: if it cannot be written.
     """
-    temporary = path.with_name(f".{path.name}.{_UNFINISHED}")
     try:
-        _write(temporary, f"{name}\n".encode())
-        os.replace(temporary, path)
+        with replaced_file(path, sync=True) as partial:
+            partial.write_text(f"{name}\n")
     except OSError as error:
-        with contextlib.suppress(OSError):
-            temporary.unlink()
         raise CheckpointError(str(cannot_write(path, error))) from None
-
-
-def remove_folder(folder: Path) -> None:
-    """Removes a checkpoint; whatever happens, no half of it keeps its name."""
-    hidden = folder.with_name(f".{folder.name}.{_REMOVED}")
-    shutil.rmtree(hidden, ignore_errors=True)
-    os.replace(folder, hidden)
-    shutil.rmtree(hidden, ignore_errors=True)
-
-
-def remove_leftovers(parent: Path) -> None:
-    """Removes what runs that were killed left half done in a folder of checkpoints."""
-    for path in parent.glob(f".*.{_REPLACED}"):
-        # Killed between two renames: the old one is still the one of that name.
-        original = path.with_name(path.name.removeprefix(".").removesuffix(f".{_REPLACED}"))
-        if not original.exists():
-            os.replace(path, original)
-    for ending in (_UNFINISHED, _REPLACED, _REMOVED):
-        for path in parent.glob(f".*.{ending}"):
-            if path.is_dir():
-                shutil.rmtree(path, ignore_errors=True)
-            else:
-                path.unlink(missing_ok=True)
 
 
 def checkpoint_folders(parent: Path) -> list[Path]:
@@ -209,24 +185,24 @@ def read_files(
     files = {}
     for name, entry in about.items():
         try:
-            content = read_regular(folder / name, entry["size_bytes"])
+            content = read_regular(folder / name, entry.size_bytes)
         except OSError as error:
             raise damaged(folder, f"{name} cannot be read ({error.strerror})") from None
-        if hashlib.sha256(content).hexdigest() != entry["sha256"]:
+        if hashlib.sha256(content).hexdigest() != entry.sha256:
             raise damaged(folder, f"{name} has another sha256 than when it was written")
         files[name] = content
     return facts, files
 
 
-def _look_at(folder: Path, name: str, entry: Mapping[str, Any]) -> Tensors:
+def _look_at(folder: Path, name: str, entry: CheckpointFile) -> Tensors:
     """Compares a file's size with what is said of it; returns the tensors that it would hold."""
     if not lies_inside(folder, folder / name):
         raise damaged(folder, f"{name} is a link that leads out of it")
     try:
         with open_regular(folder / name) as stream:
             size_bytes = os.fstat(stream.fileno()).st_size
-            if size_bytes != entry["size_bytes"]:
-                raise damaged(folder, f"{name} has {size_bytes} bytes, not {entry['size_bytes']}")
+            if size_bytes != entry.size_bytes:
+                raise damaged(folder, f"{name} has {size_bytes} bytes, not {entry.size_bytes}")
             if name.endswith(".json"):
                 return {}
             return read_safetensors_header(stream, size_bytes)
@@ -243,7 +219,7 @@ def damaged(folder: Path, what: str) -> CheckpointError:
     )
 
 
-def _read_facts(folder: Path) -> tuple[CheckpointFacts, dict[str, Any]]:
+def _read_facts(folder: Path) -> tuple[CheckpointFacts, Mapping[str, CheckpointFile]]:
     path = folder / FACTS_FILE
     try:
         raw = parse_json(read_regular(path))
@@ -264,39 +240,14 @@ def _read_facts(folder: Path) -> tuple[CheckpointFacts, dict[str, Any]]:
             f"version {FORMAT_VERSION}; upgrade gnnflow or train anew"
         )
     try:
-        about = raw["files"]
-        for name, entry in about.items():
-            if not _FILE_NAME.fullmatch(name) or set(entry) != {"size_bytes", "sha256"}:
+        about = {}
+        for name, entry in read_record(_Told, raw, ignoring=(_Told,)).files.items():
+            if not _FILE_NAME.fullmatch(name):
                 raise ValueError(f"'{name}' is no file of the format")
-            if not is_count(entry["size_bytes"]):
-                raise ValueError(f"the size of '{name}' must be a number of bytes")
-        values = {field.name: raw[field.name] for field in fields(CheckpointFacts)}
-        position = Position(**raw["position"])
-        facts = CheckpointFacts(**values | {"position": position})
-        counts = (*asdict(position).values(), facts.num_ranks)
-        if not all(map(is_count, counts)):
-            raise ValueError("its position and its ranks must be numbers from 0")
+            about[name] = read_record(CheckpointFile, entry)
+        facts = read_record(CheckpointFacts, raw, ignoring=(CheckpointFacts,))
         if not 1 <= facts.num_ranks <= max(len(about), 1):
             raise ValueError(f"it has {len(about)} files for {facts.num_ranks} ranks")
-        if not isinstance(facts.graph, dict) or not isinstance(facts.model, dict):
-            raise ValueError("graph and model must be objects")
-        if not (facts.score is None or isinstance(facts.score, int | float)):
-            raise ValueError("the score must be a number or null")
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+    except ValueError as error:
         raise damaged(folder, f"{FACTS_FILE} lacks something ({one_line(error)})") from None
     return facts, about
-
-
-def _write(path: Path, content: bytes) -> None:
-    with path.open("wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-
-
-def _sync(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -12,6 +12,7 @@ from torch import nn
 
 import gnnflow
 from gnnflow.errors import CheckpointError, one_line
+from gnnflow.files.json_record import read_record
 from gnnflow.files.json_text import parse_json, to_json_text
 from gnnflow.graph import DistGraph
 from gnnflow.loader import DistNeighborLoader
@@ -259,7 +260,7 @@ def _read_on_rank_0(path: Path, state: TrainingState) -> tuple[CheckpointFacts, 
     about = ctx.broadcast_json([problem, None if facts is None else asdict(facts)])
     if about[0]:
         raise CheckpointError(about[0])
-    facts = CheckpointFacts(**about[1] | {"position": Position(**about[1]["position"])})
+    facts = read_record(CheckpointFacts, about[1])
     names = (MODEL_FILE, f"{STATE_NAME}.json", f"{STATE_NAME}.safetensors")
     read = {name: broadcast_bytes(ctx, files.get(name, b"")) for name in names}
     if facts.num_ranks == ctx.num_ranks:
