@@ -104,6 +104,19 @@ def set_source_keys(
     return num_bytes
 
 
+def set_source_keys_of_all(
+    topology: _kernels.Topology, parts: Sequence[GraphPartition], num_threads: int = 1
+) -> None:
+    """Does the same in one process that holds all parts, in order."""
+    original_id = np.concatenate([part.original_id for part in parts])
+    nothing = np.zeros(0, dtype=np.int64)
+    for number, part in enumerate(parts):
+        keys = np.empty(part.num_edges, dtype=np.uint32)
+        lists = (part.indptr, part.indices)
+        _kernels.source_keys(*lists, 0, original_id, nothing, nothing, keys, num_threads)
+        topology.set_source_keys(number, keys)
+
+
 def _set(topologies: Sequence[_kernels.Topology], index: int, keys: npt.NDArray[np.uint32]) -> None:
     for topology in topologies:
         topology.set_source_keys(index, keys)

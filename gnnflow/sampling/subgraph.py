@@ -97,6 +97,7 @@ class LocalNeighborSampler:
         num_threads: int = 1,
         replace: bool = False,
         with_edge_ids: bool = False,
+        every: int = 0,
     ) -> None:
         """Prepares a sampler over a topology that holds all parts.
 
@@ -106,14 +107,23 @@ class LocalNeighborSampler:
             num_threads: Threads of the kernel.
             replace: Whether a neighbour may be drawn several times.
             with_edge_ids: Whether to return the input edge numbers.
+            every: Steps for which a source keeps its key, where the topology has source keys; 0
+                draws without keys.
         """
         self._sampler = _kernels.NeighborSampler(topology, num_threads)
         self._seed = seed
         self._replace = replace
         self._with_edge_ids = with_edge_ids
+        self._every = every
 
     def sample(
-        self, seeds: NDArray[np.int64], fanouts: Sequence[int], *, epoch: int, minibatch: int
+        self,
+        seeds: NDArray[np.int64],
+        fanouts: Sequence[int],
+        *,
+        epoch: int,
+        minibatch: int,
+        step: int = 0,
     ) -> SampledSubgraph:
         """Samples the neighbourhood of the seeds.
 
@@ -122,6 +132,7 @@ class LocalNeighborSampler:
             fanouts: Neighbours kept per hop, seeds first; -1 keeps all.
             epoch: Epoch number.
             minibatch: Job-wide minibatch number.
+            step: The job's step, counted over all epochs, for draws by key.
 
         Raises:
             DataError: If seeds repeat, are out of range, or a vertex is not in the topology.
@@ -132,9 +143,10 @@ class LocalNeighborSampler:
                 fanouts,
                 seed=self._seed,
                 epoch=epoch,
-                minibatch=minibatch,
+                minibatch=step if self._every else minibatch,
                 replace=self._replace,
                 with_edge_ids=self._with_edge_ids,
+                every=self._every,
             )
         except ValueError as error:
             raise DataError(str(error)) from error
