@@ -6,6 +6,9 @@ The graph has a million vertices and 20 million directed edges: communities, wit
 follow a power law, made from a fixed seed. Fanouts are named as in PyG, seeds first; DGL lists the
 same ones from the other end (25,10 is its [10, 25]), and expands a vertex again in each hop where
 PyG and gnnflow expand it once. So edges and vertices per minibatch stand beside the rates.
+
+Rows `sampling/FANOUTS/shared` and `.../dependent` compare draws by key (`--draw`) with the draw for
+each vertex.
 """
 
 import tempfile
@@ -30,6 +33,7 @@ from benchmarks.peers.samplers import (
     torch_sparse_sampler,
 )
 from gnnflow import _kernels
+from gnnflow.config import DEFAULT_DRAW_EVERY
 from gnnflow.sampling import LocalNeighborSampler
 
 NUM_VERTICES = 1_000_000
@@ -39,6 +43,8 @@ BATCH_SIZE = 1024
 NUM_MINIBATCHES = 64
 FANOUTS = ([15, 10, 5], [25, 10], [10, 25])
 OURS = "gnnflow"
+DRAWS = {"independent": 0, "shared": 1, "dependent": DEFAULT_DRAW_EVERY}
+"""Steps for which a source keeps its key."""
 PEERS = {"dgl": "DGL", "graphbolt": "GraphBolt"}
 
 
@@ -81,14 +87,23 @@ def make_graph(seed: int = 0) -> SeededGraph:
     return SeededGraph(indptr, indices, seeds.reshape(NUM_MINIBATCHES, BATCH_SIZE))
 
 
-def our_sampler(graph: SeededGraph, fanouts: list[int], threads: int) -> Sampler:
-    """Returns gnnflow's sampler."""
+def our_sampler(
+    graph: SeededGraph, fanouts: list[int], threads: int, draw_every: int = 0
+) -> Sampler:
+    """Returns gnnflow's sampler, by key if keys are to last for some steps."""
     topology = _kernels.Topology(np.array([0, NUM_VERTICES]))
     topology.set_part(0, graph.indptr, graph.indices)
-    sampler = LocalNeighborSampler(topology, num_threads=threads)
+    if draw_every:
+        keys, nothing = np.empty(len(graph.indices), np.uint32), np.zeros(0, np.int64)
+        lists, every_id = (graph.indptr, graph.indices), np.arange(NUM_VERTICES)
+        _kernels.source_keys(*lists, 0, every_id, nothing, nothing, keys, threads)
+        topology.set_source_keys(0, keys)
+    sampler = LocalNeighborSampler(topology, num_threads=threads, every=draw_every)
 
     def sample(number: int) -> tuple[int, int]:
-        subgraph = sampler.sample(graph.minibatch(number), fanouts, epoch=0, minibatch=number)
+        subgraph = sampler.sample(
+            graph.minibatch(number), fanouts, epoch=0, minibatch=number, step=number
+        )
         return subgraph.num_edges, subgraph.num_vertices
 
     return sample
@@ -153,24 +168,50 @@ def compare_fanouts(
             rounds=rounds if options.quick else 3 * rounds,
             limit_s=limit_s if options.quick else 60,
         )
-        for name, side in theirs.items():
-            report.add(
-                Row(
-                    name=f"sampling/{','.join(map(str, fanouts))}",
-                    ours=rates[OURS] / 1e6,
-                    theirs=rates[name] / 1e6,
-                    unit="M edges/s",
-                    against=name,
-                    facts={
-                        "our_edges_per_minibatch": own.edges,
-                        "their_edges_per_minibatch": side.edges,
-                        "our_vertices_per_minibatch": own.vertices,
-                        "their_vertices_per_minibatch": side.vertices,
-                        "our_minibatches_per_s": rates[OURS] / own.edges,
-                        "their_minibatches_per_s": rates[name] / side.edges,
-                    },
-                )
-            )
+        name = f"sampling/{','.join(map(str, fanouts))}"
+        for title, side in theirs.items():
+            report.add(_row(name, title, (rates[OURS], own), (rates[title], side)))
+    compare_draws(graph, fanouts, options, report)
+
+
+def compare_draws(graph: SeededGraph, fanouts: list[int], options: Options, report: Report) -> None:
+    """Adds the rows on draws by key, beside the draw for each vertex."""
+    per_round = 4 if options.quick else 8
+    samplers = {
+        name: our_sampler(graph, fanouts, options.threads, every) for name, every in DRAWS.items()
+    }
+    sides = {
+        name: SamplerSide(lambda numbers, of=sampler: measure(of, numbers), per_round)
+        for name, sampler in samplers.items()
+    }
+    rates = take_turns(
+        dict(sides), rounds=6 if options.quick else 18, limit_s=4 if options.quick else 30
+    )
+    plain = (rates["independent"], sides["independent"])
+    for draw in ("shared", "dependent"):
+        name = f"sampling/{','.join(map(str, fanouts))}/{draw}"
+        report.add(_row(name, f"{OURS}, independent", (rates[draw], sides[draw]), plain))
+
+
+def _row(
+    name: str, against: str, ours: tuple[float, SamplerSide], theirs: tuple[float, SamplerSide]
+) -> Row:
+    """Rates with what minibatches held."""
+    facts: dict[str, float | str] = {}
+    for whose, (rate, side) in (("our", ours), ("their", theirs)):
+        facts |= {
+            f"{whose}_edges_per_minibatch": side.edges,
+            f"{whose}_vertices_per_minibatch": side.vertices,
+            f"{whose}_minibatches_per_s": rate / side.edges,
+        }
+    return Row(
+        name=name,
+        ours=ours[0] / 1e6,
+        theirs=theirs[0] / 1e6,
+        unit="M edges/s",
+        against=against,
+        facts=facts,
+    )
 
 
 def compare(options: Options, report: Report) -> None:
