@@ -3,11 +3,13 @@
 import json
 import statistics
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from benchmarks.emulated_hosts import parse_rate
+from benchmarks.equal_learning import Learnt, gaps
+from benchmarks.hyperparameters import Hyperparameters
 from benchmarks.matrix.cells import CONTENDERS, PEERS, Cell
 from benchmarks.matrix.load import is_disturbed
 from benchmarks.matrix.runs import typical
@@ -48,6 +50,31 @@ class Result:
         """As tables and figures call it."""
         title = CONTENDERS[self.cell.policy].title
         return f"{title}, {self.cell.mode}" if self.cell.mode else title
+
+    @property
+    def hyperparameters(self) -> Hyperparameters | None:
+        """What all runs trained with, but for the seed; None of lines that do not say.
+
+        Raises:
+            ValueError: If runs of the cell differ.
+        """
+        if any("hyperparameters" not in line for line in self.lines):
+            return None
+        said = {
+            replace(Hyperparameters.of_json(line["hyperparameters"]), seed=0) for line in self.lines
+        }
+        if len(said) > 1:
+            raise ValueError(f"runs of {self.cell.name} trained with {said}")
+        return said.pop()
+
+    @property
+    def learnt(self) -> Learnt:
+        """Accuracies of the runs."""
+        by_split = {}
+        for split in ("val", "test"):
+            values = [line.get(f"{split}_accuracy") for line in self.lines]
+            by_split[split] = [value for value in values if value is not None]
+        return Learnt(by_split=by_split)
 
     def median(self, name: str) -> float | None:
         """Median of a figure, None where the lines lack it."""
@@ -124,6 +151,37 @@ class Matrix:
     def budgets(self, graph: str, parts: int, rate: str) -> list[int]:
         """Budgets that were run at a place."""
         return sorted({result.cell.budget for result in self.at(graph, parts, rate)} - {0})
+
+
+NOT_COMPARABLE = "†"
+"""For accuracies of runs that do not say what they trained with."""
+DIFFER = "‡"
+"""For accuracies that are further apart than the seeds of either side."""
+
+
+def learning(result: Result, other: Result) -> str:
+    """Accuracies of two results after the same epochs, as a table has them beside a ratio.
+
+    Returns:
+        Those of either side, validation before test, and a mark: `NOT_COMPARABLE` or `DIFFER`.
+
+    Raises:
+        ValueError: If the results say that they trained with different hyperparameters.
+    """
+    ours, theirs = result.hyperparameters, other.hyperparameters
+    if ours is not None and theirs is not None and ours != theirs:
+        raise ValueError(f"{result.cell.name} trained with {ours}, {other.cell.name} with {theirs}")
+    both = f"{accuracies(result)} / {accuracies(other)}"
+    if ours is None or theirs is None:
+        return f"{both} {NOT_COMPARABLE}"
+    apart = any(gap.exceeds for gap in gaps(result.learnt, other.learnt))
+    return f"{both} {DIFFER}" if apart else both
+
+
+def accuracies(result: Result) -> str:
+    """Validation and test accuracy, those that are known."""
+    known = (result.learnt.median(split) for split in ("val", "test"))
+    return ", ".join(f"{value:.3f}" for value in known if value is not None)
 
 
 def human_rate(rate: str) -> str:
