@@ -1,7 +1,7 @@
 """Whether contenders whose times are compared have learnt as much, after the same epochs."""
 
 import statistics
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 
@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 class Learnt:
     """Accuracies of one contender, run by run, each run with a seed of its own."""
 
-    by_split: dict[str, Sequence[float]] = field(default_factory=dict)
+    by_split: Mapping[str, Sequence[float]] = field(default_factory=dict)
     """`val` and `test`, those that are known."""
 
     def median(self, split: str) -> float | None:

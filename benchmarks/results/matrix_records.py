@@ -154,34 +154,31 @@ class Matrix:
 
 
 NOT_COMPARABLE = "†"
-"""For accuracies of runs that do not say what they trained with."""
+"""Beside a ratio of runs that do not say what they trained with, or for how long."""
 DIFFER = "‡"
-"""For accuracies that are further apart than the seeds of either side."""
+"""Beside a ratio of runs whose accuracies are further apart than the seeds of either side."""
 
 
-def learning(result: Result, other: Result) -> str:
-    """Accuracies of two results after the same epochs, as a table has them beside a ratio.
+def learning_mark(result: Result, other: Result) -> str:
+    """What is to be said of the accuracies of two results whose times are compared.
+
+    Lines that do not say what they trained with are taken for equal where gnnflow ran both, for as
+    many epochs.
 
     Returns:
-        Those of either side, validation before test, and a mark: `NOT_COMPARABLE` or `DIFFER`.
+        `NOT_COMPARABLE`, `DIFFER`, or nothing.
 
     Raises:
         ValueError: If the results say that they trained with different hyperparameters.
     """
     ours, theirs = result.hyperparameters, other.hyperparameters
-    if ours is not None and theirs is not None and ours != theirs:
-        raise ValueError(f"{result.cell.name} trained with {ours}, {other.cell.name} with {theirs}")
-    both = f"{accuracies(result)} / {accuracies(other)}"
     if ours is None or theirs is None:
-        return f"{both} {NOT_COMPARABLE}"
-    apart = any(gap.exceeds for gap in gaps(result.learnt, other.learnt))
-    return f"{both} {DIFFER}" if apart else both
-
-
-def accuracies(result: Result) -> str:
-    """Validation and test accuracy, those that are known."""
-    known = (result.learnt.median(split) for split in ("val", "test"))
-    return ", ".join(f"{value:.3f}" for value in known if value is not None)
+        epochs = {len(line["epoch_time_s"]) for line in (*result.lines, *other.lines)}
+        if len(epochs) > 1 or not (is_ours(result) and is_ours(other)):
+            return NOT_COMPARABLE
+    elif ours != theirs:
+        raise ValueError(f"{result.cell.name} trained with {ours}, {other.cell.name} with {theirs}")
+    return DIFFER if any(gap.exceeds for gap in gaps(result.learnt, other.learnt)) else ""
 
 
 def human_rate(rate: str) -> str:
