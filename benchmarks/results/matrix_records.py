@@ -94,7 +94,11 @@ class Matrix:
     """All results, by cell."""
 
     def __init__(self, lines: Iterable[Line]) -> None:
-        """Takes the lines of a file of the matrix."""
+        """Takes the lines of a file of the matrix.
+
+        Raises:
+            ValueError: If runs of one cell trained with different hyperparameters.
+        """
         by_cell: dict[Cell, list[Line]] = {}
         self.num_disturbed = 0
         self._replays: dict[tuple[str, int, int], Line] = {}
@@ -111,6 +115,8 @@ class Matrix:
             (Result(cell, tuple(lines)) for cell, lines in by_cell.items()),
             key=lambda result: (order.index(result.cell.policy), result.cell.mode),
         )
+        for result in self.results:
+            _ = result.hyperparameters
         self.num_runs = sum(len(result.lines) for result in self.results)
 
     @classmethod
