@@ -25,6 +25,7 @@ _ALWAYS_SO = {
     "activation": "relu",
     "normalization": "none",
     "replace": False,
+    "cut": "evenly",
 }
 """What gnnflow-train's GraphSAGE has no options for."""
 

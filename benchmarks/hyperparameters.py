@@ -45,7 +45,10 @@ class Hyperparameters:
     replace: bool
     """Whether a neighbour may be drawn twice."""
     batch_size: int
-    """Seed vertices of one rank in one minibatch."""
+    """Seed vertices of one rank in one minibatch; on average over the ranks, at most."""
+    cut: str
+    """How an epoch's seeds become minibatches: `evenly` over as few steps as there can be, because
+    a small last minibatch is a noisy step of full length."""
     epochs: int
     """Passes over the train seeds after which accuracies are compared."""
     seed: int
@@ -55,6 +58,17 @@ class Hyperparameters:
         """Inputs and outputs of each layer."""
         sizes = [num_inputs, *[self.hidden] * (len(self.fanout) - 1), num_outputs]
         return list(zip(sizes[:-1], sizes[1:], strict=True))
+
+    def even_batch_size(self, num_seeds: int, num_job_seeds: int, num_ranks: int) -> int:
+        """Seeds of a minibatch of a trainer whose seeds are cut evenly.
+
+        Args:
+            num_seeds: Train seeds of the trainer.
+            num_job_seeds: Those of all trainers.
+            num_ranks: Ranks that the trainers stand for.
+        """
+        steps = -(-num_job_seeds // (num_ranks * self.batch_size))
+        return max(1, -(-num_seeds // max(1, steps)))
 
     def to_json(self) -> dict[str, Any]:
         """Returns the record as `of_json` takes it."""
@@ -97,6 +111,7 @@ HYPERPARAMETERS = Hyperparameters(
     fanout=(25, 10),
     replace=False,
     batch_size=500,
+    cut="evenly",
     epochs=4,
     seed=0,
 )

@@ -49,12 +49,16 @@ def train(job: TrainingJob) -> None:
     rank = torch.distributed.get_rank()
     torch.manual_seed(hyper.seed + rank)
     dgl.seed(hyper.seed + rank)
+    seeds = dgl.distributed.node_split(graph.ndata["train"], book)
+    num_job_seeds = torch.tensor(len(seeds))
+    torch.distributed.all_reduce(num_job_seeds)
+    num_ranks = torch.distributed.get_world_size()
     loader = dgl.dataloading.DistNodeDataLoader(
         graph,
-        dgl.distributed.node_split(graph.ndata["train"], book),
+        seeds,
         # DGL lists fanouts from the input layer, gnnflow from the seeds.
         dgl.dataloading.NeighborSampler(list(hyper.fanout[::-1]), replace=hyper.replace),
-        batch_size=job.batch_size,
+        batch_size=hyper.even_batch_size(len(seeds), int(num_job_seeds), num_ranks),
         shuffle=True,
         drop_last=False,
     )

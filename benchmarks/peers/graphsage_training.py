@@ -24,7 +24,12 @@ LOSSES: Mapping[str, Callable[[torch.Tensor, torch.Tensor], torch.Tensor]] = {
     "mean-square": lambda scores, labels: (scores - labels).square().mean(),
 }
 OPTIMIZERS = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}
-_ONLY_WAY = {"model": "sage", "normalization": "none", "schedule": "constant"}
+_ONLY_WAY = {
+    "model": "sage",
+    "normalization": "none",
+    "schedule": "constant",
+    "cut": "evenly",
+}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -38,11 +43,6 @@ class TrainingJob:
     threads: int
     ranks: int
     """Ranks of the others whose minibatches are one here."""
-
-    @property
-    def batch_size(self) -> int:
-        """Seeds of a minibatch of this trainer."""
-        return self.hyperparameters.batch_size * self.ranks
 
 
 @dataclass(kw_only=True, slots=True)

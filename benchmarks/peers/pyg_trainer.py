@@ -29,12 +29,13 @@ def train(job: TrainingJob) -> None:
     torch.set_num_threads(job.threads)
     torch.manual_seed(hyper.seed)
     data = _load(job.out)
+    num_seeds = int(data.train_mask.sum())
     loader = NeighborLoader(
         data,
         list(hyper.fanout),
         input_nodes=data.train_mask,
         replace=hyper.replace,
-        batch_size=job.batch_size,
+        batch_size=hyper.even_batch_size(num_seeds, num_seeds, job.ranks),
         shuffle=True,
         num_workers=1,
         persistent_workers=True,

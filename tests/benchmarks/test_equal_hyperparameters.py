@@ -32,6 +32,7 @@ from benchmarks.peers.training_job import gather_run, hand_over
 from gnnflow.cli.options import parse
 from gnnflow.config import OptimizationConfig, PartitionConfig, TrainConfig
 from gnnflow.datasets import generate
+from gnnflow.loader.seed_schedule import SeedSchedule
 from gnnflow.models import build_model
 from gnnflow.partition import partition_graph
 from gnnflow.training.schedules import make_optimizer as make_our_optimizer
@@ -51,6 +52,7 @@ OTHER = Hyperparameters(
     }
 )
 """Unlike every default."""
+NUM_SEEDS = 100
 SCRIPTS = Path(benchmarks.peers.__file__).parent
 NO_CONTENDERS = {
     "distdgl_convert": "changes the format of a graph",
@@ -129,6 +131,7 @@ def test_who_trains_for_longer_is_compared_after_the_same_epochs(tmp_path):
         {"normalization": "batch"},
         {"replace": True},
         {"loss": "mean-square"},
+        {"cut": "in order"},
     ],
     ids=str,
 )
@@ -192,8 +195,7 @@ def test_a_peer_is_handed_the_record_and_no_other_word(handed, ranks, parts, mon
         patch.setattr(sys, "argv", ["trainer", *words])
         patch.setattr(Hyperparameters, "read", lambda folder: OTHER)
         job = graphsage_training.read_job("trainer")
-    # One process that stands for all ranks has their minibatches as one.
-    assert (job.hyperparameters, job.batch_size) == (OTHER, ranks * OTHER.batch_size)
+    assert (job.hyperparameters, job.ranks) == (OTHER, ranks)
 
 
 class _Layer(torch.nn.Module):
@@ -212,6 +214,7 @@ def used_by_distdgl(job: TrainingJob, monkeypatch, watched: dict[str, object]) -
     graph = dgl.distributed.DistGraph.return_value
     graph.ndata = {name: torch.zeros(5, 16) for name in ("x", "y", "train")}
     dgl.dataloading.DistNodeDataLoader.return_value = []
+    dgl.distributed.node_split.return_value = torch.arange(NUM_SEEDS)
     for name in ("dgl", "dgl.nn", "dgl.nn.pytorch"):
         monkeypatch.setitem(sys.modules, name, dgl)
     sys.modules.pop("benchmarks.peers.distdgl_trainer", None)
@@ -225,9 +228,10 @@ def used_by_distdgl(job: TrainingJob, monkeypatch, watched: dict[str, object]) -
             self.module, self.join = module, nullcontext
 
     monkeypatch.setattr(torch.nn.parallel, "DistributedDataParallel", Wrapped)
-    for name in ("init_process_group", "barrier"):
+    for name in ("init_process_group", "barrier", "all_reduce"):
         monkeypatch.setattr(torch.distributed, name, lambda *_: None)
     monkeypatch.setattr(torch.distributed, "get_rank", lambda: 0)
+    monkeypatch.setattr(torch.distributed, "get_world_size", lambda: 1)
     distdgl_trainer.train(job)
     sys.modules.pop("benchmarks.peers.distdgl_trainer", None)
     (fanout,), sampled = dgl.dataloading.NeighborSampler.call_args
@@ -247,7 +251,7 @@ def used_by_pyg(job: TrainingJob, monkeypatch, watched: dict[str, object]) -> No
         pyg_trainer,
         "_load",
         lambda out: SimpleNamespace(
-            x=torch.zeros(5, 16), train_mask=torch.ones(5, dtype=torch.bool)
+            x=torch.zeros(5, 16), train_mask=torch.ones(NUM_SEEDS, dtype=torch.bool)
         ),
     )
     pyg_trainer.train(job)
@@ -279,7 +283,7 @@ def test_a_peer_trains_with_the_record(run, hyper, tmp_path, monkeypatch):
     run(job, monkeypatch, watched)
     assert watched["fanout"] == hyper.fanout
     assert (watched["replace"], watched["shuffle"]) == (hyper.replace, True)
-    assert watched["batch_size"] == hyper.batch_size
+    assert watched["batch_size"] == hyper.even_batch_size(NUM_SEEDS, NUM_SEEDS, 1)
     sizes = hyper.layer_sizes(16, 4)
     assert len(sizes) == len(hyper.fanout) and {sizes[0][1], sizes[-1][0]} == {hyper.hidden}
     assert watched["layers"] == [(*each, hyper.aggregation) for each in sizes]
@@ -331,7 +335,7 @@ def test_a_peer_learns_what_ours_learns(tmp_path):
         assert torch.allclose(our, their, atol=1e-6)
 
 
-@pytest.mark.parametrize("name", ["model", "normalization", "schedule", "activation"])
+@pytest.mark.parametrize("name", ["model", "normalization", "schedule", "activation", "cut"])
 def test_a_peer_refuses_what_it_does_not_do(name):
     with pytest.raises(ValueError, match=f"{name} must be one of .*, got 'else'"):
         GraphSage([], replace(OTHER, **{name: "else"}), lambda *_: torch.zeros(1))
@@ -445,6 +449,19 @@ def test_layers_of_peers_are_those_of_the_record(tmp_path, monkeypatch):
     minibatch_sides.SIDES["dgl-layers"](tmp_path)
     given = [call.args for call in dgl.nn.pytorch.SAGEConv.call_args_list]
     assert given == [(3, 5, network.aggregation), (5, 4, network.aggregation)]
+
+
+@pytest.mark.parametrize("counts", [(3010, 3031), (14, 14), (15, 0), (100, 90), (1, 1)], ids=str)
+def test_seeds_are_cut_as_ours_are(counts):
+    ours = SeedSchedule.of_rank(np.arange(counts[0]), np.array(counts), 0, batch_size=7)
+    assert ours.max_batch_size == OTHER.even_batch_size(counts[0], sum(counts), 2)
+    for num_seeds in counts:
+        size = OTHER.even_batch_size(num_seeds, sum(counts), 2)
+        assert -(-num_seeds // size) <= ours.num_steps
+    # One process that stands for both ranks has their minibatches as one.
+    joined = OTHER.even_batch_size(sum(counts), sum(counts), 2)
+    assert -(-sum(counts) // joined) <= ours.num_steps
+    assert joined <= 2 * OTHER.batch_size
 
 
 def scripts() -> list[str]:
