@@ -11,7 +11,7 @@ PyG and gnnflow expand it once. So edges and vertices per minibatch stand beside
 import tempfile
 from collections.abc import Callable
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks._harness import Options, Report, Row, run_benchmark, take_turns
+from benchmarks.hyperparameters import HYPERPARAMETERS, Hyperparameters
 from benchmarks.peers import not_installed, peer_python
 from benchmarks.peers.process import PeerProcess
 from benchmarks.peers.samplers import (
@@ -35,9 +36,12 @@ from gnnflow.sampling import LocalNeighborSampler
 NUM_VERTICES = 1_000_000
 NUM_EDGES = 20_000_000
 NUM_COMMUNITIES = 250
-BATCH_SIZE = 1024
 NUM_MINIBATCHES = 64
-FANOUTS = ([15, 10, 5], [25, 10], [10, 25])
+TASKS = tuple(
+    replace(HYPERPARAMETERS, fanout=fanout, batch_size=1024)
+    for fanout in ((15, 10, 5), (25, 10), (10, 25))
+)
+"""What every side samples: of the hyperparameters, what concerns that."""
 OURS = "gnnflow"
 PEERS = {"dgl": "DGL", "graphbolt": "GraphBolt"}
 
@@ -56,9 +60,9 @@ class SeededGraph:
         return seeds
 
 
-def make_graph(seed: int = 0) -> SeededGraph:
+def make_graph(hyperparameters: Hyperparameters) -> SeededGraph:
     """Makes the graph: both directions of edges, four of five of them within a community."""
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng(hyperparameters.seed)
     size = NUM_VERTICES // NUM_COMMUNITIES
     weight = np.arange(1, size + 1) ** -0.5
     cumulative = np.cumsum(weight / weight.sum())
@@ -77,18 +81,22 @@ def make_graph(seed: int = 0) -> SeededGraph:
     indptr = np.zeros(NUM_VERTICES + 1, dtype=np.int64)
     np.cumsum(np.bincount(destinations, minlength=NUM_VERTICES), out=indptr[1:])
     indices = sources[np.argsort(destinations, kind="stable")]
-    seeds = rng.permutation(NUM_VERTICES)[: NUM_MINIBATCHES * BATCH_SIZE]
-    return SeededGraph(indptr, indices, seeds.reshape(NUM_MINIBATCHES, BATCH_SIZE))
+    seeds = rng.permutation(NUM_VERTICES)[: NUM_MINIBATCHES * hyperparameters.batch_size]
+    return SeededGraph(indptr, indices, seeds.reshape(NUM_MINIBATCHES, -1))
 
 
-def our_sampler(graph: SeededGraph, fanouts: list[int], threads: int) -> Sampler:
+def our_sampler(graph: SeededGraph, hyperparameters: Hyperparameters, threads: int) -> Sampler:
     """Returns gnnflow's sampler."""
     topology = _kernels.Topology(np.array([0, NUM_VERTICES]))
     topology.set_part(0, graph.indptr, graph.indices)
-    sampler = LocalNeighborSampler(topology, num_threads=threads)
+    sampler = LocalNeighborSampler(
+        topology, num_threads=threads, replace=hyperparameters.replace, seed=hyperparameters.seed
+    )
 
     def sample(number: int) -> tuple[int, int]:
-        subgraph = sampler.sample(graph.minibatch(number), fanouts, epoch=0, minibatch=number)
+        subgraph = sampler.sample(
+            graph.minibatch(number), hyperparameters.fanout, epoch=0, minibatch=number
+        )
         return subgraph.num_edges, subgraph.num_vertices
 
     return sample
@@ -126,25 +134,25 @@ class SamplerSide:
         return self._vertices / self._minibatches
 
 
-def compare_fanouts(
+def compare_task(
     graph: SeededGraph,
-    fanouts: list[int],
+    hyperparameters: Hyperparameters,
     peers: dict[str, PeerProcess],
     options: Options,
     report: Report,
 ) -> None:
-    """Adds the rows of one choice of fanouts."""
+    """Adds the rows of one choice of hyperparameters."""
     per_round = 4 if options.quick else 8
-    ours = our_sampler(graph, fanouts, options.threads)
+    ours = our_sampler(graph, hyperparameters, options.threads)
     fast: dict[str, SamplerSide] = {}
     for title, peer in peers.items():
-        fast[title] = SamplerSide(partial(measure_peer, peer, fanouts), per_round)
-    sparse = torch_sparse_sampler(graph.indptr, graph.indices, graph.minibatch, fanouts)
+        fast[title] = SamplerSide(partial(measure_peer, peer, hyperparameters), per_round)
+    sparse = torch_sparse_sampler(graph.indptr, graph.indices, graph.minibatch, hyperparameters)
     if isinstance(sparse, str):
         report.absent("torch-sparse", sparse)
     else:
         fast["torch-sparse"] = SamplerSide(lambda numbers: measure(sparse, numbers), per_round)
-    plain = numpy_sampler(graph.indptr, graph.indices, graph.minibatch, fanouts)
+    plain = numpy_sampler(graph.indptr, graph.indices, graph.minibatch, hyperparameters)
     slow = {"numpy": SamplerSide(lambda numbers: measure(plain, numbers), 1)}
     for theirs, rounds, limit_s in ((fast, 6, 8), (slow, 1, 4)):
         own = SamplerSide(lambda numbers: measure(ours, numbers), per_round)
@@ -156,7 +164,7 @@ def compare_fanouts(
         for name, side in theirs.items():
             report.add(
                 Row(
-                    name=f"sampling/{','.join(map(str, fanouts))}",
+                    name=f"sampling/{','.join(map(str, hyperparameters.fanout))}",
                     ours=rates[OURS] / 1e6,
                     theirs=rates[name] / 1e6,
                     unit="M edges/s",
@@ -175,7 +183,7 @@ def compare_fanouts(
 
 def compare(options: Options, report: Report) -> None:
     """Adds the rows."""
-    graph = make_graph()
+    graph = make_graph(TASKS[0])
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         for name in ("indptr", "indices", "seeds"):
@@ -187,8 +195,8 @@ def compare(options: Options, report: Report) -> None:
                 continue
             peer = stack.enter_context(PeerProcess(name, name, folder, options.threads))
             peers[f"{title} {peer.version}"] = peer
-        for fanouts in FANOUTS:
-            compare_fanouts(graph, fanouts, peers, options, report)
+        for task in TASKS:
+            compare_task(graph, task, peers, options, report)
 
 
 if __name__ == "__main__":
