@@ -88,7 +88,7 @@ class Hyperparameters:
 
     def write(self, folder: Path) -> None:
         """Writes the record for a peer's process."""
-        (folder / FILE).write_text(json.dumps(self.to_json()))
+        (folder / FILE).write_text(json.dumps(self.to_json(), allow_nan=False))
 
     @classmethod
     def read(cls, folder: Path) -> Self:

@@ -35,7 +35,7 @@ from gnnflow.datasets import generate
 from gnnflow.loader.seed_schedule import SeedSchedule
 from gnnflow.models import build_model
 from gnnflow.partition import partition_graph
-from gnnflow.training.schedules import make_optimizer as make_our_optimizer
+from gnnflow.training.optimization import make_optimizer as make_our_optimizer
 
 OTHER = Hyperparameters(
     **HYPERPARAMETERS.to_json()
