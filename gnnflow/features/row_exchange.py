@@ -10,7 +10,7 @@ from gnnflow.array_types import ByteArray, Ids
 from gnnflow.comm import Context, Transport
 from gnnflow.comm.messages import BufferPool, Message
 from gnnflow.features.dist_feature_store import DistFeatureStore
-from gnnflow.features.remote_rows import MessageRows, RemoteRows, WindowRows
+from gnnflow.features.row_transports import MessageRows, RemoteRows, WindowRows
 from gnnflow.features.wire import Wire, WireDtype, rows_per_part
 
 _INT32_ROWS = 1 << 31

@@ -1,6 +1,6 @@
 """Training on all ranks as one, exact evaluation, and what a run shows."""
 
-from gnnflow.training.checkpoints.files import Position
+from gnnflow.training.checkpoints.checkpoint_files import Position
 from gnnflow.training.checkpoints.folder import Checkpoints
 from gnnflow.training.checkpoints.saving import (
     Resumed,

@@ -30,6 +30,12 @@ from gnnflow.training.loss_watch import LossWatch
 from gnnflow.training.loss_weighting import LossShares, weighted_task
 from gnnflow.training.machine_use import MemoryUse, set_up_process
 from gnnflow.training.model_calls import IN_DEGREE, ensure_in_degree
+from gnnflow.training.optimization import (
+    EarlyStopping,
+    LearningRate,
+    check_stopping,
+    make_optimizer,
+)
 from gnnflow.training.records.asked_rows import AskedRows, cache_warning, write_optimum
 from gnnflow.training.records.progress import TrainingProgress, Watcher
 from gnnflow.training.records.run_records import RunHistory, RunRecords
@@ -43,12 +49,6 @@ from gnnflow.training.records.summary import (
     policy_table,
 )
 from gnnflow.training.records.trackers import Trackers
-from gnnflow.training.schedules import (
-    EarlyStopping,
-    LearningRate,
-    check_stopping,
-    make_optimizer,
-)
 from gnnflow.training.tasks import Scored, Task
 from gnnflow.training.trainer import Trainer, attach_layers
 

@@ -9,7 +9,7 @@ from gnnflow.errors import DataError, resource_error
 from gnnflow.files.reserved_file import new_mapped_array
 from gnnflow.partition import open_partition
 from gnnflow.replay.trace import TraceFacts, TraceRecorder, read_trace
-from gnnflow.training.checkpoints.files import checkpoint_folders, read_files
+from gnnflow.training.checkpoints.checkpoint_files import checkpoint_folders, read_files
 from gnnflow.training.evaluation.inference import RowFile
 
 

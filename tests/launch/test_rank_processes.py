@@ -64,6 +64,14 @@ print(len(sys.stdin.read()) if rank else "")
     assert sorted(shown.out.split("\n")) == ["", "", "0", "card of 0 2", "card of 1 2"]
 
 
+@pytest.fixture(autouse=True)
+def listens_to_interrupts():
+    """Also where the tests run in the background of a script, which ignores them."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 @pytest.mark.parametrize(
     ("program", "code", "line"),
     [

@@ -14,7 +14,7 @@ from small_graphs import power_law
 
 from gnnflow.config import PartitionConfig
 from gnnflow.partition import partition_graph
-from gnnflow.training.checkpoints.files import checkpoint_folders
+from gnnflow.training.checkpoints.checkpoint_files import checkpoint_folders
 
 NUM_EPOCHS, STEPS = 5, 10
 OPTIONS = ["--fanout", "3,2", "--hidden", "8", "--epochs", str(NUM_EPOCHS), "--threads", "1"]

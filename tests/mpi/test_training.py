@@ -23,8 +23,8 @@ from gnnflow.training import evaluate, unwrap, wrap
 from gnnflow.training.evaluation.vertex_evaluation import evaluate_scores
 from gnnflow.training.loss_weighting import LossShares, class_weights
 from gnnflow.training.model_calls import IN_DEGREE, ensure_in_degree
+from gnnflow.training.optimization import LearningRate, make_optimizer
 from gnnflow.training.records.step_metrics import EpochRecorder
-from gnnflow.training.schedules import LearningRate, make_optimizer
 from gnnflow.training.tasks import task_of
 from gnnflow.training.trainer import Trainer, attach_layers
 

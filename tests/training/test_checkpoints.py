@@ -26,7 +26,7 @@ from gnnflow.training import (
     load_model_from_checkpoint,
     save_checkpoint,
 )
-from gnnflow.training.checkpoints.files import Position, read_facts
+from gnnflow.training.checkpoints.checkpoint_files import Position, read_facts
 
 START = Position()
 
@@ -414,7 +414,7 @@ def test_a_file_of_holes_is_not_read(graph, saved, header, message, monkeypatch)
         assert path.name == "checkpoint.json", f"{path} was read"
         return path.read_bytes()
 
-    monkeypatch.setattr("gnnflow.training.checkpoints.files.read_regular", read)
+    monkeypatch.setattr("gnnflow.training.checkpoints.checkpoint_files.read_regular", read)
     with pytest.raises(CheckpointError, match=message):
         load_checkpoint(folder, Run(graph).state)
     with pytest.raises(CheckpointError, match=message):

@@ -23,9 +23,8 @@ from gnnflow.datasets.readers.segments import Segment, vertex_arrays
 from gnnflow.datasets.row_source import ArrayRows, RowSource
 from gnnflow.errors import DataError
 from gnnflow.files.array_sink import ArraySink
-from gnnflow.files.inside import lies_inside
 from gnnflow.files.json_text import parse_json
-from gnnflow.files.regular_file import read_regular
+from gnnflow.files.regular_file import lies_inside, read_regular
 
 _VERTEX_TYPE, _EDGE_TYPE = "_N", "_N:_E:_N"  # what DGL calls the only type
 _ID = "_ID"

@@ -12,8 +12,8 @@ from gnnflow.datasets import structure
 from gnnflow.datasets.array_kinds import LabelTask, vertex_ids
 from gnnflow.datasets.raw_graph import RawGraph
 from gnnflow.datasets.readers.edge_arrays import choose_edge_array
-from gnnflow.datasets.readers.graph_files import count_vertices
 from gnnflow.datasets.readers.segments import Segment, vertex_arrays
+from gnnflow.datasets.readers.user_files import count_vertices
 from gnnflow.datasets.row_source import ArrayRows
 from gnnflow.datasets.split_spec import with_split
 from gnnflow.errors import DataError, one_line

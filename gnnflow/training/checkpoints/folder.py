@@ -8,7 +8,7 @@ from gnnflow.errors import CheckpointError, ConfigError, GnnflowError
 from gnnflow.files.folder_lock import FolderLock
 from gnnflow.files.regular_file import read_regular_text
 from gnnflow.files.whole_file import clear_leftovers, clear_partial, remove_folder
-from gnnflow.training.checkpoints.files import (
+from gnnflow.training.checkpoints.checkpoint_files import (
     POINTER_BYTES,
     Position,
     checkpoint_folders,

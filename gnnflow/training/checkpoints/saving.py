@@ -17,18 +17,7 @@ from gnnflow.files.json_text import parse_json, to_json_text
 from gnnflow.graph import DistGraph
 from gnnflow.loader import DistNeighborLoader
 from gnnflow.models import LayeredModel, make_model
-from gnnflow.training.checkpoints.checks import (
-    check_graph,
-    check_loaded_options,
-    check_next_rate,
-    check_optimizer,
-    check_weights,
-    graph_facts,
-    load_weights,
-    partition_digest,
-    read_tensors,
-)
-from gnnflow.training.checkpoints.files import (
+from gnnflow.training.checkpoints.checkpoint_files import (
     MODEL_FILE,
     STATE_NAME,
     CheckpointFacts,
@@ -38,6 +27,17 @@ from gnnflow.training.checkpoints.files import (
     rank_name,
     read_files,
     write_files,
+)
+from gnnflow.training.checkpoints.compatibility import (
+    check_graph,
+    check_loaded_options,
+    check_next_rate,
+    check_optimizer,
+    check_weights,
+    graph_facts,
+    load_weights,
+    partition_digest,
+    read_tensors,
 )
 from gnnflow.training.checkpoints.rank_bytes import broadcast_bytes, gather_bytes, scatter_bytes
 from gnnflow.training.checkpoints.state_tree import Stateful, check_kinds, pack, unpack

@@ -27,13 +27,13 @@ from gnnflow.graph import DistGraph
 from gnnflow.loader import as_tensor
 from gnnflow.loader.arguments import as_array
 from gnnflow.terminal import say
-from gnnflow.training.checkpoints.checks import check_graph
-from gnnflow.training.checkpoints.files import (
+from gnnflow.training.checkpoints.checkpoint_files import (
     FACTS_FILE,
     POINTER_BYTES,
     checkpoint_folders,
     read_facts,
 )
+from gnnflow.training.checkpoints.compatibility import check_graph
 from gnnflow.training.checkpoints.folder import BEST
 from gnnflow.training.checkpoints.saving import load_model_from_checkpoint
 from gnnflow.training.data_parallel.wrapped_model import unwrap

@@ -20,10 +20,9 @@ from pathlib import Path
 from typing import Any
 
 from gnnflow.errors import CheckpointError, cannot_write, one_line
-from gnnflow.files.inside import lies_inside
 from gnnflow.files.json_record import Count, read_record
 from gnnflow.files.json_text import parse_json, to_json_text
-from gnnflow.files.regular_file import UnfitFileError, open_regular, read_regular
+from gnnflow.files.regular_file import UnfitFileError, lies_inside, open_regular, read_regular
 from gnnflow.files.safetensors_header import TensorHeader, read_safetensors_header
 from gnnflow.files.whole_file import replaced_file, replaced_folder, write_synced
 

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from gnnflow.errors import CheckpointError
 from gnnflow.files.safetensors_header import TensorHeader
 from gnnflow.partition import Manifest
-from gnnflow.training.checkpoints.files import MODEL_FILE, CheckpointFacts, damaged
+from gnnflow.training.checkpoints.checkpoint_files import MODEL_FILE, CheckpointFacts, damaged
 from gnnflow.training.checkpoints.state_tree import check_kinds
 
 _LEARNT_FROM = ("x", "y")

@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from gnnflow.config import OptimizationConfig
-from gnnflow.training.schedules import EarlyStopping, LearningRate, make_optimizer
+from gnnflow.training.optimization import EarlyStopping, LearningRate, make_optimizer
 
 NUM_STEPS, EPOCHS = 5, 4
 SCHEDULES = [

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from gnnflow.datasets import from_files
 from gnnflow.datasets.array_kinds import labels_of
-from gnnflow.datasets.readers.graph_files import read_edges
+from gnnflow.datasets.readers.user_files import read_edges
 from gnnflow.datasets.split_file import read_splits
 from gnnflow.datasets.structure import NUM_DEGREE_BUCKETS
 from gnnflow.errors import DataError, MissingExtraError
