@@ -235,9 +235,11 @@ def _runner(config: ReplayConfig) -> Callable[[Trace, str, int], ReplayResult]:
 
 def _table(traces: Sequence[Trace], rows: Sequence[BudgetRow]) -> Table:
     facts = traces[0].facts
+    # As it has always been for the draw of older traces.
+    drawn = "" if facts.draw == "independent" else f"drawn {facts.draw}, "
     table = Table(
         title=f"{facts.graph}: {facts.num_ranks} ranks, {traces[0].num_minibatches} minibatches "
-        f"each, {rows[0].rows_asked if rows else 0:,} remote rows without a cache",
+        f"each, {drawn}{rows[0].rows_asked if rows else 0:,} remote rows without a cache",
         title_justify="left",
     )
     for column in ("budget", "scorer", "hit rate", "volume", "rows moved", "MB", "over belady"):

@@ -86,7 +86,14 @@ class TraceFacts:
     transport: str = ""
     """How rows moved."""
     settings: dict[str, Any] = field(default_factory=dict)
-    """Options of the cache and the pipeline, by name, as the run used them."""
+    """Options of the draw, the cache and the pipeline, by name, as the run used them."""
+
+    @property
+    def draw(self) -> str:
+        """Which neighbours were kept: `dependent, 16 steps`; `independent` for older traces."""
+        draw = str(self.settings.get("draw", "independent"))
+        every = self.settings.get("draw_every", "unknown")
+        return f"{draw}, {every} steps" if draw == "dependent" else draw
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -265,7 +272,8 @@ def read_traces(folder: Path) -> list[Trace]:
             f"{folder} must hold the traces of ranks 0 to {num_ranks - 1}, got {ranks}; "
             "record the run again into an empty folder"
         )
-    runs = {(trace.facts.graph, trace.facts.num_ranks, trace.facts.fanout) for trace in traces}
+    facts = [trace.facts for trace in traces]
+    runs = {(each.graph, each.num_ranks, each.fanout, each.draw) for each in facts}
     if len(runs) > 1:
         raise DataError(f"{folder} mixes traces of different runs; record into an empty folder")
     return traces
