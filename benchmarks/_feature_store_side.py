@@ -20,9 +20,9 @@ from gnnflow.comm import Context
 from gnnflow.comm.collectives import Steps
 from gnnflow.comm.mpi_library import MPI, library_name
 from gnnflow.features import DistFeatureStore
-from gnnflow.features.remote_rows import MessageRows, WindowRows
-from gnnflow.features.row_service import RowAnswers, rows_per_part
-from gnnflow.features.wire import Wire
+from gnnflow.features.row_exchange import RowAnswers
+from gnnflow.features.row_transports import MessageRows, WindowRows
+from gnnflow.features.wire import Wire, rows_per_part
 from gnnflow.files.json_text import to_json_text
 
 ROW_BYTES = (128, 512, 1024, 4096)

@@ -17,7 +17,7 @@ from xml.etree import ElementTree
 import psutil
 
 from gnnflow.cli import options
-from gnnflow.comm import init
+from gnnflow.cli.job import joined_job
 from gnnflow.config import TrainConfig
 from gnnflow.files.json_text import to_json_text
 from gnnflow.launch import detect_launch
@@ -54,11 +54,7 @@ def _outputs(folder: Path) -> list[str]:
 
 def _train(words: list[str]) -> None:
     config = options.parse(TrainConfig, prog="gnnflow-train", args=words)
-    runtime = config.runtime
-    with init(
-        transport=runtime.transport, comm_timeout_s=runtime.comm_timeout, threads=runtime.threads
-    ) as ctx:
-        ctx.end_on_interrupt()
+    with joined_job(config.runtime) as ctx:
         from gnnflow.training import run
         from gnnflow.training.data_parallel.process_group import close_process_group
         from gnnflow.training.records.asked_rows import AskedRows

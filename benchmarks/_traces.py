@@ -7,6 +7,7 @@ from functools import cache
 from math import prod
 from pathlib import Path
 from time import thread_time
+from typing import get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,6 +27,7 @@ from gnnflow.partition import (
 )
 from gnnflow.replay import Trace, sample_traces
 from gnnflow.sampling import LocalNeighborSampler
+from gnnflow.sampling.draws import DrawName
 
 NUM_PARTS = 4
 ROW_BYTES = 512
@@ -50,6 +52,8 @@ class Sampled:
     traces: list[Trace]
     vertices: list[NDArray[np.int64]]
     """All vertices of each minibatch of the first rank, its own among them."""
+    by_key: dict[str, list[Trace]]
+    """Traces of the draws by key, by the name of the draw."""
     folder: Path
     """The parts."""
     sample_s: float
@@ -73,15 +77,20 @@ def sample_workload(workload: TraceWorkload, folder: Path) -> Sampled:
         order = np.random.default_rng((epoch, rank)).permutation(seeds)
         return np.array_split(order, num_steps)
 
-    traces = sample_traces(
-        parts,
-        batches,
-        fanout=workload.fanout,
-        batch_size=workload.batch_size,
-        num_epochs=workload.num_epochs,
-        row_bytes=ROW_BYTES,
-        vip=vip_of_parts(parts, workload.fanout, num_steps),
-    )
+    vip = vip_of_parts(parts, workload.fanout, num_steps)
+    traces = {
+        draw: sample_traces(
+            parts,
+            batches,
+            fanout=workload.fanout,
+            batch_size=workload.batch_size,
+            num_epochs=workload.num_epochs,
+            row_bytes=ROW_BYTES,
+            vip=vip,
+            draw=draw,
+        )
+        for draw in get_args(DrawName)
+    }
     sampler = _sampler_of(parts)
     vertices = [
         sampler.sample(seeds, workload.fanout, epoch=epoch, minibatch=step * NUM_PARTS).vertices
@@ -89,7 +98,8 @@ def sample_workload(workload: TraceWorkload, folder: Path) -> Sampled:
         for step, seeds in enumerate(batches(0, epoch))
     ]
     return Sampled(
-        traces=traces,
+        traces=traces.pop("independent"),
+        by_key=traces,
         vertices=vertices,
         folder=root,
         sample_s=_sampling_time(sampler, batches(0, 0), workload.fanout),

@@ -14,7 +14,7 @@ no difference, not how far training gets.
 
 import tempfile
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from statistics import mean
 
@@ -24,15 +24,15 @@ from torch_geometric.nn import GraphSAGE
 from benchmarks import _commands as commands
 from benchmarks._harness import Options, Report, Row, run_benchmark
 from benchmarks.accuracy_reference import Tensors, train
+from benchmarks.cluster_runs import Workload
+from benchmarks.hyperparameters import HYPERPARAMETERS
 from gnnflow.config import PartitionConfig
 from gnnflow.datasets import RawGraph, load
 from gnnflow.partition import partition_graph
 
 NUM_RANKS = 4
 JOB_BATCH_SIZE = 2048
-HIDDEN = 256
-DROPOUT = 0.5
-LEARNING_RATE = 0.01
+HYPER = replace(HYPERPARAMETERS, fanout=(10, 25), hidden=256, epochs=10)
 FULL_BATCH_STEPS = 120
 
 
@@ -71,16 +71,12 @@ def train_by_minibatches(
     found, moved_bytes = [], []
     for seed in seeds:
         out = Path(tempfile.mkdtemp(prefix="run-", dir=folder))
+        hyper = replace(HYPER, batch_size=JOB_BATCH_SIZE // num_ranks, epochs=epochs, seed=seed)
         options = {
+            **Workload(graph="debian-packages", hyperparameters=hyper).options(),
             "ranks": num_ranks,
             "transport": "alltoall",
-            "batch-size": JOB_BATCH_SIZE // num_ranks,
-            "epochs": epochs,
-            "fanout": "10,25",
-            "hidden": HIDDEN,
-            "dropout": DROPOUT,
-            "lr": LEARNING_RATE,
-            "seed": seed,
+            "eval-every": 1,
             "threads": max(1, threads // num_ranks),
             **(further_options or {}),
         }
@@ -97,8 +93,16 @@ def train_full_batch(graph: RawGraph, seeds: range) -> Accuracies:
     inputs, found = [tensors.x, tensors.adj_t], []
     for seed in seeds:
         torch.manual_seed(seed)
-        model = GraphSAGE(graph.num_features, HIDDEN, 2, graph.num_classes, dropout=DROPOUT)
-        best = train(model, inputs, tensors.y, tensors.splits, FULL_BATCH_STEPS, LEARNING_RATE)
+        model = GraphSAGE(
+            graph.num_features,
+            HYPER.hidden,
+            len(HYPER.fanout),
+            graph.num_classes,
+            dropout=HYPER.dropout,
+            act=HYPER.activation,
+            aggr=HYPER.aggregation,
+        )
+        best = train(model, inputs, tensors.y, tensors.splits, FULL_BATCH_STEPS, HYPER)
         found.append(best[1])
     return Accuracies(found)
 
@@ -107,7 +111,7 @@ def compare(options: Options, report: Report) -> None:
     """Adds the rows."""
     torch.set_num_threads(options.threads)
     graph = load("debian-packages")
-    seeds, epochs = (range(1), 2) if options.quick else (range(3), 10)
+    seeds, epochs = (range(1), 2) if options.quick else (range(3), HYPER.epochs)
     with tempfile.TemporaryDirectory(prefix="gnnflow-") as made:
         folder = Path(made)
         for num_ranks in (1, NUM_RANKS):

@@ -10,20 +10,21 @@ import argparse
 import statistics
 import time
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Self
 
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn import functional
 from torch_geometric.nn import GraphSAGE
 
 from benchmarks._harness import write_json
+from benchmarks.hyperparameters import HYPERPARAMETERS, Hyperparameters
+from benchmarks.peers.graphsage_training import LOSSES, make_optimizer, named
 from gnnflow.datasets import RawGraph, load
 
-HIDDEN = 128
+HYPER = replace(HYPERPARAMETERS, lr=0.02)
 EVAL_EVERY = 5
 
 
@@ -62,15 +63,16 @@ def train(
     y: Tensor,
     splits: dict[str, Tensor],
     epochs: int,
-    lr: float = 0.02,
+    hyperparameters: Hyperparameters,
 ) -> tuple[float, float]:
     """Returns validation and test accuracy at the best epoch of validation."""
-    optimizer = torch.optim.Adam(model.parameters(), lr=lr)
+    optimizer = make_optimizer(hyperparameters, model.parameters())
+    loss_of = named("loss", hyperparameters.loss, LOSSES)
     best = (0.0, 0.0)
     for epoch in range(1, epochs + 1):
         model.train()
         optimizer.zero_grad()
-        loss = functional.cross_entropy(model(*inputs)[splits["train"]], y[splits["train"]])
+        loss = loss_of(model(*inputs)[splits["train"]], y[splits["train"]])
         loss.backward()
         optimizer.step()
         if epoch % EVAL_EVERY == 0:
@@ -97,7 +99,9 @@ def main() -> None:
     models = {
         "linear": (lambda: torch.nn.Linear(*widths), [tensors.x]),
         "sage": (
-            lambda: GraphSAGE(widths[0], HIDDEN, 2, widths[1], dropout=0.5),
+            lambda: GraphSAGE(
+                widths[0], HYPER.hidden, len(HYPER.fanout), widths[1], dropout=HYPER.dropout
+            ),
             [tensors.x, tensors.adj_t],
         ),
     }
@@ -106,7 +110,7 @@ def main() -> None:
         found = []
         for seed in options.seeds:
             torch.manual_seed(seed)
-            found.append(train(make(), inputs, y, splits, options.epochs))
+            found.append(train(make(), inputs, y, splits, options.epochs, HYPER))
         val, test = zip(*found, strict=True)
         mean, spread = statistics.mean(test), max(test) - min(test)
         rows.append({"model": name, "val": val, "test": test, "mean": mean, "spread": spread})

@@ -15,7 +15,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -24,19 +24,25 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from benchmarks._harness import Options, Report, Row, run_benchmark, take_turns
+from benchmarks.hyperparameters import HYPERPARAMETERS, Hyperparameters
 from benchmarks.peers import not_installed, peer_python
+from benchmarks.peers.graphsage_training import LOSSES, named
 from benchmarks.peers.process import PeerProcess
 from gnnflow import _kernels
 from gnnflow.loader.sparse_adjacency import sparse_adjacency
 from gnnflow.models import SAGE, layer_adjacencies
 from gnnflow.sampling import LocalNeighborSampler, SampledSubgraph
-from gnnflow.training.memory import keep_freed_memory
+from gnnflow.training.machine_use import keep_freed_memory
 
 NUM_VERTICES = 300_000
 NUM_EDGES = 4_400_000
-NUM_SEEDS = 500
 NUM_MINIBATCHES = 4
-NETWORKS = {"25,10": (128, 128, 64), "15,10,5": (128, 128, 128, 64)}
+NUM_FEATURES, NUM_CLASSES = 128, 64
+NETWORKS = tuple(
+    replace(HYPERPARAMETERS, fanout=fanout, batch_size=500, dropout=0.0, loss="mean-square")
+    for fanout in ((25, 10), (15, 10, 5))
+)
+"""What every side computes, without dropout so that losses can be compared."""
 OURS = "gnnflow"
 
 
@@ -52,9 +58,9 @@ class LayeredMinibatch:
     num_edges: list[int]
 
 
-def make_minibatches(fanout: list[int], dim: int) -> list[LayeredMinibatch]:
+def make_minibatches(hyperparameters: Hyperparameters) -> list[LayeredMinibatch]:
     """Samples the minibatches, from fixed seeds."""
-    draw = np.random.default_rng(0)
+    draw = np.random.default_rng(hyperparameters.seed)
     weight = draw.permutation(np.arange(1, NUM_VERTICES + 1) ** -0.5)
     cumulative = np.cumsum(weight / weight.sum())
     ends = np.minimum(np.searchsorted(cumulative, draw.random((2, NUM_EDGES))), NUM_VERTICES - 1)
@@ -62,12 +68,12 @@ def make_minibatches(fanout: list[int], dim: int) -> list[LayeredMinibatch]:
     np.cumsum(np.bincount(ends[1], minlength=NUM_VERTICES), out=indptr[1:])
     topology = _kernels.Topology(np.array([0, NUM_VERTICES]))
     topology.set_part(0, indptr, ends[0][np.argsort(ends[1], kind="stable")])
-    sampler = LocalNeighborSampler(topology)
+    sampler = LocalNeighborSampler(topology, replace=hyperparameters.replace)
     minibatches = []
     for number in range(NUM_MINIBATCHES):
-        seeds = draw.choice(NUM_VERTICES, NUM_SEEDS, replace=False)
-        subgraph = sampler.sample(seeds, fanout, epoch=0, minibatch=number)
-        rows = draw.standard_normal((subgraph.num_vertices, dim), dtype=np.float32)
+        seeds = draw.choice(NUM_VERTICES, hyperparameters.batch_size, replace=False)
+        subgraph = sampler.sample(seeds, hyperparameters.fanout, epoch=0, minibatch=number)
+        rows = draw.standard_normal((subgraph.num_vertices, NUM_FEATURES), dtype=np.float32)
         minibatches.append(
             LayeredMinibatch(
                 subgraph,
@@ -100,13 +106,16 @@ class TrainingSide:
 
 
 def torch_side(
-    forward: Callable[[LayeredMinibatch], Tensor], minibatches: list[LayeredMinibatch]
+    forward: Callable[[LayeredMinibatch], Tensor],
+    hyperparameters: Hyperparameters,
+    minibatches: list[LayeredMinibatch],
 ) -> TrainingSide:
     """Makes a side of a forward function."""
+    loss_of, no_labels = named("loss", hyperparameters.loss, LOSSES), torch.zeros(())
 
     def run(number: int) -> tuple[float, float]:
         start = time.perf_counter()
-        loss = forward(minibatches[number]).square().mean()
+        loss = loss_of(forward(minibatches[number]), no_labels)
         loss.backward()  # type: ignore[no-untyped-call]
         return time.perf_counter() - start, loss.item()
 
@@ -190,8 +199,14 @@ def _cut(adj_t: Tensor, num_dst: int, num_src: int) -> Tensor:
     )
 
 
-def write_for_dgl(folder: Path, model: SAGE, minibatches: list[LayeredMinibatch]) -> None:
-    """Writes weights, and the blocks of every minibatch, first layer first."""
+def write_for_dgl(
+    folder: Path,
+    hyperparameters: Hyperparameters,
+    model: SAGE,
+    minibatches: list[LayeredMinibatch],
+) -> None:
+    """Writes hyperparameters, weights, and the blocks of every minibatch, first layer first."""
+    hyperparameters.write(folder)
     arrays: dict[str, NDArray[np.generic]] = {}
     for index, conv in enumerate(model.convs):
         arrays[f"neighbour_weight_{index}"] = conv.lin_l.weight.detach().numpy()
@@ -208,27 +223,28 @@ def write_for_dgl(folder: Path, model: SAGE, minibatches: list[LayeredMinibatch]
         np.savez(folder / f"minibatch_{number}.npz", **blocks)
 
 
-def compare_network(fanout: str, dims: tuple[int, ...], options: Options, report: Report) -> None:
+def compare_network(hyperparameters: Hyperparameters, options: Options, report: Report) -> None:
     """Adds the rows of one network."""
-    minibatches = make_minibatches([int(count) for count in fanout.split(",")], dims[0])
-    torch.manual_seed(0)
-    model = SAGE(dims)
+    minibatches = make_minibatches(hyperparameters)
+    torch.manual_seed(hyperparameters.seed)
+    sizes = hyperparameters.layer_sizes(NUM_FEATURES, NUM_CLASSES)
+    model = SAGE([NUM_FEATURES, *(outputs for _, outputs in sizes)], hyperparameters.dropout)
     sides = {
-        OURS: torch_side(forward_with_layers(model), minibatches),
-        "PyG on edge_index": torch_side(forward_on_edge_index(model), minibatches),
-        "PyG on a CSR adj_t": torch_side(forward_on_adj_t(model), minibatches),
+        OURS: torch_side(forward_with_layers(model), hyperparameters, minibatches),
+        "PyG on edge_index": torch_side(forward_on_edge_index(model), hyperparameters, minibatches),
+        "PyG on a CSR adj_t": torch_side(forward_on_adj_t(model), hyperparameters, minibatches),
     }
     on_sparse_tensor = forward_on_sparse_tensor(model)
     if on_sparse_tensor is None:
         report.absent("torch-sparse", 'it is not installed; the extra "sparse" has it')
     else:
-        sides["PyG on a SparseTensor"] = torch_side(on_sparse_tensor, minibatches)
+        sides["PyG on a SparseTensor"] = torch_side(on_sparse_tensor, hyperparameters, minibatches)
     with ExitStack() as stack:
         if peer_python("dgl") is None:
             report.absent("DGL", not_installed("dgl"))
         else:
             folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-            write_for_dgl(folder, model, minibatches)
+            write_for_dgl(folder, hyperparameters, model, minibatches)
             dgl = stack.enter_context(PeerProcess("dgl", "dgl-layers", folder, options.threads))
             sides[f"DGL {dgl.version}"] = peer_side(dgl)
         rounds, limit_s = (4, 8.0) if options.quick else (20, 60.0)
@@ -241,7 +257,7 @@ def compare_network(fanout: str, dims: tuple[int, ...], options: Options, report
                 raise RuntimeError(f"{name} has loss {loss}, gnnflow {ours.losses[number]}")
         report.add(
             Row(
-                name=f"aggregation/{fanout}",
+                name=f"aggregation/{','.join(map(str, hyperparameters.fanout))}",
                 ours=times[OURS],
                 theirs=times[name],
                 unit="ms",
@@ -260,8 +276,8 @@ def compare(options: Options, report: Report) -> None:
     """Adds the rows of all networks."""
     torch.set_num_threads(options.threads)
     keep_freed_memory()
-    for fanout, dims in NETWORKS.items():
-        compare_network(fanout, dims, options, report)
+    for network in NETWORKS:
+        compare_network(network, options, report)
 
 
 if __name__ == "__main__":

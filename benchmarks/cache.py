@@ -10,6 +10,10 @@ several fills, periods and alphas: `decay-published` does what the published cod
 gnnflow's scorer, which any remote vertex may enter and which fetches nothing twice. Budgets are
 percent of the halo vertices.
 
+Rows `cache/GRAPH/BUDGET/shared` and `.../dependent` compare the rows that the scorer lookahead
+moves where neighbours are drawn by key (`--draw`, keys of 16 steps) with the least that any cache
+could move of the independent draw's minibatches, and with what lookahead moves of them.
+
 Rows `cache/GRAPH/BUDGET/common-rows` compare rows that cross between two machines of two ranks
 each where the ranks of a machine hold common rows once (`--cache-scope host`) and where they do
 not.
@@ -172,6 +176,31 @@ def compare_volumes(
                 )
 
 
+def compare_draws(name: str, sampled: Sampled, report: Report, *, budgets: Sequence[float]) -> None:
+    """Adds the rows on draws by key of one graph."""
+    plain = sampled.traces
+    asked = sum(trace.rows_asked for trace in plain)
+    for budget in budgets:
+        rivals = {
+            "belady, independent draw": belady_volume(plain, budget),
+            "lookahead, independent draw": volume(plain, budget, scorer="lookahead"),
+        }
+        for draw, traces in sampled.by_key.items():
+            row = f"cache/{name}/{round(100 * budget)}/{draw}"
+            ours = volume(traces, budget, scorer="lookahead")
+            facts: dict[str, float | str] = {
+                "asked_of_independent": over(sum(trace.rows_asked for trace in traces), asked),
+                "own_belady": belady_volume(traces, budget),
+            }
+            for against, least in rivals.items():
+                report.add(
+                    Row(
+                        name=row, ours=ours, theirs=least, unit="rows", against=against, facts=facts
+                    )
+                )
+                facts = {}
+
+
 def volumes_by_scope(traces: Sequence[Trace], offsets: Ids, budget: float) -> dict[str, int]:
     """Returns the rows that cross between the machines for each `--cache-scope`.
 
@@ -320,6 +349,7 @@ def compare_workload(
     with tempfile.TemporaryDirectory() as folder:
         sampled = sample_workload(workload, Path(folder))
         compare_volumes(workload.name, sampled.traces, report, budgets=budgets, periods=periods)
+        compare_draws(workload.name, sampled, report, budgets=budgets)
         compare_scopes(workload.name, sampled, report, budgets=budgets)
         compare_books(workload, sampled, report)
 

@@ -20,7 +20,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -34,6 +34,7 @@ from benchmarks.emulated_hosts import (
     emulated_hosts,
     run_mpi,
 )
+from benchmarks.hyperparameters import HYPERPARAMETERS
 from gnnflow.errors import GnnflowError
 from gnnflow.policies.llm.model.model_files import SMALL_MODEL, locate_model
 
@@ -214,11 +215,13 @@ def compare(options: Options, report: Report) -> None:
     """Adds the rows of every kind of trouble."""
     graph = "sbm:vertices=20000,edges=145000,classes=16,within=0.78,features=128,train=0.5"
     if options.quick:
-        workload = Workload(graph=graph, fanout=(10, 5), batch_size=125, hidden=64)
+        hyper = replace(HYPERPARAMETERS, fanout=(10, 5), batch_size=125, hidden=64)
+        workload = Workload(graph=graph, hyperparameters=hyper)
         plans = [ChangePlan(workload=workload, epochs_per_phase=2)]
         names = [*FIXED, *_QUICK_POLICIES]
     else:
-        workload = Workload(graph=graph, fanout=(10, 5), batch_size=100, hidden=64)
+        hyper = replace(HYPERPARAMETERS, fanout=(10, 5), batch_size=100, hidden=64)
+        workload = Workload(graph=graph, hyperparameters=hyper)
         plans = [
             ChangePlan(workload=workload, epochs_per_phase=4),
             ChangePlan(workload=workload, epochs_per_phase=4, trouble="busy_core"),

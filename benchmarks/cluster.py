@@ -2,14 +2,16 @@
 
     python -m benchmarks.cluster [--quick] [--json FILE] [--rates 200mbit,1gbit] [--hosts 2]
 
-trains GraphSAGE on the same METIS parts, with the same fanout, minibatches and links, with each
-contender in turn. Rows set gnnflow's fastest setting with a cache of 25 % of the halo against the
+trains GraphSAGE on the same METIS parts, with the same links and hyperparameters
+(`benchmarks.hyperparameters`), with each contender in turn; repeats have seeds of their own, the
+same for all. Rows set gnnflow's fastest setting with a cache of 25 % of the halo against the
 others: `cluster/RATE/distdgl`, `cluster/RATE/none` (gnnflow without a cache),
 `cluster/RATE/static` (the scorer `decay`, replacing every 25 minibatches: one schedule, not the
-best) and `cluster/RATE/lookahead`, without the one that is fastest. With `--large-caches`, rows
-`cluster/RATE/50/...` and `cluster/RATE/50-bfloat16/...` do the same for caches of 50 %, and for
-rows that travel in half the bytes. Where namespaces are not allowed, gnnflow's settings run over
-loopback, which limits nothing.
+best) and `cluster/RATE/lookahead`, without the one that is fastest. Each comes with the accuracies
+of both sides after the same epochs, and says when they differ by more than the spread of the seeds.
+With `--large-caches`, rows `cluster/RATE/50/...` and `cluster/RATE/50-bfloat16/...` do the same for
+caches of 50 %, and for rows that travel in half the bytes. Where namespaces are not allowed,
+gnnflow's settings run over loopback, which limits nothing.
 """
 
 import os
@@ -35,6 +37,8 @@ from benchmarks.cluster_runs import (
     run_gnnflow,
 )
 from benchmarks.emulated_hosts import EmulatedHosts, EmulationUnavailableError, emulated_hosts
+from benchmarks.equal_learning import Learnt, gaps
+from benchmarks.hyperparameters import HYPERPARAMETERS
 from benchmarks.peers import peer_python
 from benchmarks.peers.distdgl_job import convert, run_distdgl
 from gnnflow.errors import GnnflowError
@@ -45,7 +49,10 @@ _AGAINST = {
     STATIC: "gnnflow, static prefetching (decay, every 25)",
     LOOKAHEAD: "gnnflow, lookahead",
 }
-_QUICK = Workload(graph="sbm:vertices=60000,edges=435000,classes=64,features=128", epochs=3)
+_QUICK = Workload(
+    graph="sbm:vertices=60000,edges=435000,classes=64,features=128",
+    hyperparameters=replace(HYPERPARAMETERS, epochs=3),
+)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -110,11 +117,15 @@ def _run_in_turn(
     parts: Path,
     converted: Path,
 ) -> Iterator[Run]:
-    """Takes turns, so that a load that comes and goes meets all contenders."""
-    workload, num_ranks, threads = plan.workload, plan.num_ranks, plan.threads
+    """Takes turns, so that a load that comes and goes meets all contenders.
+
+    Each turn has a seed of its own, the same for all.
+    """
+    num_ranks, threads = plan.num_ranks, plan.threads
     names = {name for group in plan.groups for name in GROUPS[group]}
     settings = [setting for setting in SETTINGS if setting.name in names]
-    for _ in range(plan.repeats):
+    for number in range(plan.repeats):
+        workload = plan.workload.seeded(plan.workload.hyperparameters.seed + number)
         if python is not None and hosts is not None:
             yield run_distdgl(hosts, python, parts, converted, workload, num_ranks, threads)
         for setting in settings:
@@ -167,11 +178,9 @@ def _rows_of_group(
             continue
         plain = name.split("-")[0]
         facts: dict[str, float | str] = {"our_setting": best}
+        facts |= _learning(contenders[best], contenders[name])
         for side, contender in (("our", best), ("their", name)):
             runs = contenders[contender]
-            accuracies = [run.test_accuracy for run in runs if run.test_accuracy is not None]
-            if accuracies:
-                facts[f"{side}_test_accuracy"] = statistics.median(accuracies)
             facts |= {
                 f"{side}_slowest_run_s": max(run.typical_epoch_time_s for run in runs),
                 f"{side}_bytes_sent_in_all_epochs": float(
@@ -205,13 +214,47 @@ def _rows_of_group(
         )
 
 
+def _learning(ours: Sequence[Run], theirs: Sequence[Run]) -> dict[str, float | str]:
+    """Accuracies of both sides after the same epochs, and whether they differ.
+
+    Raises:
+        GnnflowError: If the sides trained with different hyperparameters.
+    """
+    said = {replace(run.hyperparameters, seed=0) for run in (*ours, *theirs)}
+    if len(said) > 1:
+        raise GnnflowError(f"times of different trainings are not to be compared: {said}")
+    (hyper,) = said
+    facts: dict[str, float | str] = {"accuracies_after_epochs": float(hyper.epochs)}
+    sides = {"our": _learnt(ours), "their": _learnt(theirs)}
+    for split in ("val", "test"):
+        for side, learnt in sides.items():
+            accuracy = learnt.median(split)
+            if accuracy is not None:
+                facts[f"{side}_{split}_accuracy"] = accuracy
+    found = gaps(sides["our"], sides["their"])
+    if found:
+        facts["accuracies_apart"] = "; ".join(map(str, found))
+    return facts
+
+
+def _learnt(runs: Sequence[Run]) -> Learnt:
+    by_split = {
+        "val": [run.val_accuracy for run in runs if run.val_accuracy is not None],
+        "test": [run.test_accuracy for run in runs if run.test_accuracy is not None],
+    }
+    return Learnt(by_split=by_split)
+
+
 def describe(run: Run) -> str:
     """A run in a line."""
-    accuracy = "not known" if run.test_accuracy is None else f"{run.test_accuracy:.4f}"
+    val, test = (
+        "not known" if accuracy is None else f"{accuracy:.4f}"
+        for accuracy in (run.val_accuracy, run.test_accuracy)
+    )
     return (
         f"{run.rate:>10} {run.contender:<10} {run.typical_epoch_time_s:7.2f} s/epoch "
         f"{run.sent_bytes / 1e6:8.0f} MB sent in {len(run.epoch_time_s)} epochs, "
-        f"test accuracy {accuracy}"
+        f"validation accuracy {val}, test accuracy {test}"
     )
 
 
@@ -231,13 +274,16 @@ def _parse() -> tuple[ClusterPlan, Options, Path | None]:
     )
     given = parser.parse_args()
     workload = _QUICK if given.quick else Workload()
+    if given.epochs:
+        hyper = replace(workload.hyperparameters, epochs=given.epochs)
+        workload = replace(workload, hyperparameters=hyper)
     rates = given.rates or ("1gbit" if given.quick else "200mbit,1gbit")
     plan = ClusterPlan(
         rates=tuple(rates.split(",")),
         hosts=given.hosts,
         ranks_per_host=given.ranks_per_host,
         repeats=given.repeats or (1 if given.quick else 3),
-        workload=replace(workload, epochs=given.epochs or workload.epochs),
+        workload=workload,
         parts=given.parts,
         groups=tuple(GROUPS) if given.large_caches else ("",),
     )

@@ -4,13 +4,14 @@ import statistics
 import subprocess
 import tempfile
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from benchmarks import _commands as commands
 from benchmarks.emulated_hosts import EmulatedHosts, EmulationError, Traffic, run_mpi
 from benchmarks.emulated_hosts.limited_links import parse_rate
+from benchmarks.hyperparameters import HYPERPARAMETERS, Hyperparameters
 
 DISTDGL = "distdgl"
 LOOPBACK = "loopback"
@@ -18,28 +19,62 @@ UNLIMITED = "unlimited"
 STAGES = ("sample", "fetch", "wait", "compute", "all_reduce")
 
 
+_TASKS = {"cross-entropy": "classes"}
+_ALWAYS_SO = {
+    "aggregation": "mean",
+    "activation": "relu",
+    "normalization": "none",
+    "replace": False,
+    "cut": "evenly",
+}
+"""What gnnflow-train's GraphSAGE has no options for."""
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Workload:
-    """What all contenders train: two-layer GraphSAGE on a community graph."""
+    """What all contenders train: a graph, and the hyperparameters of every side."""
 
     graph: str = "sbm:vertices=300000,edges=2175000,classes=64,within=0.78,features=128,train=0.1"
     """What gnnflow-partition generates; every edge then gets its reverse."""
-    fanout: tuple[int, ...] = (25, 10)
-    batch_size: int = 500
-    hidden: int = 128
-    epochs: int = 4
-    seed: int = 0
+    hyperparameters: Hyperparameters = HYPERPARAMETERS
 
-    def options(self) -> dict[str, object]:
-        """Options of gnnflow-train by name, without the dashes."""
+    def options(self, epochs: int | None = None) -> dict[str, object]:
+        """Options of gnnflow-train by name, without the dashes.
+
+        Args:
+            epochs: Epochs to train, if more than the hyperparameters say. There is an evaluation
+                after those all the same.
+
+        Raises:
+            ValueError: If gnnflow-train does not train in this way.
+        """
+        hyper = self.hyperparameters
+        for name, value in _ALWAYS_SO.items():
+            if getattr(hyper, name) != value:
+                raise ValueError(
+                    f"gnnflow-train has {name} {value}, got {getattr(hyper, name)} to compare with"
+                )
+        if hyper.loss not in _TASKS:
+            raise ValueError(f"gnnflow-train has no loss '{hyper.loss}' to compare with")
         return {
-            "fanout": ",".join(map(str, self.fanout)),
-            "batch-size": self.batch_size,
-            "hidden": self.hidden,
-            "epochs": self.epochs,
-            "eval-every": 0,
-            "seed": self.seed,
+            "model": hyper.model,
+            "hidden": hyper.hidden,
+            "dropout": hyper.dropout,
+            "task": _TASKS[hyper.loss],
+            "optimizer": hyper.optimizer,
+            "lr": hyper.lr,
+            "weight-decay": hyper.weight_decay,
+            "schedule": hyper.schedule,
+            "fanout": ",".join(map(str, hyper.fanout)),
+            "batch-size": hyper.batch_size,
+            "epochs": epochs or hyper.epochs,
+            "eval-every": hyper.epochs if epochs and epochs > hyper.epochs else 0,
+            "seed": hyper.seed,
         }
+
+    def seeded(self, seed: int) -> "Workload":
+        """The same with minibatches and weights of another seed."""
+        return replace(self, hyperparameters=replace(self.hyperparameters, seed=seed))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -86,8 +121,12 @@ class Run:
     """Rate of the links, or `loopback`."""
     epoch_time_s: tuple[float, ...]
     """Of each epoch, on the slowest rank."""
+    hyperparameters: Hyperparameters
+    """What it trained with."""
+    val_accuracy: float | None
+    """Over all neighbours, after the epochs of the hyperparameters; None without such seeds."""
     test_accuracy: float | None
-    """Over all neighbours, after the last epoch; None without test seeds."""
+    """Likewise."""
     traffic: dict[str, Traffic]
     """Bytes over the link of each host in the whole run; empty over loopback."""
     details: dict[str, Any]
@@ -146,8 +185,21 @@ def make_parts(workload: Workload, num_parts: int, num_hosts: int, out: Path) ->
     Raises:
         CommandError: If gnnflow-partition fails.
     """
-    source = ["--generate", workload.graph, "--undirected", "--seed", workload.seed]
+    source = ["--generate", workload.graph, "--undirected", "--seed", workload.hyperparameters.seed]
     commands.make_parts(out, num_parts, *source, "--hosts", num_hosts)
+
+
+def train_words(
+    setting: Setting,
+    parts: Path,
+    workload: Workload,
+    threads: int,
+    out: Path,
+    epochs: int | None = None,
+) -> list[str]:
+    """Returns the words of gnnflow-train's command line."""
+    options = workload.options(epochs) | {"threads": threads, "device": "cpu", "out": out}
+    return [str(parts), *commands.option_words(options), *setting.words]
 
 
 def run_gnnflow(
@@ -157,6 +209,8 @@ def run_gnnflow(
     workload: Workload,
     num_ranks: int,
     threads: int,
+    *,
+    epochs: int | None = None,
     look: Callable[[Path], dict[str, Any]] | None = None,
 ) -> Run:
     """Trains with gnnflow-train on emulated hosts, or over loopback without any.
@@ -168,6 +222,8 @@ def run_gnnflow(
         workload: What is trained; its graph is that of the parts.
         num_ranks: Ranks of the job.
         threads: Threads of each.
+        epochs: Epochs to train, if more than the workload's; accuracies are those after the
+            workload's.
         look: Is shown the folder of the run before it goes; what it returns joins the details.
 
     Raises:
@@ -175,9 +231,8 @@ def run_gnnflow(
     """
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder) / "run"
-        options = workload.options() | {"threads": threads, "device": "cpu", "out": out}
-        words = [*commands.option_words(options), *setting.words]
-        command = [*commands.gnnflow_command("train"), str(parts), *words]
+        words = train_words(setting, parts, workload, threads, out, epochs)
+        command = [*commands.gnnflow_command("train"), *words]
         if hosts is None:
             traffic: dict[str, Traffic] = {}
             command += ["--ranks", str(num_ranks), "--transport", "alltoall"]
@@ -194,11 +249,16 @@ def run_gnnflow(
         summary = commands.summary_of(out)
         if look is not None:
             summary |= look(out)
+    learnt = summary
+    if epochs is not None and epochs > workload.hyperparameters.epochs:
+        learnt = summary["epochs"][workload.hyperparameters.epochs - 1]
     return Run(
         contender=setting.name,
         rate=LOOPBACK if hosts is None else hosts.rate or UNLIMITED,
         epoch_time_s=tuple(epoch["epoch_time_s"] for epoch in summary["epochs"]),
-        test_accuracy=summary["test_accuracy"],
+        hyperparameters=workload.hyperparameters,
+        val_accuracy=learnt["val_accuracy"],
+        test_accuracy=learnt["test_accuracy"],
         traffic=traffic,
         details=summary,
     )

@@ -78,7 +78,8 @@ def compare(options: Options, report: Report) -> None:
     workload = Workload()
     if options.quick:
         small = "sbm:vertices=60000,edges=435000,classes=64,features=128"
-        workload = replace(workload, graph=small, epochs=3)
+        hyper = replace(workload.hyperparameters, epochs=3)
+        workload = Workload(graph=small, hyperparameters=hyper)
     with tempfile.TemporaryDirectory() as work:
         run_cases(workload, options.quick, Path(work), report)
 

@@ -6,12 +6,16 @@ The graph has a million vertices and 20 million directed edges: communities, wit
 follow a power law, made from a fixed seed. Fanouts are named as in PyG, seeds first; DGL lists the
 same ones from the other end (25,10 is its [10, 25]), and expands a vertex again in each hop where
 PyG and gnnflow expand it once. So edges and vertices per minibatch stand beside the rates.
+
+Rows `sampling/FANOUTS/shared` and `.../dependent` compare draws by key (`--draw`) with the draw for
+each vertex, and with DGL's LaborSampler, whose draw `shared` is but for the number of neighbours:
+it keeps as many on average, gnnflow as many of each vertex.
 """
 
 import tempfile
 from collections.abc import Callable
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -19,6 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks._harness import Options, Report, Row, run_benchmark, take_turns
+from benchmarks.hyperparameters import HYPERPARAMETERS, Hyperparameters
 from benchmarks.peers import not_installed, peer_python
 from benchmarks.peers.process import PeerProcess
 from benchmarks.peers.samplers import (
@@ -30,15 +35,21 @@ from benchmarks.peers.samplers import (
     torch_sparse_sampler,
 )
 from gnnflow import _kernels
+from gnnflow.config import DEFAULT_DRAW_EVERY
 from gnnflow.sampling import LocalNeighborSampler
 
 NUM_VERTICES = 1_000_000
 NUM_EDGES = 20_000_000
 NUM_COMMUNITIES = 250
-BATCH_SIZE = 1024
 NUM_MINIBATCHES = 64
-FANOUTS = ([15, 10, 5], [25, 10], [10, 25])
+TASKS = tuple(
+    replace(HYPERPARAMETERS, fanout=fanout, batch_size=1024)
+    for fanout in ((15, 10, 5), (25, 10), (10, 25))
+)
+"""What every side samples: of the hyperparameters, what concerns that."""
 OURS = "gnnflow"
+DRAWS = {"independent": 0, "shared": 1, "dependent": DEFAULT_DRAW_EVERY}
+"""Steps for which a source keeps its key."""
 PEERS = {"dgl": "DGL", "graphbolt": "GraphBolt"}
 
 
@@ -56,9 +67,9 @@ class SeededGraph:
         return seeds
 
 
-def make_graph(seed: int = 0) -> SeededGraph:
+def make_graph(hyperparameters: Hyperparameters) -> SeededGraph:
     """Makes the graph: both directions of edges, four of five of them within a community."""
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng(hyperparameters.seed)
     size = NUM_VERTICES // NUM_COMMUNITIES
     weight = np.arange(1, size + 1) ** -0.5
     cumulative = np.cumsum(weight / weight.sum())
@@ -77,18 +88,36 @@ def make_graph(seed: int = 0) -> SeededGraph:
     indptr = np.zeros(NUM_VERTICES + 1, dtype=np.int64)
     np.cumsum(np.bincount(destinations, minlength=NUM_VERTICES), out=indptr[1:])
     indices = sources[np.argsort(destinations, kind="stable")]
-    seeds = rng.permutation(NUM_VERTICES)[: NUM_MINIBATCHES * BATCH_SIZE]
-    return SeededGraph(indptr, indices, seeds.reshape(NUM_MINIBATCHES, BATCH_SIZE))
+    seeds = rng.permutation(NUM_VERTICES)[: NUM_MINIBATCHES * hyperparameters.batch_size]
+    return SeededGraph(indptr, indices, seeds.reshape(NUM_MINIBATCHES, -1))
 
 
-def our_sampler(graph: SeededGraph, fanouts: list[int], threads: int) -> Sampler:
-    """Returns gnnflow's sampler."""
+def our_sampler(
+    graph: SeededGraph, hyperparameters: Hyperparameters, threads: int, every: int = 0
+) -> Sampler:
+    """Returns gnnflow's sampler, by key if keys are to last for some steps."""
     topology = _kernels.Topology(np.array([0, NUM_VERTICES]))
     topology.set_part(0, graph.indptr, graph.indices)
-    sampler = LocalNeighborSampler(topology, num_threads=threads)
+    if every:
+        keys, nothing = np.empty(len(graph.indices), np.uint32), np.zeros(0, np.int64)
+        lists, all_ids = (graph.indptr, graph.indices), np.arange(NUM_VERTICES)
+        _kernels.source_keys(*lists, 0, all_ids, nothing, nothing, keys, threads)
+        topology.set_source_keys(0, keys)
+    sampler = LocalNeighborSampler(
+        topology,
+        num_threads=threads,
+        replace=hyperparameters.replace,
+        seed=hyperparameters.seed,
+        every=every,
+    )
 
     def sample(number: int) -> tuple[int, int]:
-        subgraph = sampler.sample(graph.minibatch(number), fanouts, epoch=0, minibatch=number)
+        subgraph = sampler.sample(
+            *(graph.minibatch(number), hyperparameters.fanout),
+            epoch=0,
+            minibatch=number,
+            step=number,
+        )
         return subgraph.num_edges, subgraph.num_vertices
 
     return sample
@@ -126,25 +155,25 @@ class SamplerSide:
         return self._vertices / self._minibatches
 
 
-def compare_fanouts(
+def compare_task(
     graph: SeededGraph,
-    fanouts: list[int],
+    hyperparameters: Hyperparameters,
     peers: dict[str, PeerProcess],
     options: Options,
     report: Report,
 ) -> None:
-    """Adds the rows of one choice of fanouts."""
+    """Adds the rows of one choice of hyperparameters."""
     per_round = 4 if options.quick else 8
-    ours = our_sampler(graph, fanouts, options.threads)
+    ours = our_sampler(graph, hyperparameters, options.threads)
     fast: dict[str, SamplerSide] = {}
     for title, peer in peers.items():
-        fast[title] = SamplerSide(partial(measure_peer, peer, fanouts), per_round)
-    sparse = torch_sparse_sampler(graph.indptr, graph.indices, graph.minibatch, fanouts)
+        fast[title] = SamplerSide(partial(measure_peer, peer, hyperparameters), per_round)
+    sparse = torch_sparse_sampler(graph.indptr, graph.indices, graph.minibatch, hyperparameters)
     if isinstance(sparse, str):
         report.absent("torch-sparse", sparse)
     else:
         fast["torch-sparse"] = SamplerSide(lambda numbers: measure(sparse, numbers), per_round)
-    plain = numpy_sampler(graph.indptr, graph.indices, graph.minibatch, fanouts)
+    plain = numpy_sampler(graph.indptr, graph.indices, graph.minibatch, hyperparameters)
     slow = {"numpy": SamplerSide(lambda numbers: measure(plain, numbers), 1)}
     for theirs, rounds, limit_s in ((fast, 6, 8), (slow, 1, 4)):
         own = SamplerSide(lambda numbers: measure(ours, numbers), per_round)
@@ -153,42 +182,84 @@ def compare_fanouts(
             rounds=rounds if options.quick else 3 * rounds,
             limit_s=limit_s if options.quick else 60,
         )
-        for name, side in theirs.items():
-            report.add(
-                Row(
-                    name=f"sampling/{','.join(map(str, fanouts))}",
-                    ours=rates[OURS] / 1e6,
-                    theirs=rates[name] / 1e6,
-                    unit="M edges/s",
-                    against=name,
-                    facts={
-                        "our_edges_per_minibatch": own.edges,
-                        "their_edges_per_minibatch": side.edges,
-                        "our_vertices_per_minibatch": own.vertices,
-                        "their_vertices_per_minibatch": side.vertices,
-                        "our_minibatches_per_s": rates[OURS] / own.edges,
-                        "their_minibatches_per_s": rates[name] / side.edges,
-                    },
-                )
-            )
+        name = f"sampling/{','.join(map(str, hyperparameters.fanout))}"
+        for title, side in theirs.items():
+            report.add(_row(name, title, (rates[OURS], own), (rates[title], side)))
+
+
+def compare_draws(
+    graph: SeededGraph,
+    hyperparameters: Hyperparameters,
+    labor: dict[str, PeerProcess],
+    options: Options,
+    report: Report,
+) -> None:
+    """Adds the rows on draws by key of one choice of hyperparameters."""
+    per_round = 4 if options.quick else 8
+    sides = {
+        draw: SamplerSide(
+            partial(measure, our_sampler(graph, hyperparameters, options.threads, every)), per_round
+        )
+        for draw, every in DRAWS.items()
+    }
+    theirs = {
+        title: SamplerSide(partial(measure_peer, peer, hyperparameters), per_round)
+        for title, peer in labor.items()
+    }
+    rates = take_turns(
+        {**sides, **theirs}, rounds=6 if options.quick else 18, limit_s=4 if options.quick else 30
+    )
+    plain = (rates["independent"], sides["independent"])
+    for draw in ("shared", "dependent"):
+        name = f"sampling/{','.join(map(str, hyperparameters.fanout))}/{draw}"
+        ours = (rates[draw], sides[draw])
+        report.add(_row(name, f"{OURS}, independent", ours, plain))
+        for title, side in theirs.items():
+            report.add(_row(name, title, ours, (rates[title], side)))
+
+
+def _row(
+    name: str, against: str, ours: tuple[float, SamplerSide], theirs: tuple[float, SamplerSide]
+) -> Row:
+    """Rates, and what minibatches held."""
+    facts: dict[str, float | str] = {}
+    for whose, (rate, side) in (("our", ours), ("their", theirs)):
+        facts |= {
+            f"{whose}_edges_per_minibatch": side.edges,
+            f"{whose}_vertices_per_minibatch": side.vertices,
+            f"{whose}_minibatches_per_s": rate / side.edges,
+        }
+    return Row(
+        name=name,
+        ours=ours[0] / 1e6,
+        theirs=theirs[0] / 1e6,
+        unit="M edges/s",
+        against=against,
+        facts=facts,
+    )
 
 
 def compare(options: Options, report: Report) -> None:
     """Adds the rows."""
-    graph = make_graph()
+    graph = make_graph(TASKS[0])
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         for name in ("indptr", "indices", "seeds"):
             np.save(folder / f"{name}.npy", getattr(graph, name))
         peers: dict[str, PeerProcess] = {}
+        labor: dict[str, PeerProcess] = {}
         for name, title in PEERS.items():
             if peer_python(name) is None:
                 report.absent(title, not_installed(name))
                 continue
             peer = stack.enter_context(PeerProcess(name, name, folder, options.threads))
             peers[f"{title} {peer.version}"] = peer
-        for fanouts in FANOUTS:
-            compare_fanouts(graph, fanouts, peers, options, report)
+            if name == "dgl":
+                side = stack.enter_context(PeerProcess(name, "dgl-labor", folder, options.threads))
+                labor[f"{title}'s LaborSampler {peer.version}"] = side
+        for task in TASKS:
+            compare_task(graph, task, peers, options, report)
+            compare_draws(graph, task, labor, options, report)
 
 
 if __name__ == "__main__":

@@ -62,6 +62,9 @@ class Topology:
     ) -> None:
         """Adds a further halo block."""
 
+    def set_source_keys(self, index: int, source_keys: NDArray[np.uint32]) -> None:
+        """Sets what draws by key need, for a part or for `num_parts` + a halo block."""
+
     def is_local(self, ids: Ids) -> NDArray[np.bool_]:
         """Tells which global ids can be expanded here: inner vertices and halo blocks."""
 
@@ -99,14 +102,19 @@ class NeighborSampler:
         minibatch: int,
         replace: bool = False,
         with_edge_ids: bool = False,
+        every: int = 0,
     ) -> SampledArrays:
-        """Samples all hops; raises if a frontier vertex is not in the topology."""
+        """Samples all hops; raises if a frontier vertex is not in the topology.
+
+        With `every` neighbours are drawn by keys that sources renew every so many steps, and
+        `minibatch` is the step; whatever `epoch` is.
+        """
 
     def start(self, seeds: Ids, seed: int, epoch: int, minibatch: int) -> None:
         """Begins a minibatch from unique global seed ids."""
 
     def expand(
-        self, fanout: int, replace: bool = False, with_edge_ids: bool = False
+        self, fanout: int, replace: bool = False, with_edge_ids: bool = False, every: int = 0
     ) -> tuple[Ids, Ids]:
         """Samples the frontier vertices that are here; -1 keeps all neighbours.
 
@@ -132,10 +140,27 @@ def sample_neighbors(
     replace: bool = False,
     with_edge_ids: bool = False,
     num_threads: int = 1,
+    every: int = 0,
 ) -> tuple[Ids, Ids, Ids | None]:
     """Answers other ranks: samples one hop for several minibatches, a segment of `ids` each.
 
     Returns counts `[num_ids]`, neighbours and edge ids `[counts.sum()]` in the order of `ids`.
+    """
+
+def source_keys(
+    indptr: Ids,
+    indices: _Indices,
+    first_id: int,
+    original_id: Ids,
+    outer_ids: Ids,
+    outer_original_id: Ids,
+    keys: NDArray[np.uint32],
+    num_threads: int = 1,
+) -> None:
+    """Writes what stands for the source of each entry in draws by key.
+
+    The ids in the input are `original_id` for the vertices from `first_id` on, and
+    `outer_original_id` for `outer_ids`, which ascend; raises if a source is in neither.
     """
 
 def edge_index(indptr: Ids, src: Ids, num_threads: int = 1) -> Ids:

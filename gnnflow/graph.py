@@ -1,7 +1,7 @@
 """The graph as one rank sees it: its own part, and the way to all others."""
 
 from collections.abc import Mapping
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, Self
 
@@ -21,8 +21,12 @@ from gnnflow.partition import GraphPartition, Manifest, PartitionBook, open_part
 from gnnflow.partition.manifest import part_folder
 from gnnflow.partition.stored_rows import INT8_SCALED, SCALE_BYTES
 from gnnflow.sampling.dist_sampler import DistNeighborSampler
-from gnnflow.sampling.neighbor_service import NeighborAnswers
-from gnnflow.sampling.resident_indices import default_budget_bytes, resident_indices
+from gnnflow.sampling.draws import DrawName, set_source_keys, steps_of_a_key
+from gnnflow.sampling.neighbor_service import (
+    NeighborAnswers,
+    default_budget_bytes,
+    resident_indices,
+)
 
 _ORIGINAL_ID = "original_id"
 _IN_DEGREE = "in_degree"
@@ -59,14 +63,12 @@ class DistGraph:
         """How float32 rows of the partition travel between ranks."""
         self.topology = _kernels.Topology(self.book.offsets)
         """In-neighbours of all vertices that this rank can expand without asking."""
-        low, _ = self.book.range(ctx.rank)
         self.splits: Mapping[str, Ids] = {
-            name: np.asarray(local_ids) + low for name, local_ids in partition.splits.items()
+            name: np.asarray(ids) + partition.first_id for name, ids in partition.splits.items()
         }
         """Sorted global ids of this rank's seeds of each split."""
-        if topology_bytes is None:
-            topology_bytes = default_budget_bytes(len(ctx.ranks_on_host))
-        self._topology_budget_bytes = topology_bytes
+        by_default = default_budget_bytes(len(ctx.ranks_on_host))
+        self._topology_budget_bytes = by_default if topology_bytes is None else topology_bytes
         self.topology_bytes = 0
         """Memory of this rank's neighbour lists, halo hops included; 0 where they are mapped."""
         self._scope = "" if ctx.service is None else ctx.service.new_scope()
@@ -75,7 +77,7 @@ class DistGraph:
         """Attributes of the edges, by global edge id."""
         # This rank's part comes first: it is source 0 of every store.
         self._parts_at_hand = {ctx.rank: partition}
-        self._own_in_degrees: Ids | None = None
+        self._has_source_keys = False
         self._stores: dict[str, DistFeatureStore] = {}
         self._served: set[str] = set()
         self._original_id_table: OriginalIdTable | None = None
@@ -185,7 +187,10 @@ class DistGraph:
             DataError: if there is no such array.
         """
         if name == _IN_DEGREE and name not in self._stores:
-            self._stores[name] = self._make_in_degree_store()
+            parts = self._parts_at_hand.items()
+            others = [(rank, np.diff(part.indptr)) for rank, part in parts if rank != self.part_id]
+            rows = [(self.part_id, self._in_degrees), *others]
+            self._stores[name] = self._rows.store(name, self.book.offsets, rows)
         if name not in self._stores:
             known = ", ".join(sorted({*self._stores, _IN_DEGREE}))
             raise DataError(f"the graph has no array '{name}'; it has: {known}")
@@ -229,6 +234,8 @@ class DistGraph:
         replace: bool = False,
         with_edge_ids: bool = False,
         global_edge_ids: bool = False,
+        draw: DrawName = "independent",
+        draw_every: int = 1,
     ) -> DistNeighborSampler:
         """Makes a sampler over the whole graph, for one thread at a time.
 
@@ -238,10 +245,15 @@ class DistGraph:
             replace: whether a neighbour may be drawn several times.
             with_edge_ids: whether to return edge ids, by default the input edge numbers.
             global_edge_ids: return global edge ids instead, as `edges` takes them.
+            draw: which neighbours are kept, as in `gnnflow.sampling.draws`; all ranks make the
+                first sampler that draws by key together.
+            draw_every: steps for which a source keeps its key with `dependent`.
 
         Raises:
+            ConfigError: if there is no such draw, or it is by key and `replace` is set.
             DataError: if edge ids are asked for and the partition has none.
         """
+        every = steps_of_a_key(draw, draw_every, replace)
         if (with_edge_ids or global_edge_ids) and self.partition.edge_id is None:
             raise DataError(
                 f"{self.path} holds no edge ids: its graph has no edge attributes; partition it "
@@ -249,6 +261,8 @@ class DistGraph:
             )
         if global_edge_ids:
             self.edges.number_halo()
+        if every and not self._has_source_keys:
+            self._set_source_keys()
         return DistNeighborSampler(
             self.edges.topology if global_edge_ids else self.topology,
             all_parts_here=len(self._parts_at_hand) == self.num_parts,
@@ -256,6 +270,7 @@ class DistGraph:
             num_threads=self.ctx.threads if num_threads is None else num_threads,
             replace=replace,
             with_edge_ids=with_edge_ids or global_edge_ids,
+            every=every,
             service=self.ctx.service,
             service_name=self._scope + (_NEIGHBORS_AND_EDGES if global_edge_ids else _NEIGHBORS),
         )
@@ -320,7 +335,7 @@ class DistGraph:
         indices: dict[int, npt.NDArray[Any]] = {}
         for rank, part in self._parts_at_hand.items():
             # Files of other parts are shared with the ranks that own them; a copy would not be.
-            own = rank == self.ctx.rank
+            own = rank == self.part_id
             indices[rank] = self._resident(part.indices) if own else part.indices
             self.topology.set_part(rank, part.indptr, indices[rank], part.original_id, part.edge_id)
         halo = [
@@ -340,7 +355,7 @@ class DistGraph:
                 wire_dtype=self.wire_dtype,
                 transport=self.ctx.transport,
             )
-        self._rows.serve(_IN_DEGREE, self._in_degrees)
+        self._rows.serve(_IN_DEGREE, lambda: self._in_degrees)
         if self.partition.edge_attr is not None:
             self._serve_neighbors(_NEIGHBORS_AND_EDGES, self.edges.topology)
             self.edges.open(
@@ -358,6 +373,16 @@ class DistGraph:
             answers = NeighborAnswers(topology, self.ctx.threads, id_dtype)
             service.serve_arrays(self._scope + name, answers)
 
+    def _set_source_keys(self) -> None:
+        topologies = [self.topology]
+        if self.partition.edge_attr is not None:
+            self.edges.number_halo()  # before keys are set: it adds the halo blocks
+            topologies.append(self.edges.topology)
+        self.topology_bytes += set_source_keys(
+            self.ctx, topologies, self._parts_at_hand, self.to_original
+        )
+        self._has_source_keys = True
+
     def _resident(self, indices: npt.NDArray[Any]) -> npt.NDArray[Any]:
         left = self._topology_budget_bytes - self.topology_bytes
         resident = resident_indices(indices, self.num_vertices, left)
@@ -365,17 +390,9 @@ class DistGraph:
             self.topology_bytes += resident.nbytes
         return resident
 
+    @cached_property
     def _in_degrees(self) -> Ids:
-        """Counts the in-neighbours of the inner vertices, once."""
-        if self._own_in_degrees is None:
-            self._own_in_degrees = np.diff(self.partition.indptr)
-        return self._own_in_degrees
-
-    def _make_in_degree_store(self) -> DistFeatureStore:
-        parts = self._parts_at_hand.items()
-        rows = [(rank, np.diff(part.indptr)) for rank, part in parts if rank != self.ctx.rank]
-        own_rows = (self.ctx.rank, self._in_degrees())
-        return self._rows.store(_IN_DEGREE, self.book.offsets, [own_rows, *rows])
+        return np.diff(self.partition.indptr)
 
 
 def _rows_of(part: GraphPartition, name: str) -> npt.NDArray[Any]:

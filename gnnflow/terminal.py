@@ -109,7 +109,7 @@ def say(text: object, *, stderr: bool = False) -> None:
 
 
 class SlowWork:
-    """Says on stderr what takes long: after some seconds, then ever more rarely, and at its end.
+    """Says what takes long: after some seconds, then ever more rarely, and at its end.
 
     What is done sooner goes without a word. Lines look the same in a terminal and in a log.
     """
@@ -154,7 +154,7 @@ class SlowWork:
         if self._thread is not None:
             self._thread.join()
         if self._said and error is None:
-            say(f"{self._what}: done in {self._elapsed_s():.0f} s", stderr=True)
+            say(f"{self._what}: done in {self._elapsed_s():.0f} s")
 
     def _elapsed_s(self) -> float:
         return time.perf_counter() - self._start_s
@@ -163,6 +163,6 @@ class SlowWork:
         wait_s = self._after_s
         while not self._done.wait(wait_s):
             share = "" if self._share is None else f", {self._share:.0%}"
-            say(f"{self._what}: {self._elapsed_s():.0f} s so far{share}", stderr=True)
+            say(f"{self._what}: {self._elapsed_s():.0f} s so far{share}")
             self._said = True
             wait_s *= 2

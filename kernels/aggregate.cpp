@@ -4,15 +4,15 @@
 #include <algorithm>
 #include <cstring>
 
+#include "check_index.h"
+#include "prefetch.h"
 #include "thread_pool.h"
 
 namespace gnnflow {
 namespace {
 
-constexpr int64_t kLine = 64;
 constexpr int64_t kChunkValues = 1 << 16;
 constexpr int64_t kEdgesAhead = 12;
-constexpr int64_t kMaxLinesAhead = 16;
 
 // A register's worth of values; the compiler splits it where registers are smaller.
 template <typename Value>
@@ -78,19 +78,17 @@ struct RowSum {
   }
 
   template <bool kByIndex>
-  void sum_rows(WorkSplit::Rows range) const {
+  void sum_rows(Range range) const {
     constexpr int64_t kWidth = Vector<Value>::kWidth;
     const int64_t last_edge = csr.indptr[range.end] - 1;
     const int64_t row_bytes = x.num_columns * static_cast<int64_t>(sizeof(Value));
-    const int64_t bytes_ahead = std::min(row_bytes, kMaxLinesAhead * kLine);
     for (int64_t e = csr.indptr[range.begin]; e <= last_edge; ++e) {
       check_index(csr.indices[e], x.num_rows, "indices");
     }
     for (int64_t row = range.begin; row < range.end; ++row) {
       for (int64_t e = csr.indptr[row]; e < csr.indptr[row + 1]; ++e) {
-        const char* const next = reinterpret_cast<const char*>(
-            x.data + csr.indices[std::min(e + kEdgesAhead, last_edge)] * x.num_columns);
-        for (int64_t at = 0; at < bytes_ahead; at += kLine) __builtin_prefetch(next + at);
+        const int64_t next = csr.indices[std::min(e + kEdgesAhead, last_edge)];
+        prefetch_row(x.data + next * x.num_columns, row_bytes);
       }
       int64_t first = 0;
       for (; first + 4 * kWidth <= x.num_columns; first += 4 * kWidth) {
@@ -114,7 +112,7 @@ void spmm(const Csr& csr, const Matrix<Value>& x, Scale scale, const int64_t* le
       csr, std::clamp<int64_t>(values / kChunkValues, 1, std::max<int64_t>(csr.num_rows, 1))};
   const RowSum<Value> sum{csr, x, scale, lengths, out};
   parallel_for(split.num_chunks(), num_threads, [&](int64_t chunk) {
-    const WorkSplit::Rows range = split.rows(chunk);
+    const Range range = split.rows(chunk);
     if (scale == Scale::kByIndex) {
       sum.template sum_rows<true>(range);
     } else {

@@ -6,12 +6,13 @@
 namespace gnnflow {
 
 void bind_aggregation(pybind11::module_& module);
-void bind_cache(pybind11::module_& module);
 void bind_cache_books(pybind11::module_& module);
-void bind_gather(pybind11::module_& module);
-void bind_partition(pybind11::module_& module);
-void bind_row_plan(pybind11::module_& module);
+void bind_cache_index(pybind11::module_& module);
+void bind_ldg(pybind11::module_& module);
+void bind_neighbor_lists(pybind11::module_& module);
+void bind_rows(pybind11::module_& module);
 void bind_sampling(pybind11::module_& module);
+void bind_topology(pybind11::module_& module);
 void bind_wire(pybind11::module_& module);
 
 }  // namespace gnnflow

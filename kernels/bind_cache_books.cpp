@@ -1,4 +1,5 @@
-// The decisions of the halo cache, for Python: one call for each step of a minibatch.
+// Python bindings of the halo cache's decisions, one call for each step of a minibatch; see
+// cache_books.h.
 #include <algorithm>
 #include <cstring>
 #include <memory>
@@ -12,24 +13,11 @@
 namespace gnnflow {
 namespace {
 
-constexpr int64_t kMaxCapacity = INT32_MAX;
-
-int32_t checked_capacity(int64_t capacity) {
-  if (capacity < 0 || capacity > kMaxCapacity) {
-    throw py::value_error("capacity must be in [0, 2147483647] rows, got " +
-                          std::to_string(capacity));
-  }
-  return static_cast<int32_t>(capacity);
-}
-
 // Borrows two arrays for as long as somebody needs their values.
 IdValues as_values(const py::array& ids, const py::array& values) {
   const int64_t* id = borrow<int64_t>(ids, "ids");
   const float* value = borrow<float>(values, "values");
-  if (ids.size() != values.size()) {
-    throw py::value_error("ids and values must have the same length, got " +
-                          std::to_string(ids.size()) + " and " + std::to_string(values.size()));
-  }
+  check_length(ids, values, "ids", "values");
   const auto size = static_cast<size_t>(ids.size());
   if (size && (id[0] < 0 || !std::is_sorted(id, id + size))) {
     throw py::value_error("ids must be ascending and not negative");
@@ -44,7 +32,7 @@ IdValues as_values(const py::array& ids, const py::array& values) {
 
 std::unique_ptr<CacheBooks> make_books(int64_t capacity, int64_t num_vertices, bool looks_ahead,
                                        OrderKind kind, IdValues values, double factor) {
-  return std::make_unique<CacheBooks>(checked_capacity(capacity), num_vertices,
+  return std::make_unique<CacheBooks>(capacity, num_vertices,
                                       RowOrder(kind, std::move(values), factor), looks_ahead);
 }
 
@@ -92,11 +80,8 @@ auto over_ids(Method method) {
 
 py::array_t<uint32_t> priorities(const CacheBooks& books, const py::array& keys) {
   const int32_t* key = borrow<int32_t>(keys, "keys");
-  books.check_keys(key, static_cast<size_t>(keys.size()));
   py::array_t<uint32_t> result(keys.size());
-  for (py::ssize_t i = 0; i < keys.size(); ++i) {
-    result.mutable_data()[i] = books.current_priority(key[i]);
-  }
+  books.priorities_of(key, static_cast<size_t>(keys.size()), result.mutable_data());
   return result;
 }
 

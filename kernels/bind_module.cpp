@@ -4,10 +4,12 @@
 PYBIND11_MODULE(_kernels, module) {
   module.doc() = "Compiled kernels of gnnflow: sampling, relabelling, gathering and aggregation.";
   gnnflow::bind_aggregation(module);
-  gnnflow::bind_cache(module);
-  gnnflow::bind_gather(module);
-  gnnflow::bind_partition(module);
-  gnnflow::bind_row_plan(module);
-  gnnflow::bind_sampling(module);
+  gnnflow::bind_cache_index(module);
+  gnnflow::bind_cache_books(module);  // after its base
+  gnnflow::bind_ldg(module);
+  gnnflow::bind_neighbor_lists(module);
+  gnnflow::bind_rows(module);
+  gnnflow::bind_topology(module);
+  gnnflow::bind_sampling(module);  // after its topology
   gnnflow::bind_wire(module);
 }

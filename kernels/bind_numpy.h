@@ -1,4 +1,5 @@
-// Checks numpy arguments and hands C++ buffers to numpy without a copy.
+// Checks numpy arguments, borrows their values and rows, and hands C++ buffers to numpy without a
+// copy.
 #pragma once
 
 #include <pybind11/numpy.h>
@@ -11,6 +12,8 @@
 #include <type_traits>
 #include <utility>
 #include <vector>
+
+#include "rows.h"
 
 namespace gnnflow {
 
@@ -30,6 +33,11 @@ inline py::array_t<int64_t> int64_array(const py::array& array, const char* name
   return py::array_t<int64_t, py::array::c_style | py::array::forcecast>::ensure(array);
 }
 
+inline std::vector<int64_t> to_vector(const py::array& array, const char* name) {
+  const py::array_t<int64_t> values = int64_array(array, name);
+  return std::vector<int64_t>(values.data(), values.data() + values.size());
+}
+
 // A one-dimensional contiguous array of exactly this type: it is borrowed, never converted.
 template <typename T>
 const T* borrow(const py::array& array, const char* name) {
@@ -41,6 +49,46 @@ const T* borrow(const py::array& array, const char* name) {
                           std::to_string(array.ndim()) + " dimensions");
   }
   return static_cast<const T*>(array.data());
+}
+
+inline void check_length(const py::array& array, const py::array& other, const char* name,
+                         const char* other_name) {
+  if (array.size() == other.size()) return;
+  throw py::value_error(std::string(name) + " and " + other_name +
+                        " must have the same length, got " + std::to_string(array.size()) +
+                        " and " + std::to_string(other.size()));
+}
+
+// A contiguous array as rows of bytes, whatever its type and width.
+inline Rows as_rows(const py::array& array, const std::string& name) {
+  if (array.ndim() < 1 || !(array.flags() & py::array::c_style)) {
+    throw py::value_error(name +
+                          " must be contiguous with rows first; use numpy.ascontiguousarray");
+  }
+  int64_t row_bytes = array.itemsize();
+  for (py::ssize_t i = 1; i < array.ndim(); ++i) row_bytes *= array.shape(i);
+  return {static_cast<char*>(const_cast<void*>(array.data())), array.shape(0), row_bytes};
+}
+
+inline Rows as_target(const py::array& array) {
+  if (!array.writeable()) throw py::value_error("out must be writeable");
+  return as_rows(array, "out");
+}
+
+// Rows to copy into `target`.
+inline Rows as_source(const py::array& array, const Rows& target, const std::string& name) {
+  const Rows source = as_rows(array, name);
+  if (source.row_bytes == target.row_bytes) return source;
+  throw py::value_error(name + " must have rows of " + std::to_string(target.row_bytes) +
+                        " bytes like out, got " + std::to_string(source.row_bytes));
+}
+
+inline std::vector<Rows> as_sources(const std::vector<py::array>& arrays, const Rows& target) {
+  std::vector<Rows> sources;
+  for (const py::array& array : arrays) {
+    sources.push_back(as_source(array, target, "source " + std::to_string(sources.size())));
+  }
+  return sources;
 }
 
 // Moves a vector or Buffer of values into a numpy array of [first, size) that owns it.

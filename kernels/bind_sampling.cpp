@@ -1,4 +1,4 @@
-// Python bindings of the topology and the samplers.
+// Python bindings of the samplers; see sampler.h.
 #include <pybind11/stl.h>
 
 #include <mutex>
@@ -6,51 +6,11 @@
 
 #include "bind_all.h"
 #include "bind_numpy.h"
+#include "bind_topology.h"
 #include "sampler.h"
-#include "topology.h"
 
 namespace gnnflow {
 namespace {
-
-// A topology with the Python arrays that its pointers borrow from. The mutex is taken without the
-// GIL; the lists of arrays are changed under both.
-struct PyTopology {
-  std::shared_mutex mutex;
-  std::shared_ptr<Topology> core;
-  std::vector<py::object> parts;
-  std::vector<py::object> halo;
-};
-
-Adjacency borrow_adjacency(const py::array& indptr, const py::array& indices,
-                           const std::optional<py::array>& original_id,
-                           const std::optional<py::array>& edge_id) {
-  Adjacency adjacency;
-  adjacency.indptr = borrow<int64_t>(indptr, "indptr");
-  if (indptr.size() < 1) throw py::value_error("indptr must have at least one entry, got 0");
-  adjacency.num_vertices = indptr.size() - 1;
-  adjacency.num_edges = indices.size();
-  adjacency.wide = !indices.dtype().is(py::dtype::of<int32_t>());
-  adjacency.indices = adjacency.wide
-                          ? static_cast<const void*>(borrow<int64_t>(indices, "indices"))
-                          : static_cast<const void*>(borrow<int32_t>(indices, "indices"));
-  if (original_id) {
-    adjacency.original_id = borrow<int64_t>(*original_id, "original_id");
-    if (original_id->size() != adjacency.num_vertices) {
-      throw py::value_error("original_id must have one entry per vertex: expected " +
-                            std::to_string(adjacency.num_vertices) + ", got " +
-                            std::to_string(original_id->size()));
-    }
-  }
-  if (edge_id) {
-    adjacency.edge_id = borrow<int64_t>(*edge_id, "edge_id");
-    if (edge_id->size() != adjacency.num_edges) {
-      throw py::value_error("edge_id must have one entry per edge: expected " +
-                            std::to_string(adjacency.num_edges) + ", got " +
-                            std::to_string(edge_id->size()));
-    }
-  }
-  return adjacency;
-}
 
 struct SampledArrays {
   py::array_t<int64_t> vertices, indptr, src;
@@ -70,11 +30,6 @@ SampledArrays to_arrays(Sample&& sample) {
   arrays.num_sampled_vertices = std::move(sample.num_sampled_vertices);
   arrays.num_sampled_edges = std::move(sample.num_sampled_edges);
   return arrays;
-}
-
-std::vector<int64_t> to_vector(const py::array& array, const char* name) {
-  const py::array_t<int64_t> values = int64_array(array, name);
-  return std::vector<int64_t>(values.data(), values.data() + values.size());
 }
 
 // A sampler that keeps its topology's arrays alive and lets in one call at a time.
@@ -104,27 +59,19 @@ class PySampler {
 
 SampledArrays sample_all(PySampler& self, const py::array& seeds,
                          const std::vector<int64_t>& fanouts, uint64_t seed, uint64_t epoch,
-                         uint64_t minibatch, bool replace, bool with_edge_ids) {
+                         uint64_t minibatch, bool replace, bool with_edge_ids, uint64_t every) {
   const py::array_t<int64_t> ids = int64_array(seeds, "seeds");
   return to_arrays(self.run([&](NeighborSampler& sampler) {
-    sampler.start(ids.data(), ids.size(), seed, epoch, minibatch);
-    for (int64_t fanout : fanouts) {
-      const RemoteFrontier remote = sampler.expand({fanout, replace}, with_edge_ids);
-      if (!remote.ids.empty()) {
-        throw std::invalid_argument("vertex " + std::to_string(remote.ids[0]) +
-                                    " is not in this topology; sample step by step with "
-                                    "start, expand and merge");
-      }
-    }
-    Sample sample = sampler.finish();
-    sample.with_edge_ids = with_edge_ids;  // also if there was no hop
-    return sample;
+    return sample_hops(sampler, ids.data(), ids.size(), fanouts, {0, replace, every}, seed, epoch,
+                       minibatch, with_edge_ids);
   }));
 }
 
-py::tuple expand(PySampler& self, int64_t fanout, bool replace, bool with_edge_ids) {
-  RemoteFrontier remote = self.run(
-      [&](NeighborSampler& sampler) { return sampler.expand({fanout, replace}, with_edge_ids); });
+py::tuple expand(PySampler& self, int64_t fanout, bool replace, bool with_edge_ids,
+                 uint64_t every) {
+  RemoteFrontier remote = self.run([&](NeighborSampler& sampler) {
+    return sampler.expand({fanout, replace, every}, with_edge_ids);
+  });
   return py::make_tuple(to_numpy(std::move(remote.ids)), to_numpy(std::move(remote.per_owner)));
 }
 
@@ -150,7 +97,7 @@ void merge(PySampler& self, const py::array& counts, const py::array& neighbors,
 py::tuple sample_owned(PyTopology& topology, const py::array& ids,
                        const py::array& minibatch_numbers, const py::array& segment_sizes,
                        int64_t fanout, uint64_t hop, uint64_t seed, const py::object& epochs,
-                       bool replace, bool with_edge_ids, int num_threads) {
+                       bool replace, bool with_edge_ids, int num_threads, uint64_t every) {
   const py::array_t<int64_t> vertices = int64_array(ids, "ids");
   Segments segments;
   segments.minibatches = to_vector(minibatch_numbers, "minibatch_numbers");
@@ -165,7 +112,7 @@ py::tuple sample_owned(PyTopology& topology, const py::array& ids,
     py::gil_scoped_release nogil;
     const std::shared_lock<std::shared_mutex> reading(topology.mutex);
     out = sample_neighbors(*topology.core, vertices.data(), vertices.size(), segments,
-                           {fanout, replace}, hop, seed, with_edge_ids, num_threads);
+                           {fanout, replace, every}, hop, seed, with_edge_ids, num_threads);
   }
   py::object edge_ids = py::none();
   if (with_edge_ids) edge_ids = to_numpy(std::move(out.edge_ids));
@@ -173,93 +120,9 @@ py::tuple sample_owned(PyTopology& topology, const py::array& ids,
                         edge_ids);
 }
 
-// Changes the topology while no sampler reads it.
-template <typename Change>
-void change(PyTopology& topology, const Change& body) {
-  py::gil_scoped_release nogil;
-  const std::unique_lock<std::shared_mutex> writing(topology.mutex);
-  body(*topology.core);
-}
-
-void set_part(PyTopology& self, int64_t part, const py::array& indptr, const py::array& indices,
-              const std::optional<py::array>& original_id, const std::optional<py::array>& edge_id,
-              int64_t first_edge) {
-  Adjacency adjacency = borrow_adjacency(indptr, indices, original_id, edge_id);
-  adjacency.first_edge = first_edge;
-  change(self, [&](Topology& topology) { topology.set_part(part, adjacency); });
-  self.parts[part] = py::make_tuple(indptr, indices, original_id, edge_id);
-}
-
-void change_halo(PyTopology& self, bool clear, const py::array& vertex_ids, const py::array& indptr,
-                 const py::array& indices, const py::array& original_id,
-                 const std::optional<py::array>& edge_id) {
-  const int64_t* const vertices = borrow<int64_t>(vertex_ids, "vertex_ids");
-  const Adjacency adjacency = borrow_adjacency(indptr, indices, original_id, edge_id);
-  if (vertex_ids.size() != adjacency.num_vertices) {
-    throw py::value_error("indptr must have one entry more than vertex_ids: expected " +
-                          std::to_string(vertex_ids.size() + 1) + ", got " +
-                          std::to_string(indptr.size()));
-  }
-  change(self, [&](Topology& topology) {
-    if (clear) topology.clear_halo();
-    topology.add_halo(vertices, adjacency);
-  });
-  if (clear) self.halo.clear();
-  self.halo.push_back(py::make_tuple(vertex_ids, indptr, indices, original_id, edge_id));
-}
-
-void set_halo(PyTopology& self, const py::array& vertex_ids, const py::array& indptr,
-              const py::array& indices, const py::array& original_id,
-              const std::optional<py::array>& edge_id) {
-  change_halo(self, true, vertex_ids, indptr, indices, original_id, edge_id);
-}
-
-void add_halo(PyTopology& self, const py::array& vertex_ids, const py::array& indptr,
-              const py::array& indices, const py::array& original_id,
-              const std::optional<py::array>& edge_id) {
-  change_halo(self, false, vertex_ids, indptr, indices, original_id, edge_id);
-}
-
-py::array_t<bool> is_local(PyTopology& topology, const py::array& ids) {
-  const py::array_t<int64_t> vertices = int64_array(ids, "ids");
-  py::array_t<bool> result(vertices.size());
-  bool* out = result.mutable_data();
-  const int64_t* id = vertices.data();
-  const py::ssize_t size = vertices.size();
-  {
-    py::gil_scoped_release nogil;
-    const std::shared_lock<std::shared_mutex> reading(topology.mutex);
-    for (py::ssize_t i = 0; i < size; ++i) {
-      out[i] = topology.core->contains(id[i]) && topology.core->locate(id[i]).found();
-    }
-  }
-  return result;
-}
-
 }  // namespace
 
 void bind_sampling(py::module_& module) {
-  py::class_<PyTopology, std::shared_ptr<PyTopology>>(module, "Topology")
-      .def(py::init([](const py::array& offsets) {
-             auto core = std::make_shared<Topology>(to_vector(offsets, "offsets"));
-             auto topology = std::make_shared<PyTopology>();
-             topology->parts.resize(core->num_parts());
-             topology->core = std::move(core);
-             return topology;
-           }),
-           py::arg("offsets"))
-      .def_property_readonly("num_parts", [](const PyTopology& t) { return t.core->num_parts(); })
-      .def_property_readonly("num_vertices",
-                             [](const PyTopology& t) { return t.core->num_vertices(); })
-      .def("set_part", &set_part, py::arg("part"), py::arg("indptr"), py::arg("indices"),
-           py::arg("original_id") = py::none(), py::arg("edge_id") = py::none(),
-           py::arg("first_edge") = -1)
-      .def("set_halo", &set_halo, py::arg("vertex_ids"), py::arg("indptr"), py::arg("indices"),
-           py::arg("original_id"), py::arg("edge_id") = py::none())
-      .def("add_halo", &add_halo, py::arg("vertex_ids"), py::arg("indptr"), py::arg("indices"),
-           py::arg("original_id"), py::arg("edge_id") = py::none())
-      .def("is_local", &is_local, py::arg("ids"));
-
   py::class_<SampledArrays>(module, "SampledArrays")
       .def_readonly("vertices", &SampledArrays::vertices)
       .def_readonly("indptr", &SampledArrays::indptr)
@@ -274,7 +137,7 @@ void bind_sampling(py::module_& module) {
            py::arg("num_threads") = 1)
       .def("sample", &sample_all, py::arg("seeds"), py::arg("fanouts"), py::arg("seed"),
            py::arg("epoch"), py::arg("minibatch"), py::arg("replace") = false,
-           py::arg("with_edge_ids") = false)
+           py::arg("with_edge_ids") = false, py::arg("every") = 0)
       .def(
           "start",
           [](PySampler& self, const py::array& seeds, uint64_t seed, uint64_t epoch,
@@ -286,7 +149,7 @@ void bind_sampling(py::module_& module) {
           },
           py::arg("seeds"), py::arg("seed"), py::arg("epoch"), py::arg("minibatch"))
       .def("expand", &expand, py::arg("fanout"), py::arg("replace") = false,
-           py::arg("with_edge_ids") = false)
+           py::arg("with_edge_ids") = false, py::arg("every") = 0)
       .def("merge", &merge, py::arg("counts"), py::arg("neighbors"),
            py::arg("edge_ids") = py::none())
       .def("finish", [](PySampler& self) {
@@ -296,7 +159,7 @@ void bind_sampling(py::module_& module) {
   module.def("sample_neighbors", &sample_owned, py::arg("topology"), py::arg("ids"),
              py::arg("minibatch_numbers"), py::arg("segment_sizes"), py::arg("fanout"),
              py::arg("hop"), py::arg("seed"), py::arg("epochs"), py::arg("replace") = false,
-             py::arg("with_edge_ids") = false, py::arg("num_threads") = 1);
+             py::arg("with_edge_ids") = false, py::arg("num_threads") = 1, py::arg("every") = 0);
 }
 
 }  // namespace gnnflow

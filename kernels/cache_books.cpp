@@ -27,6 +27,11 @@ uint32_t CacheBooks::current_priority(int32_t key) const {
                                       : NextUseWindow::priority_of(state.next_use);
 }
 
+void CacheBooks::priorities_of(const int32_t* keys, size_t num, uint32_t* priorities) const {
+  check_keys(keys, num);
+  for (size_t i = 0; i < num; ++i) priorities[i] = current_priority(keys[i]);
+}
+
 void CacheBooks::refresh_priorities() {
   for (int32_t slot = 0; slot < num_cached(); ++slot) {
     priorities()[slot] = current_priority(key_of_slot()[static_cast<size_t>(slot)]);

@@ -18,7 +18,7 @@ class CacheBooks : public CacheIndex {
     Replacement replacement;         // positions are those of `fetch_ids`
   };
 
-  CacheBooks(int32_t capacity, int64_t num_vertices, RowOrder order, bool looks_ahead)
+  CacheBooks(int64_t capacity, int64_t num_vertices, RowOrder order, bool looks_ahead)
       : CacheIndex(capacity, num_vertices), order_(std::move(order)), looks_ahead_(looks_ahead) {}
 
   void known(const int64_t* ids, size_t num, int32_t* keys, std::vector<int32_t>* fresh) override;
@@ -38,12 +38,14 @@ class CacheBooks : public CacheIndex {
   // Counts rows whose next use after the oldest announced minibatch is known, among those at hand
   // then: the cached ones and those that this minibatch asks for.
   size_t num_known_to_return() const;
-  uint32_t current_priority(int32_t key) const;
+  // The current priority of each key; throws if a key was never given.
+  void priorities_of(const int32_t* keys, size_t num, uint32_t* priorities) const;
   // Forgets vertices that are neither cached nor announced, as far as the order can spare them.
   void forget_idle();
   size_t memory_bytes() const;
 
  private:
+  uint32_t current_priority(int32_t key) const;
   void find_keys(const int64_t* ids, size_t num, int32_t* keys);
   void refresh_priorities();
   template <OrderKind kKind, bool kLooksAhead>

@@ -6,6 +6,8 @@
 #include <string>
 #include <utility>
 
+#include "check_index.h"
+
 namespace gnnflow {
 namespace {
 
@@ -13,10 +15,18 @@ namespace {
 constexpr size_t kGroup = 64;
 constexpr size_t kAhead = 32;
 
+int32_t checked_capacity(int64_t capacity) {
+  if (capacity < 0 || capacity > INT32_MAX) {
+    throw std::invalid_argument("capacity must be in [0, 2147483647] rows, got " +
+                                std::to_string(capacity));
+  }
+  return static_cast<int32_t>(capacity);
+}
+
 }  // namespace
 
-CacheIndex::CacheIndex(int32_t capacity, int64_t num_vertices)
-    : capacity_(capacity),
+CacheIndex::CacheIndex(int64_t capacity, int64_t num_vertices)
+    : capacity_(checked_capacity(capacity)),
       vertices_(num_vertices),
       key_of_slot_(static_cast<size_t>(capacity), -1),
       priorities_(static_cast<size_t>(capacity) + 1, 0) {}
@@ -73,14 +83,35 @@ void CacheIndex::find_slots(const int64_t* ids, size_t num, int32_t* slots) cons
 }
 
 void CacheIndex::check_keys(const int32_t* keys, size_t num) const {
-  const auto limit = static_cast<uint32_t>(states_.size());
-  bool all_valid = true;
-  for (size_t i = 0; i < num; ++i) all_valid &= static_cast<uint32_t>(keys[i]) < limit;
-  if (all_valid) return;
-  const int32_t* wrong = std::find_if(
-      keys, keys + num, [limit](int32_t key) { return static_cast<uint32_t>(key) >= limit; });
-  throw std::invalid_argument("keys must be in [0, " + std::to_string(limit) + "), got " +
-                              std::to_string(*wrong));
+  const auto limit = static_cast<int64_t>(states_.size());
+  if (count_outside(keys, static_cast<int64_t>(num), limit) == 0) return;
+  for (size_t i = 0; i < num; ++i) check_index(keys[i], limit, "keys");
+}
+
+void CacheIndex::slots_of(const int32_t* keys, size_t num, int32_t* slots) const {
+  check_keys(keys, num);
+  for (size_t i = 0; i < num; ++i) slots[i] = slot_of(keys[i]);
+}
+
+void CacheIndex::ids_of(const int32_t* keys, size_t num, int64_t* ids) const {
+  check_keys(keys, num);
+  for (size_t i = 0; i < num; ++i) ids[i] = vertices_.id_of(keys[i]);
+}
+
+std::vector<int32_t> CacheIndex::cached_keys() const {
+  return {key_of_slot_.begin(), key_of_slot_.begin() + num_cached_};
+}
+
+std::vector<int64_t> CacheIndex::cached_ids() const {
+  std::vector<int64_t> ids(static_cast<size_t>(num_cached_));
+  ids_of(key_of_slot_.data(), ids.size(), ids.data());
+  return ids;
+}
+
+std::vector<int32_t> CacheIndex::last_uses() const {
+  std::vector<int32_t> uses(static_cast<size_t>(num_cached_));
+  for (size_t slot = 0; slot < uses.size(); ++slot) uses[slot] = last_use_of(key_of_slot_[slot]);
+  return uses;
 }
 
 int32_t CacheIndex::count_at_least(uint32_t priority, uint32_t except) const {

@@ -21,7 +21,7 @@ struct Replacement {
 class CacheIndex {
  public:
   // `num_vertices` is the number of vertices of the graph, 0 if that is not known.
-  CacheIndex(int32_t capacity, int64_t num_vertices);
+  CacheIndex(int64_t capacity, int64_t num_vertices);
   virtual ~CacheIndex() = default;
 
   // Gives each id its key; `fresh` gets the positions of ids that had none.
@@ -41,6 +41,13 @@ class CacheIndex {
   // Puts vertices that are not cached into given slots, whatever was there; returns evictions.
   int64_t assign(const int32_t* slots, const int32_t* keys, const uint32_t* priorities, size_t num);
 
+  // Of each key its slot, or -1, and the id of its vertex; throw if a key was never given.
+  void slots_of(const int32_t* keys, size_t num, int32_t* slots) const;
+  void ids_of(const int32_t* keys, size_t num, int64_t* ids) const;
+  // Of the cached vertices, by slot.
+  std::vector<int32_t> cached_keys() const;
+  std::vector<int64_t> cached_ids() const;
+  std::vector<int32_t> last_uses() const;
   // Keys of known vertices that are not cached, ascending.
   std::vector<int32_t> uncached_keys() const;
   // Forgets vertices that are not cached; their keys are given out again.

@@ -5,6 +5,8 @@
 #include <cstdint>
 #include <vector>
 
+#include "hash.h"
+
 namespace gnnflow {
 
 // Keys are dense, stay put while their vertex is known, and are given out again after `forget`.
@@ -52,7 +54,7 @@ class VertexTable {
 
   bool in_graph(int64_t id) const { return static_cast<uint64_t>(id) < direct_.size(); }
   size_t home(int64_t id) const {
-    return static_cast<size_t>((static_cast<uint64_t>(id) * 0x9E3779B97F4A7C15ull) >> shift_);
+    return static_cast<size_t>(spread(static_cast<uint64_t>(id)) >> shift_);
   }
   int32_t find_hashed(int64_t id) const {
     for (size_t at = home(id);; at = (at + 1) & mask_) {

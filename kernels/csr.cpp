@@ -5,6 +5,7 @@
 #include <stdexcept>
 #include <string>
 
+#include "check_index.h"
 #include "thread_pool.h"
 
 namespace gnnflow {
@@ -14,19 +15,15 @@ constexpr int64_t kChunkEdges = 1 << 14;
 
 }  // namespace
 
-void check_index(int64_t index, int64_t limit, const char* name) {
-  if (static_cast<uint64_t>(index) >= static_cast<uint64_t>(limit)) {
-    throw std::invalid_argument(std::string(name) + " must be in [0, " + std::to_string(limit) +
-                                "), got " + std::to_string(index));
-  }
+bool is_indptr(const int64_t* indptr, int64_t size, int64_t num_entries) {
+  if (size < 1) return false;
+  bool ascending = indptr[0] == 0 && indptr[size - 1] == num_entries;
+  for (int64_t i = 1; i < size; ++i) ascending &= indptr[i - 1] <= indptr[i];
+  return ascending;
 }
 
 void check_indptr(const Csr& csr) {
-  bool ascending = csr.indptr[0] == 0 && csr.indptr[csr.num_rows] == csr.num_edges;
-  for (int64_t row = 0; row < csr.num_rows; ++row) {
-    ascending &= csr.indptr[row] <= csr.indptr[row + 1];
-  }
-  if (!ascending) {
+  if (!is_indptr(csr.indptr, csr.num_rows + 1, csr.num_edges)) {
     throw std::invalid_argument("indptr must ascend from 0 to the number of edges " +
                                 std::to_string(csr.num_edges) + ", got " +
                                 std::to_string(csr.indptr[0]) + " to " +
@@ -48,7 +45,7 @@ int64_t WorkSplit::begin(int64_t chunk) const {
   return low;
 }
 
-WorkSplit::Rows WorkSplit::rows(int64_t chunk) const {
+Range WorkSplit::rows(int64_t chunk) const {
   return {begin(chunk), chunk + 1 == num_chunks_ ? csr_.num_rows : begin(chunk + 1)};
 }
 
@@ -66,7 +63,7 @@ TransposedCsr transpose(const Csr& csr, int64_t num_columns, int num_threads) {
   parallel_for(split.num_chunks(), num_threads, [&](int64_t chunk) {
     int64_t* const count = next.data() + chunk * num_columns;
     std::fill_n(count, num_columns, 0);
-    const WorkSplit::Rows rows = split.rows(chunk);
+    const Range rows = split.rows(chunk);
     for (int64_t e = csr.indptr[rows.begin]; e < csr.indptr[rows.end]; ++e) {
       check_index(csr.indices[e], num_columns, "src");
       ++count[csr.indices[e]];
@@ -84,7 +81,7 @@ TransposedCsr transpose(const Csr& csr, int64_t num_columns, int num_threads) {
   result.indptr[num_columns] = total;
   parallel_for(split.num_chunks(), num_threads, [&](int64_t chunk) {
     int64_t* const at = next.data() + chunk * num_columns;
-    const WorkSplit::Rows rows = split.rows(chunk);
+    const Range rows = split.rows(chunk);
     for (int64_t row = rows.begin; row < rows.end; ++row) {
       for (int64_t e = csr.indptr[row]; e < csr.indptr[row + 1]; ++e) {
         const int64_t to = at[csr.indices[e]]++;
@@ -104,7 +101,7 @@ Buffer<int64_t> edge_list(const Csr& csr, int num_threads) {
   int64_t* const indices = list.data();
   int64_t* const rows_of = indices + csr.num_edges;
   parallel_for(split.num_chunks(), num_threads, [&](int64_t chunk) {
-    const WorkSplit::Rows rows = split.rows(chunk);
+    const Range rows = split.rows(chunk);
     const int64_t begin = csr.indptr[rows.begin], end = csr.indptr[rows.end];
     std::copy(csr.indices + begin, csr.indices + end, indices + begin);
     for (int64_t row = rows.begin; row < rows.end; ++row) {

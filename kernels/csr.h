@@ -4,6 +4,7 @@
 #include <cstdint>
 
 #include "buffer.h"
+#include "thread_pool.h"
 
 namespace gnnflow {
 
@@ -15,10 +16,10 @@ struct Csr {
   int64_t num_edges;
 };
 
+// Whether a list that is not empty ascends from 0 to num_entries.
+bool is_indptr(const int64_t* indptr, int64_t size, int64_t num_entries);
 // Throws unless indptr ascends from 0 to num_edges. Indices are checked where they are used.
 void check_indptr(const Csr& csr);
-// Throws with the name of the argument unless the index is in [0, limit).
-void check_index(int64_t index, int64_t limit, const char* name);
 
 struct TransposedCsr {
   Buffer<int64_t> indptr;       // [num_columns + 1]
@@ -35,10 +36,7 @@ class WorkSplit {
  public:
   WorkSplit(const Csr& csr, int64_t num_chunks) : csr_(csr), num_chunks_(num_chunks) {}
   int64_t num_chunks() const { return num_chunks_; }
-  struct Rows {
-    int64_t begin, end;
-  };
-  Rows rows(int64_t chunk) const;
+  Range rows(int64_t chunk) const;
 
  private:
   int64_t begin(int64_t chunk) const;

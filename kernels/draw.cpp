@@ -1,4 +1,5 @@
-// Floyd's draw from neighbour lists, in blocks of vertices so that memory latency overlaps.
+// Draws from neighbour lists, in blocks of vertices so that memory latency overlaps: Floyd's, or by
+// key.
 #include "draw.h"
 
 #include <algorithm>
@@ -7,6 +8,8 @@
 #include <string>
 #include <vector>
 
+#include "keyed_draw.h"
+#include "prefetch.h"
 #include "random.h"
 
 namespace gnnflow {
@@ -15,7 +18,6 @@ namespace {
 // Vertices whose memory is asked for before the first of them is used.
 constexpr int kLocateBlock = 32;
 constexpr int kDrawBlock = 64;
-constexpr int64_t kLine = 64;
 // Of longer lists only the lines of the drawn entries are asked for.
 constexpr int64_t kWholeRowLines = 4;
 
@@ -97,6 +99,7 @@ struct Run {
 // What a thread keeps from call to call.
 struct Scratch {
   Picker picker;
+  KeyedPicker keyed_picker;
   std::vector<uint32_t> picks;
   std::vector<int64_t> positions;
 };
@@ -122,13 +125,23 @@ void prefetch_entries(const Adjacency& adjacency, const Row& row, const int64_t*
   const int64_t width = adjacency.wide ? 8 : 4;
   const char* const indices = static_cast<const char*>(adjacency.indices);
   const int64_t bytes = int64_t{row.degree} * width;
-  if (bytes > kWholeRowLines * kLine) {
+  if (bytes > kWholeRowLines * kCacheLine) {
     for (int64_t i = 0; i < count; ++i) __builtin_prefetch(indices + positions[i] * width);
     return;
   }
   const char* const begin = indices + row.begin * width;
-  for (int64_t at = 0; at < bytes; at += kLine) __builtin_prefetch(begin + at);
+  prefetch_row(begin, bytes);
   if (bytes > 0) __builtin_prefetch(begin + bytes - 1);
+}
+
+// Asks for the source keys of the rows of a block.
+void prefetch_keys(const Topology& topology, const DrawRule& rule, const Row* rows, int64_t size) {
+  for (int64_t i = 0; i < size; ++i) {
+    const Row& row = rows[i];
+    if (row.adjacency == Row::kAnswered || row.count(rule) == row.degree) continue;
+    const uint32_t* const keys = topology.adjacency(row.adjacency).source_key + row.begin;
+    prefetch_row(keys, int64_t{row.degree} * 4);
+  }
 }
 
 [[noreturn]] void throw_bad_neighbor(const Topology& topology, const char* from) {
@@ -148,10 +161,21 @@ void check_rule(const Topology& topology, const DrawRule& rule, bool with_edge_i
     throw std::invalid_argument(
         "with_edge_ids needs edge ids in every part; partition the graph with edge ids");
   }
+  if (rule.every == 0) return;
+  if (rule.every > uint64_t{1} << 31) {
+    throw std::invalid_argument("every must be at most 2147483648, got " +
+                                std::to_string(rule.every));
+  }
+  if (rule.replace) {
+    throw std::invalid_argument("draws by key keep a neighbour once; leave out replace");
+  }
+  if (!topology.has_source_keys()) {
+    throw std::invalid_argument("draws by key need source keys in every part");
+  }
 }
 
 Located locate_rows(const Topology& topology, const int64_t* ids, int64_t num_ids, const char* name,
-                    uint64_t hop_key, const DrawRule& rule, Row* rows) {
+                    uint64_t key, const DrawRule& rule, Row* rows) {
   Location at[kLocateBlock];
   Located located;
   for (int64_t first = 0; first < num_ids; first += kLocateBlock) {
@@ -162,7 +186,9 @@ Located locate_rows(const Topology& topology, const int64_t* ids, int64_t num_id
       if (!at[i].found()) continue;
       const Adjacency& adjacency = topology.adjacency(at[i].adjacency);
       __builtin_prefetch(adjacency.indptr + at[i].row);
-      if (adjacency.original_id != nullptr) __builtin_prefetch(adjacency.original_id + at[i].row);
+      if (rule.every == 0 && adjacency.original_id != nullptr) {
+        __builtin_prefetch(adjacency.original_id + at[i].row);
+      }
     }
     for (int64_t i = 0; i < size; ++i) {
       Row& row = rows[first + i];
@@ -182,10 +208,12 @@ Located locate_rows(const Topology& topology, const int64_t* ids, int64_t num_id
                                     std::to_string(begin) + " to " + std::to_string(end) +
                                     "; check the partition with --verify");
       }
-      const int64_t original =
-          adjacency.original_id != nullptr ? adjacency.original_id[at[i].row] : ids[first + i];
-      row = {begin, vertex_state(hop_key, original), static_cast<uint32_t>(end - begin),
-             at[i].adjacency};
+      uint64_t state = key;
+      if (rule.every == 0) {
+        const bool is_given = adjacency.original_id != nullptr;
+        state = vertex_state(key, is_given ? adjacency.original_id[at[i].row] : ids[first + i]);
+      }
+      row = {begin, state, static_cast<uint32_t>(end - begin), at[i].adjacency};
       located.num_edges += rule.count(end - begin);
     }
   }
@@ -201,10 +229,13 @@ void draw_rows(const Topology& topology, const DrawRule& rule, const Answers& an
   answered.indices = answers.neighbors;
   answered.edge_id = answers.edge_ids;
   Run runs[kDrawBlock + 1];
+  KeyRound round;
+  if (rule.every > 0 && num_rows > 0) round = KeyRound(rule.seed, rows[0].state, rule.every);
   for (int64_t first = 0; first < num_rows; first += kDrawBlock) {
     const int64_t size = std::min<int64_t>(kDrawBlock, num_rows - first);
     size_t num_positions = 0;
     for (int64_t i = 0; i < size; ++i) num_positions += rows[first + i].count(rule);
+    if (rule.every > 0) prefetch_keys(topology, rule, rows + first, size);
     if (scratch.positions.size() < num_positions) scratch.positions.resize(num_positions);
     int num_runs = 0;
     size_t at = 0;
@@ -221,9 +252,15 @@ void draw_rows(const Topology& topology, const DrawRule& rule, const Answers& an
       if (is_answer || rule.fanout < 0 || (!rule.replace && count == row.degree)) {
         std::iota(positions, positions + count, row.begin);
       } else {
-        if (scratch.picks.size() < count) scratch.picks.resize(count);
+        if (scratch.picks.size() < count + size_t{KeyedPicker::kRoom}) {
+          scratch.picks.resize(count + size_t{KeyedPicker::kRoom});
+        }
         uint32_t* const picks = scratch.picks.data();
-        if (rule.replace) {
+        if (rule.every > 0) {
+          if (row.state != round.step) round = KeyRound(rule.seed, row.state, rule.every);
+          scratch.keyed_picker.pick(adjacency.source_key + row.begin, row.degree, count, round,
+                                    picks);
+        } else if (rule.replace) {
           Picker::with_replacement(VertexStream(row.state), row.degree, count, picks);
         } else {
           scratch.picker.without_replacement(VertexStream(row.state), row.degree, count, picks);

@@ -3,13 +3,18 @@
 
 #include <cstdint>
 
+#include "random.h"
 #include "topology.h"
 
 namespace gnnflow {
 
 struct DrawRule {
   int64_t fanout;  // -1: all neighbours
-  bool replace;
+  bool replace = false;
+  // Not 0: neighbours with the smallest keys are kept, and a source draws a new key every so many
+  // steps; minibatches are numbered by their steps then, whatever the epoch and the hop.
+  uint64_t every = 0;
+  uint64_t seed = 0;  // of such keys
 
   int64_t count(int64_t degree) const {
     if (fanout < 0) return degree;
@@ -25,7 +30,7 @@ void check_rule(const Topology& topology, const DrawRule& rule, bool with_edge_i
 struct Row {
   static constexpr uint32_t kAnswered = Location::kNowhere;
   int64_t begin;       // of its neighbours in the adjacency
-  uint64_t state;      // of its stream
+  uint64_t state;      // of its stream; with keys, the step
   uint32_t degree;     // neighbours it has
   uint32_t adjacency;  // kAnswered: `begin` and `degree` refer to what its owner answered
 
@@ -46,9 +51,15 @@ struct Located {
 };
 
 // Finds the rows of global ids; those not in the topology become kAnswered rows of degree 0.
-// `name` is the argument that an error message blames.
+// `name` is the argument that an error message blames, `key` what `draw_key` returned.
 Located locate_rows(const Topology& topology, const int64_t* ids, int64_t num_ids, const char* name,
-                    uint64_t hop_key, const DrawRule& rule, Row* rows);
+                    uint64_t key, const DrawRule& rule, Row* rows);
+
+// What the draws of a minibatch at a hop have in common.
+inline uint64_t draw_key(const DrawRule& rule, uint64_t seed, uint64_t epoch, uint64_t minibatch,
+                         uint64_t hop) {
+  return rule.every > 0 ? minibatch : hop_key(seed, epoch, minibatch, hop);
+}
 
 // Writes the drawn neighbours of the rows, one after the other and in the order of each list, and
 // their edge ids unless that pointer is null. Key is an integer that holds every global id.

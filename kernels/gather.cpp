@@ -8,24 +8,22 @@
 #include <algorithm>
 #include <cstring>
 #include <mutex>
-#include <stdexcept>
 #include <string>
 
 #include "buffer.h"
+#include "check_index.h"
+#include "prefetch.h"
 #include "thread_pool.h"
 
 namespace gnnflow {
 namespace {
 
-constexpr int64_t kLine = 64;
 constexpr int64_t kChunkBytes = 1 << 18;
 constexpr int64_t kMaxChunkRows = 1 << 14;
 // Rows to come are asked for into the second-level cache, which has room for more requests under
 // way than the first: with that, a core has enough of them to hide the latency of memory.
 constexpr int64_t kBytesAhead = 16384;
 constexpr int64_t kMaxRowsAhead = 64;
-// Of a long row the processor itself fetches what follows the first lines.
-constexpr int64_t kMaxLinesAhead = 16;
 // Outputs from this size on do not stay in the caches until they are read, so they need not pass
 // through them: the old contents of a line are then not read only to be overwritten.
 constexpr int64_t kStreamBytes = int64_t{8} << 20;
@@ -33,7 +31,7 @@ constexpr int64_t kStreamBytes = int64_t{8} << 20;
 struct Request {
   char* out;
   int64_t row_bytes;
-  const std::vector<RowSource>& sources;
+  const std::vector<Rows>& sources;
   const uint8_t* source_of;
   const int64_t* row_of;
 
@@ -45,16 +43,11 @@ struct Request {
 void check_rows(const Request& request, int64_t begin, int64_t end) {
   for (int64_t i = begin; i < end; ++i) {
     const size_t source = request.source_of == nullptr ? 0 : request.source_of[i];
-    if (source >= request.sources.size()) {
-      throw std::invalid_argument("source_of must be below the number of sources " +
-                                  std::to_string(request.sources.size()) + ", got " +
-                                  std::to_string(source));
-    }
+    check_source(source, request.sources.size());
     const int64_t num_rows = request.sources[source].num_rows;
-    if (static_cast<uint64_t>(request.row_of[i]) >= static_cast<uint64_t>(num_rows)) {
-      throw std::invalid_argument("rows of source " + std::to_string(source) + " must be in [0, " +
-                                  std::to_string(num_rows) + "), got " +
-                                  std::to_string(request.row_of[i]));
+    if (!is_index(request.row_of[i], num_rows)) {
+      throw_outside("rows of source " + std::to_string(source) + " must be", request.row_of[i],
+                    num_rows);
     }
   }
 }
@@ -74,10 +67,11 @@ void copy_row(char* to, const char* from, int64_t bytes) {
   std::memcpy(to, from, static_cast<size_t>(bytes));
 }
 
-// Those that stream write past the caches; they and those of whole lines take multiples of kLine.
+// Those that stream write past the caches; they and those of whole lines take multiples of
+// kCacheLine.
 #if defined(__SSE2__)
 void stream_row(char* to, const char* from, int64_t bytes) {
-  for (int64_t at = 0; at < bytes; at += kLine) {
+  for (int64_t at = 0; at < bytes; at += kCacheLine) {
     __m128i quarters[4];
     for (int64_t i = 0; i < 4; ++i) {
       quarters[i] = _mm_loadu_si128(reinterpret_cast<const __m128i*>(from + at) + i);
@@ -95,12 +89,12 @@ void end_stream() {}
 
 #if defined(__x86_64__) && defined(__GNUC__)
 __attribute__((target("avx512f"))) void copy_lines(char* to, const char* from, int64_t bytes) {
-  for (int64_t at = 0; at < bytes; at += kLine) {
+  for (int64_t at = 0; at < bytes; at += kCacheLine) {
     _mm512_storeu_si512(to + at, _mm512_loadu_si512(from + at));
   }
 }
 __attribute__((target("avx512f"))) void stream_lines(char* to, const char* from, int64_t bytes) {
-  for (int64_t at = 0; at < bytes; at += kLine) {
+  for (int64_t at = 0; at < bytes; at += kCacheLine) {
     _mm512_stream_si512(reinterpret_cast<__m512i*>(to + at), _mm512_loadu_si512(from + at));
   }
 }
@@ -115,11 +109,7 @@ template <CopyRow& kCopy>
 void copy_any(const Request& request, int64_t begin, int64_t end) {
   const int64_t bytes = request.row_bytes;
   const int64_t ahead = std::clamp<int64_t>(kBytesAhead / bytes, 2, kMaxRowsAhead);
-  const int64_t bytes_ahead = std::min(bytes, kMaxLinesAhead * kLine);
-  const auto ask_for = [&](int64_t i) {
-    const char* const row = request.row(i);
-    for (int64_t at = 0; at < bytes_ahead; at += kLine) __builtin_prefetch(row + at, 0, 2);
-  };
+  const auto ask_for = [&](int64_t i) { prefetch_row<2>(request.row(i), bytes); };
   for (int64_t i = begin; i < std::min(begin + ahead, end); ++i) ask_for(i);
   for (int64_t i = begin; i < end; ++i) {
     if (i + ahead < end) ask_for(i + ahead);
@@ -132,14 +122,14 @@ void copy_long_rows(const Request& request, bool stream, int64_t begin, int64_t 
     kMovesLines ? copy_any<stream_lines>(request, begin, end)
                 : copy_any<stream_row>(request, begin, end);
     end_stream();
-  } else if (kMovesLines && request.row_bytes % kLine == 0) {
+  } else if (kMovesLines && request.row_bytes % kCacheLine == 0) {
     copy_any<copy_lines>(request, begin, end);
   } else {
     copy_any<copy_row>(request, begin, end);
   }
 }
 
-void copy_rows(const Request& request, bool stream, int64_t begin, int64_t end) {
+void copy_range(const Request& request, bool stream, int64_t begin, int64_t end) {
   switch (request.row_bytes) {
     case 0:
       return;
@@ -158,44 +148,43 @@ void copy_rows(const Request& request, bool stream, int64_t begin, int64_t end) 
   }
 }
 
-bool streams(const char* out, int64_t row_bytes, int64_t num_rows) {
-  return row_bytes % kLine == 0 && reinterpret_cast<uintptr_t>(out) % kLine == 0 &&
-         num_rows * row_bytes >= kStreamBytes;
+bool streams(const Rows& out) {
+  return out.row_bytes % kCacheLine == 0 &&
+         reinterpret_cast<uintptr_t>(out.data) % kCacheLine == 0 &&
+         out.num_rows * out.row_bytes >= kStreamBytes;
 }
 
-int64_t num_chunks_of(int64_t row_bytes, int64_t num_rows) {
+int64_t num_chunks_of(const Rows& out) {
   const int64_t chunk_rows =
-      std::clamp<int64_t>(kChunkBytes / std::max<int64_t>(row_bytes, 1), 16, kMaxChunkRows);
-  return (num_rows + chunk_rows - 1) / chunk_rows;
+      std::clamp<int64_t>(kChunkBytes / std::max<int64_t>(out.row_bytes, 1), 16, kMaxChunkRows);
+  return (out.num_rows + chunk_rows - 1) / chunk_rows;
 }
 
 }  // namespace
 
-void gather_rows(char* out, int64_t row_bytes, const std::vector<RowSource>& sources,
-                 const uint8_t* source_of, const int64_t* row_of, int64_t num_rows,
-                 int num_threads) {
+void gather_rows(const Rows& out, const std::vector<Rows>& sources, const uint8_t* source_of,
+                 const int64_t* row_of, int num_threads) {
   check_num_threads(num_threads);
-  const Request request{out, row_bytes, sources, source_of, row_of};
-  const bool stream = streams(out, row_bytes, num_rows);
-  const int64_t num_chunks = num_chunks_of(row_bytes, num_rows);
+  const Request request{out.data, out.row_bytes, sources, source_of, row_of};
+  const bool stream = streams(out);
+  const int64_t num_chunks = num_chunks_of(out);
   parallel_for(num_chunks, num_threads, [&](int64_t chunk) {
-    const Range range = chunk_range(num_rows, num_chunks, chunk);
+    const Range range = chunk_range(out.num_rows, num_chunks, chunk);
     check_rows(request, range.begin, range.end);
-    copy_rows(request, stream, range.begin, range.end);
+    copy_range(request, stream, range.begin, range.end);
   });
 }
 
-std::vector<int64_t> gather_by_id(char* out, int64_t row_bytes,
-                                  const std::vector<RowSource>& sources, const Owners& owners,
-                                  const uint8_t* source_of_part, const int64_t* ids,
-                                  int64_t num_rows, int num_threads) {
+std::vector<int64_t> gather_by_id(const Rows& out, const std::vector<Rows>& sources,
+                                  const Owners& owners, const uint8_t* source_of_part,
+                                  const int64_t* ids, int num_threads) {
   check_num_threads(num_threads);
   std::vector<int64_t> counts(sources.size());
   std::mutex counts_mutex;
-  const bool stream = streams(out, row_bytes, num_rows);
-  const int64_t num_chunks = num_chunks_of(row_bytes, num_rows);
+  const bool stream = streams(out);
+  const int64_t num_chunks = num_chunks_of(out);
   parallel_for(num_chunks, num_threads, [&](int64_t chunk) {
-    const Range range = chunk_range(num_rows, num_chunks, chunk);
+    const Range range = chunk_range(out.num_rows, num_chunks, chunk);
     const int64_t size = range.end - range.begin;
     // Planned for a chunk at a time: what is planned stays in the cache until it is used.
     Buffer<uint8_t> source_of(size);
@@ -209,10 +198,10 @@ std::vector<int64_t> gather_by_id(char* out, int64_t row_bytes,
       row_of[i] = id - owners.offsets[owner];
       ++in_chunk[static_cast<size_t>(owner)];
     }
-    const Request request{out + range.begin * row_bytes, row_bytes, sources, source_of.data(),
-                          row_of.data()};
+    const Request request{out.data + range.begin * out.row_bytes, out.row_bytes, sources,
+                          source_of.data(), row_of.data()};
     check_rows(request, 0, size);
-    copy_rows(request, stream, 0, size);
+    copy_range(request, stream, 0, size);
     const std::lock_guard<std::mutex> lock(counts_mutex);
     for (size_t part = 0; part < in_chunk.size(); ++part) {
       if (in_chunk[part] > 0) counts[source_of_part[part]] += in_chunk[part];

@@ -4,6 +4,8 @@
 
 #include <algorithm>
 #include <limits>
+#include <stdexcept>
+#include <string>
 #include <vector>
 
 namespace gnnflow {
@@ -47,6 +49,14 @@ void count_neighbors(const StreamedGraph<Id>& graph, int64_t v, const int32_t* p
   }
 }
 
+void check_parts(const int32_t* part, int64_t num_vertices, int64_t lowest, int64_t num_parts) {
+  for (int64_t v = 0; v < num_vertices; ++v) {
+    if (part[v] >= lowest && part[v] < num_parts) continue;
+    throw std::invalid_argument("part must be in [" + std::to_string(lowest) + ", " +
+                                std::to_string(num_parts) + "), got " + std::to_string(part[v]));
+  }
+}
+
 void add_load(int64_t* load, const int32_t* weight, int sign, int64_t num_constraints) {
   for (int64_t c = 0; c < num_constraints; ++c) load[c] += sign * weight[c];
 }
@@ -56,6 +66,7 @@ void add_load(int64_t* load, const int32_t* weight, int sign, int64_t num_constr
 template <typename Id>
 int64_t ldg_pass(const StreamedGraph<Id>& graph, const Id* order, const double* capacity,
                  int64_t num_parts, int32_t* part, int64_t* load) {
+  check_parts(part, graph.num_vertices, -1, num_parts);
   const int64_t num_constraints = graph.num_constraints;
   std::vector<int64_t> neighbors_in(num_parts);
   int64_t num_moved = 0;
@@ -89,6 +100,7 @@ int64_t ldg_pass(const StreamedGraph<Id>& graph, const Id* order, const double* 
 template <typename Id>
 int64_t rebalance_pass(const StreamedGraph<Id>& graph, const Id* order, const double* capacity,
                        int64_t max_loss, int64_t num_parts, int32_t* part, int64_t* load) {
+  check_parts(part, graph.num_vertices, 0, num_parts);
   // Rounding must not make a move there and back both look like a gain.
   constexpr double kLeastGain = 1e-15;
   const int64_t num_constraints = graph.num_constraints;

@@ -1,8 +1,12 @@
-// Neighbour lists from edge lists by counting sort: count, scatter, merge parallel edges, induce.
+// Neighbour lists from edge lists by counting sort: count, scatter, merge parallel edges, induce;
+// and as text.
 #pragma once
 
 #include <algorithm>
+#include <charconv>
 #include <cstdint>
+#include <stdexcept>
+#include <string>
 #include <utility>
 #include <vector>
 
@@ -135,10 +139,16 @@ void sort_lists(const int64_t* indptr, int64_t num_vertices, Id* entries, int64_
   });
 }
 
-// Copies the first counts[v] entries of every list to where out_indptr wants them.
+// Copies the first entries of every list, as many as it has in out_indptr, to where that wants
+// them. Throws if a list has fewer.
 template <typename T>
 void pack_lists(const int64_t* indptr, int64_t num_vertices, const T* entries,
                 const int64_t* out_indptr, T* out, int num_threads) {
+  for (int64_t v = 0; v < num_vertices; ++v) {
+    if (out_indptr[v + 1] - out_indptr[v] <= indptr[v + 1] - indptr[v]) continue;
+    throw std::invalid_argument("out_indptr asks for more entries than list " + std::to_string(v) +
+                                " has");
+  }
   over_lists(indptr, num_vertices, num_threads, [=](int64_t first, int64_t last) {
     for (int64_t v = first; v < last; ++v) {
       std::copy_n(entries + indptr[v], out_indptr[v + 1] - out_indptr[v], out + out_indptr[v]);
@@ -146,22 +156,54 @@ void pack_lists(const int64_t* indptr, int64_t num_vertices, const T* entries,
   });
 }
 
-// The lists of some vertices, with only the entries that are among these vertices, renumbered:
-// new_id[u] is negative for others. Without out, only counts them into counts[i].
+// The lists of some vertices with only the entries that are among these vertices, renumbered:
+// new_id[u] is negative for others. First their lengths, as out_indptr [num_chosen + 1].
 template <typename Id>
-void induce_lists(const int64_t* indptr, const Id* entries, const Id* vertices, int64_t num_chosen,
-                  const Id* new_id, int64_t* counts, Id* out) {
+void induce_indptr(const int64_t* indptr, const Id* entries, const Id* vertices, int64_t num_chosen,
+                   const Id* new_id, int64_t* out_indptr) {
+  int64_t num_kept = 0;
+  out_indptr[0] = 0;
   for (int64_t i = 0; i < num_chosen; ++i) {
     const Id v = vertices[i];
-    int64_t kept = 0;
+    for (int64_t e = indptr[v]; e < indptr[v + 1]; ++e) num_kept += new_id[entries[e]] >= 0;
+    out_indptr[i + 1] = num_kept;
+  }
+}
+
+// Then their entries, one list after the other.
+template <typename Id>
+void induce_lists(const int64_t* indptr, const Id* entries, const Id* vertices, int64_t num_chosen,
+                  const Id* new_id, Id* out) {
+  for (int64_t i = 0; i < num_chosen; ++i) {
+    const Id v = vertices[i];
     for (int64_t e = indptr[v]; e < indptr[v + 1]; ++e) {
       const Id renumbered = new_id[entries[e]];
-      if (renumbered < 0) continue;
-      if (out) *out++ = renumbered;
-      ++kept;
+      if (renumbered >= 0) *out++ = renumbered;
     }
-    counts[i] = kept;
   }
+}
+
+// Lists as METIS's text format has them, which other partitioners read too: one line for each
+// vertex of [first, last), its weight, then its neighbours counted from 1.
+template <typename Id>
+std::string metis_lines(const int64_t* indptr, const Id* neighbors, const int64_t* weights,
+                        int64_t first, int64_t last) {
+  constexpr size_t kLongestNumber = 21;  // digits, sign and a separator of 64 bits
+  std::string text;
+  const size_t num_numbers = static_cast<size_t>(indptr[last] - indptr[first] + (last - first));
+  text.resize(num_numbers * kLongestNumber);
+  char* out = text.data();
+  char* const end = out + text.size();
+  for (int64_t vertex = first; vertex < last; ++vertex) {
+    out = std::to_chars(out, end, weights[vertex]).ptr;
+    for (int64_t entry = indptr[vertex]; entry < indptr[vertex + 1]; ++entry) {
+      *out++ = ' ';
+      out = std::to_chars(out, end, static_cast<int64_t>(neighbors[entry]) + 1).ptr;
+    }
+    *out++ = '\n';
+  }
+  text.resize(static_cast<size_t>(out - text.data()));
+  return text;
 }
 
 }  // namespace gnnflow

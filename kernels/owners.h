@@ -2,8 +2,8 @@
 #pragma once
 
 #include <cstdint>
-#include <stdexcept>
-#include <string>
+
+#include "check_index.h"
 
 namespace gnnflow {
 
@@ -17,11 +17,7 @@ struct Owners {
 
   int64_t num_vertices() const { return offsets[num_parts]; }
 
-  void check(int64_t id) const {
-    if (static_cast<uint64_t>(id) < static_cast<uint64_t>(num_vertices())) return;
-    throw std::invalid_argument("global ids must be in [0, " + std::to_string(num_vertices()) +
-                                "), got " + std::to_string(id));
-  }
+  void check(int64_t id) const { check_index(id, num_vertices(), "global ids"); }
 
   int64_t of(int64_t id) const {
     if (num_parts <= kLinearSearchParts) {

@@ -3,19 +3,9 @@
 
 #include <cstdint>
 
+#include "hash.h"
+
 namespace gnnflow {
-
-constexpr uint64_t kGolden = 0x9E3779B97F4A7C15ull;
-
-// The finaliser of splitmix64: a bijection of 64 bits that mixes every bit into every other.
-inline uint64_t mix(uint64_t z) {
-  z = (z ^ (z >> 30)) * 0xBF58476D1CE4E5B9ull;
-  z = (z ^ (z >> 27)) * 0x94D049BB133111EBull;
-  return z ^ (z >> 31);
-}
-
-// Takes one more number into a hash chain.
-inline uint64_t chain(uint64_t hash, uint64_t value) { return mix((hash ^ value) + kGolden); }
 
 // The part of a vertex's stream that a whole hop of a minibatch shares.
 inline uint64_t hop_key(uint64_t seed, uint64_t epoch, uint64_t minibatch, uint64_t hop) {

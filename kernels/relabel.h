@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "buffer.h"
+#include "hash.h"
 
 namespace gnnflow {
 
@@ -52,7 +53,7 @@ class Relabeler {
     int64_t num_entries = 0;
   };
 
-  static uint64_t hash(Key key) { return key * 0x9E3779B97F4A7C15ull; }
+  static uint64_t hash(Key key) { return spread(key); }
   int64_t shard_of(uint64_t hash) const { return static_cast<int64_t>(hash >> shard_shift_); }
   int64_t slot_of(uint64_t hash, const Shard& shard) const {
     return static_cast<int64_t>((hash << (64 - shard_shift_)) >> (64 - shard.slot_bits));

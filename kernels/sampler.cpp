@@ -68,7 +68,8 @@ class SamplerOf final : public NeighborSampler {
     sample_.with_edge_ids = with_edge_ids;
     const int64_t* const frontier = sample_.vertices.data() + frontier_begin_;
     const int64_t num_rows = sample_.vertices.size() - frontier_begin_;
-    const uint64_t key = hop_key(seed_, epoch_, minibatch_, hop_);
+    rule_.seed = seed_;
+    const uint64_t key = draw_key(rule_, seed_, epoch_, minibatch_, hop_);
     rows_.clear();
     rows_.resize(num_rows);
     const int64_t chunks = num_chunks(num_rows, rule);
@@ -76,7 +77,7 @@ class SamplerOf final : public NeighborSampler {
     parallel_for(chunks, num_threads_, [&](int64_t chunk) {
       const Range range = chunk_range(num_rows, chunks, chunk);
       located_[chunk] = locate_rows(*topology_, frontier + range.begin, range.end - range.begin,
-                                    "neighbors", key, rule, rows_.data() + range.begin);
+                                    "neighbors", key, rule_, rows_.data() + range.begin);
     });
     RemoteFrontier remote = find_remote(frontier);
     state_ = State::kExpanded;
@@ -218,7 +219,7 @@ class SamplerOf final : public NeighborSampler {
   Relabeler<Key> relabeler_;
   State state_ = State::kIdle;
   uint64_t seed_ = 0, epoch_ = 0, minibatch_ = 0, hop_ = 0;
-  DrawRule rule_{0, false};
+  DrawRule rule_{0};
   int64_t frontier_begin_ = 0;  // in vertices
   Buffer<Row> rows_;            // of the frontier
   Buffer<int64_t> remote_rows_;
@@ -260,10 +261,29 @@ std::unique_ptr<NeighborSampler> make_sampler(std::shared_ptr<const Topology> to
   return std::make_unique<SamplerOf<uint64_t>>(std::move(topology), num_threads);
 }
 
+Sample sample_hops(NeighborSampler& sampler, const int64_t* seeds, int64_t num_seeds,
+                   const std::vector<int64_t>& fanouts, DrawRule rule, uint64_t seed,
+                   uint64_t epoch, uint64_t minibatch, bool with_edge_ids) {
+  sampler.start(seeds, num_seeds, seed, epoch, minibatch);
+  for (int64_t fanout : fanouts) {
+    rule.fanout = fanout;
+    const RemoteFrontier remote = sampler.expand(rule, with_edge_ids);
+    if (!remote.ids.empty()) {
+      throw std::invalid_argument("vertex " + std::to_string(remote.ids[0]) +
+                                  " is not in this topology; sample step by step with "
+                                  "start, expand and merge");
+    }
+  }
+  Sample sample = sampler.finish();
+  sample.with_edge_ids = with_edge_ids;  // also if there was no hop
+  return sample;
+}
+
 Neighbors sample_neighbors(const Topology& topology, const int64_t* ids, int64_t num_ids,
-                           const Segments& segments, const DrawRule& rule, uint64_t hop,
-                           uint64_t seed, bool with_edge_ids, int num_threads) {
+                           const Segments& segments, DrawRule rule, uint64_t hop, uint64_t seed,
+                           bool with_edge_ids, int num_threads) {
   check_num_threads(num_threads);
+  rule.seed = seed;
   check_rule(topology, rule, with_edge_ids);
   check_segments(segments, num_ids);
   const int64_t chunks = num_chunks(num_ids, rule);
@@ -282,8 +302,8 @@ Neighbors sample_neighbors(const Topology& topology, const int64_t* ids, int64_t
     for (int64_t begin = range.begin; begin < range.end; ++segment) {
       const int64_t end = std::min(range.end, segment_begin[segment + 1]);
       if (end <= begin) continue;
-      const uint64_t key = hop_key(seed, static_cast<uint64_t>(segments.epochs[segment]),
-                                   static_cast<uint64_t>(segments.minibatches[segment]), hop);
+      const uint64_t key = draw_key(rule, seed, static_cast<uint64_t>(segments.epochs[segment]),
+                                    static_cast<uint64_t>(segments.minibatches[segment]), hop);
       chunk_begin[chunk + 1] +=
           locate_rows(topology, ids + begin, end - begin, "ids", key, rule, rows.data() + begin)
               .num_edges;

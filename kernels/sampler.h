@@ -46,6 +46,11 @@ class NeighborSampler {
 std::unique_ptr<NeighborSampler> make_sampler(std::shared_ptr<const Topology> topology,
                                               int num_threads);
 
+// A whole minibatch at once. Throws if a vertex of the frontier is not in the topology.
+Sample sample_hops(NeighborSampler& sampler, const int64_t* seeds, int64_t num_seeds,
+                   const std::vector<int64_t>& fanouts, DrawRule rule, uint64_t seed,
+                   uint64_t epoch, uint64_t minibatch, bool with_edge_ids);
+
 // One hop for several minibatches: segment s has segment_sizes[s] of the ids.
 struct Segments {
   std::vector<int64_t> sizes, minibatches, epochs;
@@ -55,7 +60,7 @@ struct Neighbors {
 };
 // What an owner answers.
 Neighbors sample_neighbors(const Topology& topology, const int64_t* ids, int64_t num_ids,
-                           const Segments& segments, const DrawRule& rule, uint64_t hop,
-                           uint64_t seed, bool with_edge_ids, int num_threads);
+                           const Segments& segments, DrawRule rule, uint64_t hop, uint64_t seed,
+                           bool with_edge_ids, int num_threads);
 
 }  // namespace gnnflow

@@ -1,6 +1,7 @@
 // Runs the chunks of a loop on threads that live as long as the process and serve all kernels.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <memory>
 #include <type_traits>
@@ -38,6 +39,15 @@ inline Range chunk_range(int64_t size, int64_t num_chunks, int64_t chunk) {
   const int64_t each = size / num_chunks, rest = size % num_chunks;
   const int64_t begin = chunk * each + (chunk < rest ? chunk : rest);
   return {begin, begin + each + (chunk < rest ? 1 : 0)};
+}
+
+// Calls body(begin, end) for every piece of [0, size) of piece_size entries, the last one shorter.
+template <typename Body>
+void parallel_pieces(int64_t size, int64_t piece_size, int num_threads, const Body& body) {
+  parallel_for((size + piece_size - 1) / piece_size, num_threads, [&](int64_t piece) {
+    const int64_t begin = piece * piece_size;
+    body(begin, std::min(begin + piece_size, size));
+  });
 }
 
 }  // namespace gnnflow

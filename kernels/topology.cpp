@@ -34,11 +34,6 @@ Topology::Topology(std::vector<int64_t> offsets) : offsets_(std::move(offsets)) 
   adjacencies_.resize(offsets_.size() - 1);
 }
 
-int64_t Topology::owner(int64_t global_id) const {
-  if (adjacencies_.size() == 1) return 0;
-  return std::upper_bound(offsets_.begin(), offsets_.end(), global_id) - offsets_.begin() - 1;
-}
-
 Location Topology::locate(int64_t global_id) const {
   const int64_t part = owner(global_id);
   if (adjacencies_[part].indptr != nullptr) {
@@ -54,11 +49,12 @@ Location Topology::locate(int64_t global_id) const {
   return {};
 }
 
+void Topology::find_local(const int64_t* ids, int64_t num_ids, bool* is_local) const {
+  for (int64_t i = 0; i < num_ids; ++i) is_local[i] = contains(ids[i]) && locate(ids[i]).found();
+}
+
 void Topology::set_part(int64_t part, const Adjacency& adjacency) {
-  if (part < 0 || part >= num_parts()) {
-    throw std::invalid_argument("part must be in [0, " + std::to_string(num_parts()) + "), got " +
-                                std::to_string(part));
-  }
+  check_index(part, num_parts(), "part");
   const int64_t expected = offsets_[part + 1] - offsets_[part];
   if (adjacency.num_vertices != expected) {
     throw std::invalid_argument(
@@ -85,6 +81,25 @@ void Topology::add_halo(const int64_t* vertex_ids, const Adjacency& adjacency) {
   halo_vertex_ids_.push_back(vertex_ids);
 }
 
+void Topology::set_source_keys(int64_t index, const uint32_t* keys, int64_t num_keys) {
+  if (index < 0 || index >= static_cast<int64_t>(adjacencies_.size())) {
+    throw std::invalid_argument("index must be in [0, " + std::to_string(adjacencies_.size()) +
+                                "), got " + std::to_string(index));
+  }
+  if (num_keys != adjacencies_[index].num_edges) {
+    throw std::invalid_argument("source_keys must have one entry per edge: expected " +
+                                std::to_string(adjacencies_[index].num_edges) + ", got " +
+                                std::to_string(num_keys));
+  }
+  adjacencies_[index].source_key = keys;
+}
+
+bool Topology::has_source_keys() const {
+  return std::all_of(adjacencies_.begin(), adjacencies_.end(), [](const Adjacency& adjacency) {
+    return adjacency.source_key != nullptr || adjacency.num_edges == 0;
+  });
+}
+
 bool Topology::has_edge_ids() const {
   return std::all_of(adjacencies_.begin(), adjacencies_.end(), [](const Adjacency& adjacency) {
     return adjacency.edge_id != nullptr || adjacency.first_edge >= 0 || adjacency.num_edges == 0;
@@ -93,9 +108,7 @@ bool Topology::has_edge_ids() const {
 
 void check_id(const Topology& topology, int64_t global_id, const char* name) {
   if (!topology.contains(global_id)) {
-    throw std::invalid_argument(std::string(name) + " must be global ids in [0, " +
-                                std::to_string(topology.num_vertices()) + "), got " +
-                                std::to_string(global_id));
+    throw_outside(std::string(name) + " must be global ids", global_id, topology.num_vertices());
   }
 }
 

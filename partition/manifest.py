@@ -2,13 +2,13 @@
 
 import re
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, TypeVar, get_type_hints
 
 import numpy as np
 
 from gnnflow.errors import PartitionFormatError, one_line
+from gnnflow.files.json_record import Count, read_record
 from gnnflow.files.json_text import parse_json, to_json_text
 from gnnflow.partition.book import PartitionBook
 from gnnflow.partition.stored_rows import INT8_SCALED, SCALE_BYTES
@@ -51,9 +51,9 @@ class FileSpec:
 
     dtype: str
     """NumPy's dtype string, for example `<f4`."""
-    shape: tuple[int, ...]
+    shape: tuple[Count, ...]
     """Shape of the array."""
-    size_bytes: int
+    size_bytes: Count
     """Size of the file with its header."""
     fingerprint: str
     """First 16 hex digits of the sha256 of the file's first and last 4096 bytes: checked on every
@@ -70,7 +70,7 @@ class ArraySpec:
     """What the numbers mean, for example `float32` or `bfloat16`."""
     npy_dtype: str
     """How the file holds them; differs from `dtype` where NumPy has no such type."""
-    row_shape: tuple[int, ...]
+    row_shape: tuple[Count, ...]
     """Shape of one vertex's row, `[]` for a scalar."""
 
 
@@ -78,13 +78,13 @@ class ArraySpec:
 class PartSpec:
     """One part: its sizes and files."""
 
-    num_vertices: int
+    num_vertices: Count
     """Inner vertices."""
-    num_edges: int
+    num_edges: Count
     """In-edges of the inner vertices."""
-    num_halo: int
+    num_halo: Count
     """Halo vertices: neighbours of inner vertices that other parts own."""
-    num_seeds: Mapping[str, int]
+    num_seeds: Mapping[str, Count]
     """Number of inner vertices in each split."""
     files: Mapping[str, FileSpec]
     """File name to what it must look like."""
@@ -98,25 +98,25 @@ class Manifest:
     """Name of the graph."""
     source: str
     """How the graph was made, one line."""
-    num_vertices: int
+    num_vertices: Count
     """Vertices of the whole graph."""
-    num_edges: int
+    num_edges: Count
     """Edges of the whole graph, as stored (with the reverse edges of `undirected`)."""
-    num_classes: int
+    num_classes: Count
     """Number of classes of `y`, 0 without labels."""
-    offsets: tuple[int, ...]
+    offsets: tuple[Count, ...]
     """First global id of every part, and the number of vertices."""
     method: str
     """Partitioning method."""
     seed: int
     """Seed of the method."""
-    hosts: int
+    hosts: Count
     """Number of hosts the parts are grouped for; consecutive parts share a host."""
     undirected: bool
     """Whether reverse edges were added and parallel edges merged."""
-    halo_hops: int
+    halo_hops: Count
     """Hops of topology stored beyond the inner vertices."""
-    num_cut_edges: int
+    num_cut_edges: Count
     """Edges whose ends have different owners."""
     edge_cut: float
     """The same as a fraction of all edges."""
@@ -181,7 +181,7 @@ class Manifest:
             )
         body = {key: value for key, value in raw.items() if key not in ("format", "version")}
         try:
-            manifest = _manifest(body)
+            manifest = read_record(Manifest, body, complete=True)
             _check(manifest, path)
         except (TypeError, ValueError, OverflowError) as error:
             raise _damaged(path, one_line(error)) from error
@@ -204,76 +204,6 @@ def check_array_names(names: Mapping[str, object] | tuple[str, ...]) -> None:
 
 def _damaged(path: Path | str, what: str) -> PartitionFormatError:
     return PartitionFormatError(f"{path} is damaged: {what}; partition the graph again")
-
-
-Spec = TypeVar("Spec", FileSpec, ArraySpec, PartSpec, Manifest)
-
-
-def _build(spec_class: type[Spec], raw: object, converted: Mapping[str, object]) -> Spec:
-    """Makes a dataclass from JSON, refusing missing, unknown and mistyped fields."""
-    if not isinstance(raw, dict):
-        raise TypeError(f"{spec_class.__name__} must be an object, got {type(raw).__name__}")
-    expected = {field.name for field in fields(spec_class)}
-    if set(raw) != expected:
-        difference = ", ".join(sorted(set(raw) ^ expected))
-        raise ValueError(f"{spec_class.__name__} has missing or unknown fields: {difference}")
-    values: dict[str, Any] = dict(raw) | dict(converted)
-    for name, hint in get_type_hints(spec_class).items():
-        if hint in (int, float, str, bool):
-            allowed = (int, float) if hint is float else (hint,)
-            value = values[name]
-            if not isinstance(value, allowed) or (isinstance(value, bool) and hint is not bool):
-                raise TypeError(f"{name} must be {hint.__name__}, got {value!r}")
-            if hint is int and name != "seed" and value < 0:
-                raise ValueError(f"{name} must not be negative, got {value}")
-    return spec_class(**values)
-
-
-def _integers(raw: object, name: str) -> tuple[int, ...]:
-    if not isinstance(raw, list) or not all(type(item) is int and item >= 0 for item in raw):
-        raise TypeError(f"{name} must be a list of integers from 0 on, got {raw!r:.80}")
-    return tuple(raw)
-
-
-def _object(raw: object, name: str) -> dict[str, Any]:
-    if not isinstance(raw, dict):
-        raise TypeError(f"{name} must be an object, got {raw!r:.80}")
-    return raw
-
-
-def _file(raw: Any) -> FileSpec:
-    return _build(FileSpec, raw, {"shape": _integers(_object(raw, "file").get("shape"), "shape")})
-
-
-def _array(raw: Any) -> ArraySpec:
-    shape = _integers(_object(raw, "array").get("row_shape"), "row_shape")
-    return _build(ArraySpec, raw, {"row_shape": shape})
-
-
-def _part(raw: Any) -> PartSpec:
-    body = _object(raw, "part")
-    seeds = _object(body.get("num_seeds"), "num_seeds")
-    _integers(list(seeds.values()), "num_seeds")
-    files = {name: _file(item) for name, item in _object(body.get("files"), "files").items()}
-    return _build(PartSpec, raw, {"num_seeds": seeds, "files": files})
-
-
-def _manifest(raw: dict[str, Any]) -> Manifest:
-    parts, splits = raw.get("parts"), raw.get("splits")
-    if not isinstance(parts, list) or not isinstance(splits, list):
-        raise TypeError("parts and splits must be lists")
-    balance = _object(raw.get("balance"), "balance")
-    if not all(isinstance(value, int | float) for value in balance.values()):
-        raise TypeError("balance must hold numbers")
-    arrays = {name: _array(item) for name, item in _object(raw.get("arrays"), "arrays").items()}
-    converted = {
-        "offsets": _integers(raw.get("offsets"), "offsets"),
-        "splits": tuple(str(name) for name in splits),
-        "balance": balance,
-        "arrays": arrays,
-        "parts": tuple(_part(part) for part in parts),
-    }
-    return _build(Manifest, raw, converted)
 
 
 def _check(manifest: Manifest, path: Path | str) -> None:

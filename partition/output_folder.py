@@ -1,13 +1,11 @@
 """A folder that appears complete or not at all."""
 
-import os
-import shutil
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from gnnflow.errors import ConfigError
-from gnnflow.files.whole_file import made_folders
+from gnnflow.files.whole_file import made_folders, replaced_folder
 from gnnflow.partition.manifest import MANIFEST_FILE
 
 
@@ -49,23 +47,13 @@ def staged_folder(out: Path, *, overwrite: bool = False) -> Iterator[Path]:
         ConfigError: If the folder cannot be made.
     """
     out = out.absolute()
-    staging = out.with_name(f".{out.name}.unfinished-{os.getpid()}")
     with ExitStack() as stack:
         try:
             stack.enter_context(made_folders(out.parent))
-            staging.mkdir()
+            staging = stack.enter_context(replaced_folder(out, own=True, replace=overwrite))
         except OSError as error:
             raise ConfigError(
                 f"cannot write to {out}: {error.strerror}; choose another --out"
             ) from None
-        try:
-            yield staging
-            check_output(out, overwrite=overwrite)
-            replaced = out.with_name(f".{out.name}.replaced-{os.getpid()}")
-            if overwrite and out.exists():
-                os.replace(out, replaced)
-            os.replace(staging, out)
-            shutil.rmtree(replaced, ignore_errors=True)
-        except BaseException:
-            shutil.rmtree(staging, ignore_errors=True)
-            raise
+        yield staging
+        check_output(out, overwrite=overwrite)

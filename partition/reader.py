@@ -8,9 +8,8 @@ import numpy as np
 import numpy.typing as npt
 
 from gnnflow.errors import PartitionFormatError, one_line
-from gnnflow.files.inside import lies_inside
 from gnnflow.files.npy_file import map_npy
-from gnnflow.files.regular_file import UnfitFileError, open_regular, read_regular_text
+from gnnflow.files.regular_file import UnfitFileError, lies_inside, open_regular, read_regular_text
 from gnnflow.partition.manifest import MANIFEST_FILE, FileSpec, Manifest, part_folder
 
 FINGERPRINT_BYTES = 4096

@@ -210,7 +210,9 @@ def _parse() -> tuple[argparse.Namespace, dict[str, tuple[str, ...]]]:
 def _graphs(quick: bool) -> dict[str, TrainedGraph]:
     if not quick:
         return GRAPHS
-    return {"sbm": replace(QUICK_GRAPH, workload=replace(QUICK_GRAPH.workload, epochs=3))}
+    workload = QUICK_GRAPH.workload
+    hyper = replace(workload.hyperparameters, epochs=3)
+    return {"sbm": replace(QUICK_GRAPH, workload=replace(workload, hyperparameters=hyper))}
 
 
 def main() -> None:

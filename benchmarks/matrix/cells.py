@@ -1,10 +1,11 @@
 """What the matrix runs, declared in one place."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Any, Literal, Self
 
 from benchmarks.cluster_runs import DISTDGL, Workload
+from benchmarks.hyperparameters import HYPERPARAMETERS
 from benchmarks.peers.pyg_job import PYG
 from gnnflow.policies.llm.model.model_files import SMALL_MODEL, TUNED_MODEL
 
@@ -18,7 +19,7 @@ class TrainedGraph:
     source: tuple[str, ...]
     """Words that tell gnnflow-partition where it comes from."""
     workload: Workload
-    """Fanout, minibatches and epochs."""
+    """The hyperparameters of every side."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -31,7 +32,8 @@ class Contender:
     has_budget: bool = True
     """Whether it has a cache."""
     async_epochs: int | None = None
-    """Epochs with mode `async`: more where the first answer takes its time."""
+    """Epochs with mode `async`: more where the first answer takes its time. Accuracies are those
+    after the epochs of the others all the same."""
     title: str = ""
     """As tables and figures call it."""
 
@@ -90,7 +92,8 @@ class Block:
 
 
 def _workload(graph: str, fanout: tuple[int, ...], batch_size: int) -> Workload:
-    return Workload(graph=graph, fanout=fanout, batch_size=batch_size, epochs=4)
+    hyper = replace(HYPERPARAMETERS, fanout=fanout, batch_size=batch_size)
+    return Workload(graph=graph, hyperparameters=hyper)
 
 
 def _generated(spec: str, fanout: tuple[int, ...], batch_size: int) -> TrainedGraph:

@@ -4,7 +4,7 @@ import json
 import statistics
 import subprocess
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -87,7 +87,7 @@ def parts_of(bench: Bench, graph: str, parts: int) -> Path:
 
 def bounds_of(bench: Bench, graph: str, parts: int, budget: int) -> dict[str, Any]:
     """Replays the run's own minibatches; returns the line of what is best and what is possible."""
-    workload = bench.graphs[graph].workload
+    hyper = bench.graphs[graph].workload.hyperparameters
     folder = parts_of(bench, graph, parts)
     manifest = read_manifest(folder)
     features = manifest.arrays["x"]
@@ -100,10 +100,10 @@ def bounds_of(bench: Bench, graph: str, parts: int, budget: int) -> dict[str, An
     }
     traces = traces_of_parts(
         folder,
-        fanout=workload.fanout,
-        batch_size=workload.batch_size,
-        num_epochs=workload.epochs,
-        seed=workload.seed,
+        fanout=hyper.fanout,
+        batch_size=hyper.batch_size,
+        num_epochs=hyper.epochs,
+        seed=hyper.seed,
     )
     where = {"graph": graph, "parts": parts, "budget": budget}
     return {"kind": "replay", **where, **about, **replay_bounds(traces, budget)}
@@ -150,10 +150,7 @@ def run_cell(
     """
     check(bench, cell)
     parts = parts_of(bench, cell.graph, cell.parts)
-    workload = replace(bench.graphs[cell.graph].workload, seed=seed)
-    async_epochs = CONTENDERS[cell.policy].async_epochs
-    if cell.mode == "async" and async_epochs is not None:
-        workload = replace(workload, epochs=async_epochs)
+    workload = bench.graphs[cell.graph].workload.seeded(seed)
     python = bench.pythons.get(cell.policy)
     if cell.policy == DISTDGL:
         if hosts is None or python is None:
@@ -167,7 +164,10 @@ def run_cell(
         run = run_pyg(python, parts, workload, cell.parts)
     else:
         setting = Setting(name=cell.policy, words=words_of(cell, bounds or {}))
-        run = run_gnnflow(hosts, setting, parts, workload, cell.parts, threads, look=_steps)
+        epochs = CONTENDERS[cell.policy].async_epochs if cell.mode == "async" else None
+        run = run_gnnflow(
+            hosts, setting, parts, workload, cell.parts, threads, epochs=epochs, look=_steps
+        )
     return _line(cell, run, bounds or {}) | {"seed": seed}
 
 
@@ -196,7 +196,8 @@ def words_of(cell: Cell, bounds: Mapping[str, Any]) -> tuple[str, ...]:
 def _line(cell: Cell, run: Run, bounds: Mapping[str, Any]) -> dict[str, Any]:
     line: dict[str, Any] = {"kind": "run", **asdict(cell), "link": run.rate}
     line["epoch_time_s"] = [round(seconds, 4) for seconds in run.epoch_time_s]
-    line["test_accuracy"] = run.test_accuracy
+    line["val_accuracy"], line["test_accuracy"] = run.val_accuracy, run.test_accuracy
+    line["hyperparameters"] = run.hyperparameters.to_json()
     line["sent_bytes"] = run.sent_bytes
     details = run.details
     if cell.policy in PEERS:

@@ -15,7 +15,7 @@ from benchmarks.emulated_hosts.limited_links import traffic_between
 from benchmarks.emulated_hosts.namespaces import INTERFACE
 from benchmarks.peers import peer_environment
 from benchmarks.peers.distdgl_layout import CONFIG_FILE, write_layout
-from benchmarks.peers.training_job import gather_run, training_words
+from benchmarks.peers.training_job import gather_run, hand_over
 
 _SERVER_PORT = 30050
 _RENDEZVOUS_PORT = 30049
@@ -48,7 +48,6 @@ def run_distdgl(
     num_ranks: int,
     threads: int,
     *,
-    lr: float = 0.003,
     timeout_s: float = 600.0,
 ) -> Run:
     """Trains with DistDGL, a server on each host and as many trainers as gnnflow has ranks.
@@ -61,7 +60,6 @@ def run_distdgl(
         workload: What is trained.
         num_ranks: Trainers of the job.
         threads: Threads of each trainer and server.
-        lr: Learning rate.
         timeout_s: Seconds after which the job is killed.
 
     Raises:
@@ -81,14 +79,13 @@ def run_distdgl(
             "DGL_NUM_CLIENT": str(num_ranks),
             "OMP_NUM_THREADS": str(threads),
         }
-        words = training_words(
-            workload, parts, out, batch_size=workload.batch_size, threads=threads, lr=lr
-        )
+        words = hand_over(workload.hyperparameters, parts, out, threads=threads)
         command = [python, "-m", "benchmarks.peers.distdgl_trainer", *words]
         before = hosts.traffic()
         _run_job(hosts, command, environment, out, num_ranks, timeout_s)
         traffic = traffic_between(before, hosts.traffic())
-        return gather_run(DISTDGL, hosts.rate or UNLIMITED, parts, out, traffic)
+        rate = hosts.rate or UNLIMITED
+        return gather_run(DISTDGL, rate, parts, out, workload.hyperparameters, traffic)
 
 
 def _run_job(

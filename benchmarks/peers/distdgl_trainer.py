@@ -6,7 +6,6 @@ rows from `DistTensor`, gradients through DistributedDataParallel. It writes wha
 trainer 0 the trained weights to `OUT/weights.npz`.
 """
 
-import argparse
 import os
 from pathlib import Path
 from typing import Any
@@ -20,42 +19,46 @@ import torch.distributed
 from benchmarks.peers.graphsage_training import (
     EpochTimes,
     GraphSage,
-    layer_sizes,
-    parse_options,
-    train_epoch,
+    TrainingJob,
+    read_job,
+    train_epochs,
     write_result,
 )
 
 
-def train(options: argparse.Namespace) -> None:
+def train(job: TrainingJob) -> None:
     """Joins the job as `DGL_ROLE` says; a server stays in `initialize` until the job ends."""
-    torch.set_num_threads(options.threads)
+    hyper = job.hyperparameters
+    torch.set_num_threads(job.threads)
     dgl.distributed.initialize(os.environ["DGL_IP_CONFIG"])
     torch.distributed.init_process_group("gloo")
     part_config = Path(os.environ["DGL_CONF_PATH"])
     graph = dgl.distributed.DistGraph(part_config.stem, part_config=str(part_config))
     book = graph.get_partition_book()
-    torch.manual_seed(options.seed)  # equal weights everywhere
+    torch.manual_seed(hyper.seed)  # equal weights everywhere
     features, labels = graph.ndata["x"], graph.ndata["y"]
-    sizes = layer_sizes(options, features.shape[1])
-    layers = [dgl.nn.pytorch.SAGEConv(*each, "mean") for each in sizes]
+    sizes = hyper.layer_sizes(features.shape[1], job.classes)
+    layers = [dgl.nn.pytorch.SAGEConv(*each, hyper.aggregation) for each in sizes]
     for layer in layers:
         # Start as PyG's layers do: DGL's larger weights would ask for another learning rate.
         layer.fc_self.reset_parameters()
         layer.fc_neigh.reset_parameters()
     model = torch.nn.parallel.DistributedDataParallel(
-        GraphSage(layers, options.dropout, lambda layer, block, rows: layer(block, rows))
+        GraphSage(layers, hyper, lambda layer, block, rows: layer(block, rows))
     )
-    optimizer = torch.optim.Adam(model.parameters(), lr=options.lr)
     rank = torch.distributed.get_rank()
-    torch.manual_seed(options.seed + rank)
-    dgl.seed(options.seed + rank)
+    torch.manual_seed(hyper.seed + rank)
+    dgl.seed(hyper.seed + rank)
+    seeds = dgl.distributed.node_split(graph.ndata["train"], book)
+    num_job_seeds = torch.tensor(len(seeds))
+    torch.distributed.all_reduce(num_job_seeds)
+    num_ranks = torch.distributed.get_world_size()
     loader = dgl.dataloading.DistNodeDataLoader(
         graph,
-        dgl.distributed.node_split(graph.ndata["train"], book),
+        seeds,
         # DGL lists fanouts from the input layer, gnnflow from the seeds.
-        dgl.dataloading.NeighborSampler(options.fanout[::-1]),
-        batch_size=options.batch_size,
+        dgl.dataloading.NeighborSampler(list(hyper.fanout[::-1]), replace=hyper.replace),
+        batch_size=hyper.even_batch_size(len(seeds), int(num_job_seeds), num_ranks),
         shuffle=True,
         drop_last=False,
     )
@@ -73,17 +76,22 @@ def train(options: argparse.Namespace) -> None:
         times.remote_bytes += num_remote * row_bytes
         times.edges += sum(block.num_edges() for block in blocks)
 
-    epochs = []
-    for _ in range(options.epochs):
-        torch.distributed.barrier()
+    epochs = train_epochs(
+        job,
+        model,
+        loader,
+        take,
+        count=count,
+        start_together=torch.distributed.barrier,
         # A trainer may have one minibatch more than another: join answers for those that are done.
-        epochs.append(train_epoch(model, optimizer, loader, take, count, model.join()))
+        join=model.join,
+    )
     if rank == 0:
         weights = {name: rows.numpy() for name, rows in model.module.state_dict().items()}
-        np.savez(options.out / "weights.npz", **weights)
-    write_result(options.out, rank, epochs)
+        np.savez(job.out / "weights.npz", **weights)
+    write_result(job, rank, epochs)
     torch.distributed.barrier()
 
 
 if __name__ == "__main__":
-    train(parse_options("benchmarks.peers.distdgl_trainer"))
+    train(read_job("benchmarks.peers.distdgl_trainer"))

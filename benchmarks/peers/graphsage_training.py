@@ -1,18 +1,48 @@
 """What every peer trains and measures: GraphSAGE over sampled minibatches, stage by stage.
 
-Runs in the peers' environments.
+Runs in the peers' environments. Whatever decides how fast a network learns is in the record of
+hyperparameters that a job brings; what is named there and not known here ends the job.
 """
 
 import argparse
 import json
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
+
+from benchmarks.hyperparameters import Hyperparameters
+
+Known = TypeVar("Known")
+ACTIVATIONS = {"relu": torch.relu}
+LOSSES: Mapping[str, Callable[[torch.Tensor, torch.Tensor], torch.Tensor]] = {
+    "cross-entropy": torch.nn.functional.cross_entropy,
+    "mean-square": lambda scores, labels: (scores - labels).square().mean(),
+}
+OPTIMIZERS = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}
+_ONLY_WAY = {
+    "model": "sage",
+    "normalization": "none",
+    "schedule": "constant",
+    "cut": "evenly",
+}
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TrainingJob:
+    """What a peer's trainer is told."""
+
+    hyperparameters: Hyperparameters
+    out: Path
+    """Folder for what it writes; the record was read from there."""
+    classes: int
+    threads: int
+    ranks: int
+    """Ranks of the others whose minibatches are one here."""
 
 
 @dataclass(kw_only=True, slots=True)
@@ -43,62 +73,102 @@ class _LapTimer:
 
 
 class GraphSage(torch.nn.Module):
-    """Mean-aggregating layers with ReLU and dropout between them."""
+    """A peer's layers with activation and dropout between them."""
 
     def __init__(
         self,
         layers: Iterable[torch.nn.Module],
-        dropout: float,
+        hyperparameters: Hyperparameters,
         apply: Callable[[torch.nn.Module, Any, torch.Tensor], torch.Tensor],
     ) -> None:
-        """Takes a peer's layers, and how one is applied to a graph and rows."""
+        """Takes a peer's layers, and how one is applied to a graph and rows.
+
+        Raises:
+            ValueError: If the hyperparameters ask for another network.
+        """
         super().__init__()
+        for name, known in _ONLY_WAY.items():
+            named(name, getattr(hyperparameters, name), {known: known})
         self.layers = torch.nn.ModuleList(layers)
-        self.dropout = torch.nn.Dropout(dropout)
+        self.dropout = torch.nn.Dropout(hyperparameters.dropout)
+        self._activate = named("activation", hyperparameters.activation, ACTIVATIONS)
         self._apply_layer = apply
 
     def forward(self, graphs: Sequence[Any], rows: torch.Tensor) -> torch.Tensor:
         """Returns class scores, seeds first, from a graph for each layer and input rows."""
         for layer, graph in zip(self.layers[:-1], graphs[:-1], strict=True):
-            rows = self.dropout(torch.relu(self._apply_layer(layer, graph, rows)))
+            rows = self.dropout(self._activate(self._apply_layer(layer, graph, rows)))
         return self._apply_layer(self.layers[-1], graphs[-1], rows)
 
 
-def layer_sizes(options: argparse.Namespace, num_features: int) -> list[tuple[int, int]]:
-    """Inputs and outputs of each layer."""
-    hidden = [options.hidden] * (len(options.fanout) - 1)
-    sizes = [num_features, *hidden, options.classes]
-    return list(zip(sizes[:-1], sizes[1:], strict=True))
+def named(what: str, name: str, known: Mapping[str, Known]) -> Known:
+    """Returns what a hyperparameter names.
+
+    Raises:
+        ValueError: If it is not known.
+    """
+    if name not in known:
+        raise ValueError(f"{what} must be one of {', '.join(known)}, got '{name}'")
+    return known[name]
 
 
-def train_epoch(
+def make_optimizer(
+    hyperparameters: Hyperparameters, parameters: Iterable[torch.nn.Parameter]
+) -> torch.optim.Optimizer:
+    """Makes the optimizer that the hyperparameters name."""
+    kind = named("optimizer", hyperparameters.optimizer, OPTIMIZERS)
+    return kind(parameters, lr=hyperparameters.lr, weight_decay=hyperparameters.weight_decay)
+
+
+def train_epochs(
+    job: TrainingJob,
     model: torch.nn.Module,
-    optimizer: torch.optim.Optimizer,
     loader: Iterable[Any],
     take: Callable[[Any], tuple[Sequence[Any], torch.Tensor, torch.Tensor]],
+    *,
     count: Callable[[EpochTimes, Any], None] | None = None,
-    joined: AbstractContextManager[object] | None = None,
-) -> EpochTimes:
-    """Trains on all minibatches of a loader.
+    start_together: Callable[[], object] = lambda: None,
+    join: Callable[[], AbstractContextManager[object]] = nullcontext,
+) -> list[EpochTimes]:
+    """Trains for as many epochs as the hyperparameters say.
 
     Args:
+        job: What the trainer was told.
         model: Takes graphs and rows.
-        optimizer: Of the model's weights.
         loader: What the peer samples.
         take: Fetches the graphs, rows and labels of what was sampled.
         count: Adds what was sampled to the counts; takes no time of the work.
-        joined: What trainers with unequal numbers of minibatches need around all of them.
+        start_together: Waits for the other trainers before an epoch.
+        join: What trainers with unequal numbers of minibatches need around an epoch.
     """
+    optimizer = make_optimizer(job.hyperparameters, model.parameters())
+    loss_of = named("loss", job.hyperparameters.loss, LOSSES)
+    epochs = []
+    for _ in range(job.hyperparameters.epochs):
+        start_together()
+        epochs.append(_train_epoch(model, optimizer, loss_of, loader, take, count, join()))
+    return epochs
+
+
+def _train_epoch(
+    model: torch.nn.Module,
+    optimizer: torch.optim.Optimizer,
+    loss_of: Callable[[torch.Tensor, torch.Tensor], torch.Tensor],
+    loader: Iterable[Any],
+    take: Callable[[Any], tuple[Sequence[Any], torch.Tensor, torch.Tensor]],
+    count: Callable[[EpochTimes, Any], None] | None,
+    joined: AbstractContextManager[object],
+) -> EpochTimes:
     times, watch = EpochTimes(), _LapTimer()
     began = time.perf_counter()
-    with joined or nullcontext():
+    with joined:
         for batch in loader:
             times.sample_s += watch.lap()
             graphs, rows, labels = take(batch)
             times.fetch_s += watch.lap()
             # Rows travel as they are stored; torch does not multiply float16 on every processor.
             scores = model(graphs, rows.float())[: len(labels)]
-            loss = torch.nn.functional.cross_entropy(scores, labels)
+            loss = loss_of(scores, labels)
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
@@ -113,27 +183,30 @@ def train_epoch(
     return times
 
 
-def parse_options(module: str) -> argparse.Namespace:
-    """Reads what `training_job.training_words` has written."""
+def read_job(module: str) -> TrainingJob:
+    """Reads what `training_job.hand_over` has written and the words that it returned."""
     parser = argparse.ArgumentParser(prog=f"python -m {module}")
-    parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument(
-        "--fanout", type=lambda text: [int(each) for each in text.split(",")], required=True
-    )
-    for name in ("batch-size", "hidden", "classes", "epochs", "threads", "seed"):
+    parser.add_argument("out", type=Path)
+    for name in ("classes", "threads", "ranks"):
         parser.add_argument(f"--{name}", type=int, required=True)
-    for name in ("dropout", "lr"):
-        parser.add_argument(f"--{name}", type=float, required=True)
-    return parser.parse_args()
+    given = parser.parse_args()
+    return TrainingJob(
+        hyperparameters=Hyperparameters.read(given.out),
+        out=given.out,
+        classes=given.classes,
+        threads=given.threads,
+        ranks=given.ranks,
+    )
 
 
-def write_result(out: Path, rank: int, epochs: Sequence[EpochTimes]) -> None:
-    """Writes what a trainer measured."""
+def write_result(job: TrainingJob, rank: int, epochs: Sequence[EpochTimes]) -> None:
+    """Writes what a trainer measured, and what it was told to train with."""
     result = {
         "epochs": [asdict(epoch) for epoch in epochs],
+        "hyperparameters": job.hyperparameters.to_json(),
         "peak_memory_bytes": _peak_memory_bytes(),
     }
-    (out / f"trainer-{rank}.json").write_text(json.dumps(result, allow_nan=False))
+    (job.out / f"trainer-{rank}.json").write_text(json.dumps(result, allow_nan=False))
 
 
 def _peak_memory_bytes() -> int:

@@ -9,18 +9,21 @@ import json
 import os
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from time import perf_counter
 from typing import Any
 
 import numpy as np
 
+from benchmarks.hyperparameters import Hyperparameters
+
 Answer = Callable[[Any], dict[str, Any]]
 """Answers a question; both are JSON."""
 
 
-def sample_with_dgl(folder: Path) -> Answer:
-    """Samples ranges of minibatches with DGL's sampler."""
+def sample_with_dgl(folder: Path, *, by_key: bool = False) -> Answer:
+    """Samples ranges of minibatches with DGL's sampler, or with its LaborSampler."""
     import dgl
     import torch
 
@@ -29,7 +32,13 @@ def sample_with_dgl(folder: Path) -> Answer:
     whole = dgl.graph(("csc", (*graph, no_edge_ids)), num_nodes=len(graph[0]) - 1)
 
     def answer(question: Any) -> dict[str, Any]:
-        sampler = dgl.dataloading.NeighborSampler(question["fanouts"][::-1])
+        hyper = Hyperparameters.of_json(question["hyperparameters"])
+        # DGL lists fanouts from the input layer.
+        fanouts = list(hyper.fanout[::-1])
+        if by_key:
+            sampler = dgl.dataloading.LaborSampler(fanouts)
+        else:
+            sampler = dgl.dataloading.NeighborSampler(fanouts, replace=hyper.replace)
         num_edges = num_vertices = 0
         begin = perf_counter()
         for number in range(question["begin"], question["end"]):
@@ -51,14 +60,16 @@ def sample_with_graphbolt(folder: Path) -> Answer:
     whole = graphbolt.fused_csc_sampling_graph(*graph)
 
     def answer(question: Any) -> dict[str, Any]:
-        fanouts = [torch.tensor([fanout]) for fanout in question["fanouts"]]
+        hyper = Hyperparameters.of_json(question["hyperparameters"])
+        fanouts = [torch.tensor([fanout]) for fanout in hyper.fanout]
         num_edges = num_vertices = 0
         begin = perf_counter()
         for number in range(question["begin"], question["end"]):
             vertices = seeds[number]
             # Every layer expands all vertices found so far.
             for fanout in fanouts:
-                sampled = whole.sample_neighbors(vertices, fanout).sampled_csc
+                drawn = whole.sample_neighbors(vertices, fanout, replace=hyper.replace)
+                sampled = drawn.sampled_csc
                 vertices, compact = graphbolt.unique_and_compact_csc_formats(sampled, vertices)
                 num_edges += len(compact.indices)
             num_vertices += len(vertices)
@@ -73,11 +84,14 @@ def train_with_dgl(folder: Path) -> Answer:
     import dgl
     import torch
 
+    from benchmarks.peers.graphsage_training import LOSSES, GraphSage, named
+
+    hyper = Hyperparameters.read(folder)
     weights = np.load(folder / "weights.npz", allow_pickle=False)
     convs = []
     for index in range(len(weights.files) // 3):
         neighbour, own = weights[f"neighbour_weight_{index}"], weights[f"self_weight_{index}"]
-        conv = dgl.nn.pytorch.SAGEConv(neighbour.shape[1], neighbour.shape[0], "mean")
+        conv = dgl.nn.pytorch.SAGEConv(neighbour.shape[1], neighbour.shape[0], hyper.aggregation)
         with torch.no_grad():
             conv.fc_neigh.weight.copy_(torch.from_numpy(neighbour))
             conv.fc_self.weight.copy_(torch.from_numpy(own))
@@ -85,6 +99,8 @@ def train_with_dgl(folder: Path) -> Answer:
             bias = conv.bias if getattr(conv, "bias", None) is not None else conv.fc_self.bias
             bias.copy_(torch.from_numpy(weights[f"bias_{index}"]))
         convs.append(conv)
+    model = GraphSage(convs, hyper, lambda conv, block, rows: conv(block, rows))
+    loss_of, no_labels = named("loss", hyper.loss, LOSSES), torch.zeros(())
     minibatches: dict[int, dict[str, Any]] = {}
 
     def answer(number: int) -> dict[str, Any]:
@@ -103,12 +119,7 @@ def train_with_dgl(folder: Path) -> Answer:
             )
             blocks.append(block)
         begin = perf_counter()
-        x = stored["x"]
-        for index, (conv, block) in enumerate(zip(convs, blocks, strict=True)):
-            x = conv(block, x)
-            if index < len(convs) - 1:
-                x = x.relu()
-        loss = x.square().mean()
+        loss = loss_of(model(blocks, stored["x"]), no_labels)
         loss.backward()
         return {"seconds": perf_counter() - begin, "loss": loss.item()}
 
@@ -117,6 +128,7 @@ def train_with_dgl(folder: Path) -> Answer:
 
 SIDES = {
     "dgl": sample_with_dgl,
+    "dgl-labor": partial(sample_with_dgl, by_key=True),
     "graphbolt": sample_with_graphbolt,
     "dgl-layers": train_with_dgl,
 }

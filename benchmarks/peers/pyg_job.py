@@ -9,8 +9,7 @@ import numpy as np
 from benchmarks.cluster_runs import UNLIMITED, Run, Workload
 from benchmarks.emulated_hosts import EmulationError
 from benchmarks.peers import peer_environment
-from benchmarks.peers.training_job import gather_run, training_words
-from gnnflow.config import OptimizationConfig
+from benchmarks.peers.training_job import gather_run, hand_over
 from gnnflow.partition import open_partition, read_manifest
 
 PYG = "pyg"
@@ -49,14 +48,7 @@ def run_pyg(python: Path, parts: Path, workload: Workload, num_ranks: int) -> Ru
         for name, array in arrays.items():
             np.save(out / f"{name}.npy", array)
         del arrays
-        words = training_words(
-            workload,
-            parts,
-            out,
-            batch_size=workload.batch_size * num_ranks,
-            threads=num_ranks,
-            lr=OptimizationConfig().lr,
-        )
+        words = hand_over(workload.hyperparameters, parts, out, threads=num_ranks, ranks=num_ranks)
         done = subprocess.run(
             [python, "-W", "ignore", "-m", "benchmarks.peers.pyg_trainer", *words],
             env=peer_environment() | {"OMP_NUM_THREADS": str(num_ranks)},
@@ -66,4 +58,4 @@ def run_pyg(python: Path, parts: Path, workload: Workload, num_ranks: int) -> Ru
         )
         if done.returncode != 0:
             raise EmulationError(f"PyG ended with an error: {done.stderr[-2000:].strip()}")
-        return gather_run(PYG, UNLIMITED, parts, out, {})
+        return gather_run(PYG, UNLIMITED, parts, out, workload.hyperparameters, {})

@@ -4,7 +4,6 @@ Runs in the environment of the peer `pyg`. The whole graph is in memory. As PyG'
 process beside training samples; rows are gathered and trained on in this one.
 """
 
-import argparse
 from pathlib import Path
 from typing import Any
 
@@ -17,23 +16,26 @@ from torch_geometric.transforms import ToSparseTensor
 
 from benchmarks.peers.graphsage_training import (
     GraphSage,
-    layer_sizes,
-    parse_options,
-    train_epoch,
+    TrainingJob,
+    read_job,
+    train_epochs,
     write_result,
 )
 
 
-def train(options: argparse.Namespace) -> None:
-    """Trains for some epochs on the graph in `options.out`; writes times and weights beside it."""
-    torch.set_num_threads(options.threads)
-    torch.manual_seed(options.seed)
-    data = _load(options.out)
+def train(job: TrainingJob) -> None:
+    """Trains for some epochs on the graph in `job.out`; writes times and weights beside it."""
+    hyper = job.hyperparameters
+    torch.set_num_threads(job.threads)
+    torch.manual_seed(hyper.seed)
+    data = _load(job.out)
+    num_seeds = int(data.train_mask.sum())
     loader = NeighborLoader(
         data,
-        options.fanout,
+        list(hyper.fanout),
         input_nodes=data.train_mask,
-        batch_size=options.batch_size,
+        replace=hyper.replace,
+        batch_size=hyper.even_batch_size(num_seeds, num_seeds, job.ranks),
         shuffle=True,
         num_workers=1,
         persistent_workers=True,
@@ -41,24 +43,26 @@ def train(options: argparse.Namespace) -> None:
         transform=ToSparseTensor(),
     )
     model = GraphSage(
-        (SAGEConv(*sizes) for sizes in layer_sizes(options, data.x.shape[1])),
-        options.dropout,
+        (
+            SAGEConv(*sizes, aggr=hyper.aggregation)
+            for sizes in hyper.layer_sizes(data.x.shape[1], job.classes)
+        ),
+        hyper,
         lambda layer, adj_t, rows: layer(rows, adj_t),
     )
-    optimizer = torch.optim.Adam(model.parameters(), lr=options.lr)
 
     def take(batch: Any) -> tuple[list[Any], torch.Tensor, torch.Tensor]:
-        return [batch.adj_t] * len(options.fanout), batch.x, batch.y[: batch.batch_size]
+        return [batch.adj_t] * len(hyper.fanout), batch.x, batch.y[: batch.batch_size]
 
-    epochs = [train_epoch(model, optimizer, loader, take) for _ in range(options.epochs)]
+    epochs = train_epochs(job, model, loader, take)
     weights = {}
     for number, layer in enumerate(model.layers):
         # Named as in DGL's layers, whose accuracy is computed by the same code.
         weights[f"layers.{number}.fc_self.weight"] = layer.lin_r.weight.detach().numpy()
         weights[f"layers.{number}.fc_self.bias"] = layer.lin_l.bias.detach().numpy()
         weights[f"layers.{number}.fc_neigh.weight"] = layer.lin_l.weight.detach().numpy()
-    np.savez(options.out / "weights.npz", **weights)
-    write_result(options.out, 0, epochs)
+    np.savez(job.out / "weights.npz", **weights)
+    write_result(job, 0, epochs)
 
 
 def _load(folder: Path) -> Data:
@@ -77,4 +81,4 @@ def _load(folder: Path) -> Data:
 
 
 if __name__ == "__main__":
-    train(parse_options("benchmarks.peers.pyg_trainer"))
+    train(read_job("benchmarks.peers.pyg_trainer"))

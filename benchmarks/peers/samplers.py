@@ -1,13 +1,14 @@
 """Other samplers, each a side of `benchmarks.sampling`."""
 
 import importlib.util
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from time import perf_counter
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from benchmarks.hyperparameters import Hyperparameters
 from benchmarks.peers.process import PeerProcess
 
 
@@ -34,11 +35,12 @@ def measure(sample: Sampler, minibatches: range) -> Measured:
     return Measured(perf_counter() - begin, num_edges, num_vertices)
 
 
-def measure_peer(process: PeerProcess, fanouts: Sequence[int], minibatches: range) -> Measured:
-    """Has a peer sample minibatches; fanouts as in PyG, seeds first."""
-    answer = process.ask(
-        {"fanouts": list(fanouts), "begin": minibatches.start, "end": minibatches.stop}
-    )
+def measure_peer(
+    process: PeerProcess, hyperparameters: Hyperparameters, minibatches: range
+) -> Measured:
+    """Has a peer sample minibatches."""
+    bounds = {"begin": minibatches.start, "end": minibatches.stop}
+    answer = process.ask({"hyperparameters": hyperparameters.to_json(), **bounds})
     return Measured(float(answer["seconds"]), int(answer["num_edges"]), int(answer["num_vertices"]))
 
 
@@ -46,7 +48,7 @@ def torch_sparse_sampler(
     indptr: NDArray[np.int64],
     indices: NDArray[np.int32],
     seeds: Callable[[int], NDArray[np.int64]],
-    fanouts: Sequence[int],
+    hyperparameters: Hyperparameters,
 ) -> Sampler | str:
     """Returns PyG's sampler by torch-sparse, or why there is none."""
     if importlib.util.find_spec("torch_sparse") is None:
@@ -54,11 +56,12 @@ def torch_sparse_sampler(
     import torch
     import torch_sparse  # noqa: F401  registers the operator
 
+    fanouts, replace = list(hyperparameters.fanout), hyperparameters.replace
     colptr, row = torch.from_numpy(indptr), torch.from_numpy(indices.astype(np.int64))
 
     def sample(number: int) -> tuple[int, int]:
         vertices, edge_row, _, _ = torch.ops.torch_sparse.neighbor_sample(
-            colptr, row, torch.from_numpy(seeds(number)), list(fanouts), False, True
+            colptr, row, torch.from_numpy(seeds(number)), fanouts, replace, True
         )
         return len(edge_row), len(vertices)
 
@@ -69,9 +72,10 @@ def numpy_sampler(
     indptr: NDArray[np.int64],
     indices: NDArray[np.int32],
     seeds: Callable[[int], NDArray[np.int64]],
-    fanouts: Sequence[int],
+    hyperparameters: Hyperparameters,
 ) -> Sampler:
     """Returns a sampler in plain numpy: every neighbour gets a number, the lowest ones stay."""
+    assert not hyperparameters.replace, "it draws no neighbour twice"
     number_of = np.full(len(indptr) - 1, -1, dtype=np.int64)
 
     def sample(number: int) -> tuple[int, int]:
@@ -80,7 +84,7 @@ def numpy_sampler(
         found = [frontier]
         number_of[frontier] = np.arange(len(frontier))
         num_vertices, num_edges = len(frontier), 0
-        for fanout in fanouts:
+        for fanout in hyperparameters.fanout:
             degree = indptr[frontier + 1] - indptr[frontier]
             ends = np.cumsum(degree)
             within = np.arange(ends[-1]) - np.repeat(ends - degree, degree)

@@ -8,37 +8,53 @@ import numpy.typing as npt
 from scipy import sparse
 
 from benchmarks._commands import option_words
-from benchmarks.cluster_runs import Run, Workload
-from benchmarks.emulated_hosts import Traffic
+from benchmarks.cluster_runs import Run
+from benchmarks.emulated_hosts import EmulationError, Traffic
+from benchmarks.hyperparameters import Hyperparameters
 from gnnflow.partition import open_partition, read_manifest
 
 FloatArray = npt.NDArray[np.float32]
-_DROPOUT = 0.5
 
 
-def training_words(
-    workload: Workload, parts: Path, out: Path, *, batch_size: int, threads: int, lr: float
+def hand_over(
+    hyperparameters: Hyperparameters, parts: Path, out: Path, *, threads: int, ranks: int = 1
 ) -> list[str]:
-    """Returns the words that a peer's trainer reads with `graphsage_training.parse_options`."""
-    options = workload.options() | {
-        "batch-size": batch_size,
-        "classes": read_manifest(parts).num_classes,
-        "threads": threads,
-        "dropout": _DROPOUT,
-        "lr": lr,
-        "out": out,
-    }
-    del options["eval-every"]
-    return option_words(options)
+    """Writes what a peer trains with; returns the words with which its trainer reads the rest.
+
+    Args:
+        hyperparameters: The same as ours.
+        parts: Partition folder.
+        out: Folder of the run.
+        threads: Threads of the trainer.
+        ranks: Ranks of the others whose minibatches are one for the trainer.
+    """
+    hyperparameters.write(out)
+    classes = read_manifest(parts).num_classes
+    return [str(out), *option_words({"classes": classes, "threads": threads, "ranks": ranks})]
 
 
 def gather_run(
-    contender: str, rate: str, parts: Path, out: Path, traffic: dict[str, Traffic]
+    contender: str,
+    rate: str,
+    parts: Path,
+    out: Path,
+    hyperparameters: Hyperparameters,
+    traffic: dict[str, Traffic],
 ) -> Run:
-    """Reads what trainers wrote to a folder, and evaluates their weights over all neighbours."""
+    """Reads what trainers wrote to a folder, and evaluates their weights over all neighbours.
+
+    Raises:
+        EmulationError: If a trainer had other hyperparameters.
+    """
     files = sorted(out.glob("trainer-*.json"), key=lambda file: int(file.stem.split("-")[1]))
     trainers = [json.loads(file.read_text()) for file in files]
+    for trainer in trainers:
+        if Hyperparameters.of_json(trainer["hyperparameters"]) != hyperparameters:
+            raise EmulationError(
+                f"{contender} trained with {trainer['hyperparameters']}, not {hyperparameters}"
+            )
     epochs = [trainer["epochs"] for trainer in trainers]
+    accuracy = exact_accuracy(parts, out / "weights.npz")
     return Run(
         contender=contender,
         rate=rate,
@@ -46,7 +62,9 @@ def gather_run(
             max(trainer["epoch_time_s"] for trainer in of_one)
             for of_one in zip(*epochs, strict=True)
         ),
-        test_accuracy=exact_accuracy(parts, out / "weights.npz")["test"],
+        hyperparameters=hyperparameters,
+        val_accuracy=accuracy.get("val"),
+        test_accuracy=accuracy.get("test"),
         traffic=traffic,
         details={
             "epochs": epochs,
@@ -65,7 +83,7 @@ def exact_accuracy(parts: Path, weights_file: Path) -> dict[str, float]:
             `layers.N.fc_neigh.weight`, as DGL's SAGEConv names them.
 
     Returns:
-        Share of seeds whose best class is their label, by split.
+        Share of seeds whose best class is their label, by split that has seeds.
     """
     partitions = [open_partition(parts, part) for part in range(read_manifest(parts).num_parts)]
     rows = np.concatenate([partition.arrays["x"] for partition in partitions])
@@ -84,7 +102,8 @@ def exact_accuracy(parts: Path, weights_file: Path) -> dict[str, float]:
     accuracy = {}
     for split in partitions[0].splits:
         seeds = [partition.first_id + partition.splits[split] for partition in partitions]
-        accuracy[split] = float(correct[np.concatenate(seeds)].mean())
+        if any(map(len, seeds)):
+            accuracy[split] = float(correct[np.concatenate(seeds)].mean())
     return accuracy
 
 

@@ -3,11 +3,13 @@
 import json
 import statistics
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from benchmarks.emulated_hosts import parse_rate
+from benchmarks.equal_learning import Learnt, gaps
+from benchmarks.hyperparameters import Hyperparameters
 from benchmarks.matrix.cells import CONTENDERS, PEERS, Cell
 from benchmarks.matrix.load import is_disturbed
 from benchmarks.matrix.runs import typical
@@ -49,6 +51,31 @@ class Result:
         title = CONTENDERS[self.cell.policy].title
         return f"{title}, {self.cell.mode}" if self.cell.mode else title
 
+    @property
+    def hyperparameters(self) -> Hyperparameters | None:
+        """What all runs trained with, but for the seed; None of lines that do not say.
+
+        Raises:
+            ValueError: If runs of the cell differ.
+        """
+        if any("hyperparameters" not in line for line in self.lines):
+            return None
+        said = {
+            replace(Hyperparameters.of_json(line["hyperparameters"]), seed=0) for line in self.lines
+        }
+        if len(said) > 1:
+            raise ValueError(f"runs of {self.cell.name} trained with {said}")
+        return said.pop()
+
+    @property
+    def learnt(self) -> Learnt:
+        """Accuracies of the runs."""
+        by_split = {}
+        for split in ("val", "test"):
+            values = [line.get(f"{split}_accuracy") for line in self.lines]
+            by_split[split] = [value for value in values if value is not None]
+        return Learnt(by_split=by_split)
+
     def median(self, name: str) -> float | None:
         """Median of a figure, None where the lines lack it."""
         values = [line[name] for line in self.lines if line.get(name) is not None]
@@ -67,7 +94,11 @@ class Matrix:
     """All results, by cell."""
 
     def __init__(self, lines: Iterable[Line]) -> None:
-        """Takes the lines of a file of the matrix."""
+        """Takes the lines of a file of the matrix.
+
+        Raises:
+            ValueError: If runs of one cell trained with different hyperparameters.
+        """
         by_cell: dict[Cell, list[Line]] = {}
         self.num_disturbed = 0
         self._replays: dict[tuple[str, int, int], Line] = {}
@@ -84,6 +115,8 @@ class Matrix:
             (Result(cell, tuple(lines)) for cell, lines in by_cell.items()),
             key=lambda result: (order.index(result.cell.policy), result.cell.mode),
         )
+        for result in self.results:
+            _ = result.hyperparameters
         self.num_runs = sum(len(result.lines) for result in self.results)
 
     @classmethod
@@ -124,6 +157,34 @@ class Matrix:
     def budgets(self, graph: str, parts: int, rate: str) -> list[int]:
         """Budgets that were run at a place."""
         return sorted({result.cell.budget for result in self.at(graph, parts, rate)} - {0})
+
+
+NOT_COMPARABLE = "†"
+"""Beside a ratio of runs that do not say what they trained with, or for how long."""
+DIFFER = "‡"
+"""Beside a ratio of runs whose accuracies are further apart than the seeds of either side."""
+
+
+def learning_mark(result: Result, other: Result) -> str:
+    """What is to be said of the accuracies of two results whose times are compared.
+
+    Lines that do not say what they trained with are taken for equal where gnnflow ran both, for as
+    many epochs.
+
+    Returns:
+        `NOT_COMPARABLE`, `DIFFER`, or nothing.
+
+    Raises:
+        ValueError: If the results say that they trained with different hyperparameters.
+    """
+    ours, theirs = result.hyperparameters, other.hyperparameters
+    if ours is None or theirs is None:
+        epochs = {len(line["epoch_time_s"]) for line in (*result.lines, *other.lines)}
+        if len(epochs) > 1 or not (is_ours(result) and is_ours(other)):
+            return NOT_COMPARABLE
+    elif ours != theirs:
+        raise ValueError(f"{result.cell.name} trained with {ours}, {other.cell.name} with {theirs}")
+    return DIFFER if any(gap.exceeds for gap in gaps(result.learnt, other.learnt)) else ""
 
 
 def human_rate(rate: str) -> str:

@@ -7,7 +7,15 @@ from benchmarks.cluster_runs import DISTDGL
 from benchmarks.emulated_hosts import parse_rate
 from benchmarks.matrix.cells import CONTENDERS, GRAPHS
 from benchmarks.results.markdown import table
-from benchmarks.results.matrix_records import Matrix, Result, human_rate, is_ours
+from benchmarks.results.matrix_records import (
+    DIFFER,
+    NOT_COMPARABLE,
+    Matrix,
+    Result,
+    human_rate,
+    is_ours,
+    learning_mark,
+)
 from gnnflow.policies.rivals import RIVALS
 
 GOALS = (
@@ -33,7 +41,7 @@ def graphs(matrix: Matrix) -> str:
         if where in seen or line["graph"] not in GRAPHS:
             continue
         seen.add(where)
-        workload = GRAPHS[line["graph"]].workload
+        hyper = GRAPHS[line["graph"]].workload.hyperparameters
         rows.append(
             [
                 f"`{line['graph']}`",
@@ -43,8 +51,8 @@ def graphs(matrix: Matrix) -> str:
                 f"{line['train_seeds']:,}",
                 str(line["parts"]),
                 f"{line['edge_cut']:.3f}",
-                ",".join(map(str, workload.fanout)),
-                str(workload.batch_size),
+                ",".join(map(str, hyper.fanout)),
+                str(hyper.batch_size),
             ]
         )
     head = ["graph", "vertices", "edges", "features", "train seeds", "parts", "edge cut"]
@@ -59,9 +67,8 @@ def goals(matrix: Matrix) -> str:
     for policy, budget, rate, against, times in GOALS:
         cells = []
         for graph in graphs:
-            ratio = _ratio(matrix, graph, 2, rate, budget, policy, against)
-            mark = "" if ratio is None or ratio < times else "**"
-            cells.append("" if ratio is None else f"{mark}{ratio:.2f}{mark}")
+            pair = _pair(matrix, graph, 2, rate, budget, policy, against)
+            cells.append("" if pair is None else _with_accuracies(*pair, goal=times))
         who = f"{CONTENDERS[policy].title}, {budget} %"
         rows.append([human_rate(rate), who, CONTENDERS[against].title, f"{times:g}", *cells])
     best = _best_over_static(matrix)
@@ -90,7 +97,7 @@ def epochs(matrix: Matrix) -> str:
         head = ["budget", "who decides", "epoch, s", "no cache / it", "DistDGL / it"]
         head += ["static / it", "hits", "volume"]
         head += [({"pass_at_1": "Pass@1"} | RIVALS)[name] for name in shown]
-        head += ["answer", "waits", "accuracy"]
+        head += ["answer", "waits", "validation", "test"]
         title = f"**{graph}, {parts} parts, {human_rate(rate)}**"
         sections.append(f"{title}\n\n{table(head, rows)}")
     return "\n\n".join(sections)
@@ -160,11 +167,11 @@ def published(matrix: Matrix) -> str:
 
     def most(policies: tuple[str, ...], against: str) -> str:
         ratios = [
-            ratio
+            _ratio(pair)
             for graph, parts, rate in matrix.places()
             for budget in matrix.budgets(graph, parts, rate)
             for policy in policies
-            if (ratio := _ratio(matrix, graph, parts, rate, budget, policy, against)) is not None
+            if (pair := _pair(matrix, graph, parts, rate, budget, policy, against)) is not None
         ]
         return f"{min(ratios):.2f} to {max(ratios):.2f}" if ratios else "not run"
 
@@ -204,7 +211,26 @@ def published(matrix: Matrix) -> str:
         ],
     ]
     head = ["published", "figure", "ours, policies over `decay`", "ours, `lookahead`"]
-    return table(head, rows)
+    return (
+        f"{table(head, rows)}\n\n{_learning_of_ranges(matrix, (*deciders, 'lookahead', 'static'))}"
+    )
+
+
+def _learning_of_ranges(matrix: Matrix, policies: Sequence[str]) -> str:
+    """How many of the pairs with DistDGL have accuracies that differ, in a sentence."""
+    pairs = [
+        pair
+        for graph, parts, rate in matrix.places()
+        for budget in matrix.budgets(graph, parts, rate)
+        for policy in policies
+        if (pair := _pair(matrix, graph, parts, rate, budget, policy, DISTDGL)) is not None
+    ]
+    marks = [learning_mark(*pair) for pair in pairs]
+    return (
+        f"Accuracies of these {len(pairs)} pairs with DistDGL: {marks.count(DIFFER)} are further "
+        f"apart than seeds ({DIFFER}), {marks.count(NOT_COMPARABLE)} cannot be compared "
+        f"({NOT_COMPARABLE})."
+    )
 
 
 def _rivals(result: Result) -> dict[str, float]:
@@ -222,13 +248,12 @@ def _row(matrix: Matrix, result: Result, shown: Sequence[str]) -> list[str]:
     for against in ("none", DISTDGL, "static"):
         other = matrix.one(cell.graph, cell.parts, cell.rate, cell.budget, against)
         skip = other is None or other.cell == cell
-        ratios.append("" if skip or other is None else f"{over(other.epoch_s, result.epoch_s):.2f}")
+        ratios.append("" if skip or other is None else _marked_ratio(result, other))
     latency = result.of_policy("latency_median_s")
     valid = result.of_policy("valid_share")
     in_time = "" if valid is None or valid > 0.995 else f", {100 * valid:.0f} % in time"
     rivals = _rivals(result)
     wait = result.median("wait_s")
-    accuracy = result.median("test_accuracy")
     return [
         f"{cell.budget} %" if cell.budget else "-",
         _detail(result),
@@ -239,7 +264,7 @@ def _row(matrix: Matrix, result: Result, shown: Sequence[str]) -> list[str]:
         *(f"{rivals[name]:.2f}" if rivals else "" for name in shown),
         "" if latency is None else _seconds(latency) + in_time,
         "" if wait is None else f"{wait:.2f} s",
-        "" if accuracy is None else f"{accuracy:.3f}",
+        *(_accuracy(result, split) for split in ("val", "test")),
     ]
 
 
@@ -253,12 +278,39 @@ def _detail(result: Result) -> str:
     return result.title
 
 
-def _ratio(
+def _pair(
     matrix: Matrix, graph: str, parts: int, rate: str, budget: int, policy: str, against: str
-) -> float | None:
+) -> tuple[Result, Result] | None:
+    """Ours and theirs, if both ran."""
     ours = matrix.one(graph, parts, rate, budget, policy)
     theirs = matrix.one(graph, parts, rate, budget, against)
-    return None if ours is None or theirs is None else over(theirs.epoch_s, ours.epoch_s)
+    return None if ours is None or theirs is None else (ours, theirs)
+
+
+def _ratio(pair: tuple[Result, Result]) -> float:
+    ours, theirs = pair
+    return over(theirs.epoch_s, ours.epoch_s)
+
+
+def _marked_ratio(ours: Result, theirs: Result) -> str:
+    return f"{_ratio((ours, theirs)):.2f} {learning_mark(ours, theirs)}".rstrip()
+
+
+def _with_accuracies(ours: Result, theirs: Result, *, goal: float) -> str:
+    """Their time over ours, bold where it reaches a goal, and what both have learnt meanwhile."""
+    ratio = _ratio((ours, theirs))
+    bold = "" if ratio < goal else "**"
+    sides = [
+        ", ".join(filter(None, (_accuracy(side, split) for split in ("val", "test"))))
+        for side in (ours, theirs)
+    ]
+    learnt = f" ({' / '.join(sides)})" if all(sides) else ""
+    return f"{bold}{ratio:.2f}{bold}{learnt} {learning_mark(ours, theirs)}".rstrip()
+
+
+def _accuracy(result: Result, split: str) -> str:
+    accuracy = result.learnt.median(split)
+    return "" if accuracy is None else f"{accuracy:.3f}"
 
 
 def _best_over_static(matrix: Matrix) -> tuple[float, Result] | None:

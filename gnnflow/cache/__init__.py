@@ -2,7 +2,7 @@
 
 from gnnflow.cache.belady import belady_hits
 from gnnflow.cache.halo_cache import HaloCache
-from gnnflow.cache.lookahead_window import LookaheadWindow
+from gnnflow.cache.transfer import LookaheadWindow
 from gnnflow.cache.vip import inclusion_probabilities
 
 __all__ = ["HaloCache", "LookaheadWindow", "belady_hits", "inclusion_probabilities"]

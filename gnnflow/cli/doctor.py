@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
 from gnnflow.cli import options
-from gnnflow.config import require
+from gnnflow.config import require_at_least
 from gnnflow.errors import CommError
 from gnnflow.files.json_text import to_json_text
 from gnnflow.launch import detect_launch
@@ -31,7 +31,7 @@ class DoctorConfig:
         Raises:
             ConfigError: if a value is out of range.
         """
-        require(self.ranks >= 1, f"ranks must be at least 1, got {self.ranks}")
+        require_at_least(self, 1, "ranks")
 
 
 def main(args: Sequence[str] | None = None) -> None:

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from gnnflow import datasets
-from gnnflow.datasets.label_kinds import LabelTask
+from gnnflow.datasets.array_kinds import LabelTask
 from gnnflow.datasets.split_spec import parse_split
 from gnnflow.errors import ConfigError
 from gnnflow.partition.stage_progress import Progress

@@ -14,6 +14,7 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_typ
 
 import tyro
 
+from gnnflow.config.option_values import listed_fields
 from gnnflow.errors import ConfigError, did_you_mean
 
 _MAX_WIDTH = 120
@@ -53,7 +54,7 @@ class Entry:
 def entries(config_class: type[Any], default: Any = None) -> Iterator[Entry]:
     """Yields all options of a config class, those of nested groups included."""
     hints = get_type_hints(config_class, include_extras=True)
-    for field in dataclasses.fields(config_class):
+    for field in listed_fields(config_class):
         hint: Any = hints[field.name]
         marks: list[Any] = []
         value = field.default if default is None else getattr(default, field.name)

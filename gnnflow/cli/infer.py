@@ -3,8 +3,7 @@
 import sys
 
 from gnnflow.cli import options
-from gnnflow.cli.job import start_ranks
-from gnnflow.comm import init
+from gnnflow.cli.job import joined_job, start_ranks
 from gnnflow.config import InferConfig
 
 
@@ -16,10 +15,7 @@ def main() -> None:
 def _infer() -> None:
     config = options.parse(InferConfig, prog="gnnflow-infer")
     start_ranks(config.parts, config.ranks, "gnnflow.cli.infer")
-    with init(
-        transport=config.transport, comm_timeout_s=config.comm_timeout, threads=config.threads
-    ) as ctx:
-        ctx.end_on_interrupt()
+    with joined_job(config) as ctx:
         # Imported here so that wrong options are told at once: torch takes seconds to load.
         from gnnflow.training.evaluation.inference import run_inference
 

@@ -1,10 +1,14 @@
-"""Starting the ranks of a command that runs one rank per part."""
+"""The job of a command that runs one rank per part: its ranks are started, and each joins it."""
 
 import os
 import shutil
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
+from gnnflow.comm import Context, init
+from gnnflow.config import JobConfig
 from gnnflow.errors import ConfigError
 from gnnflow.launch import detect_launch, launch
 from gnnflow.launch.environment import check_no_torchrun
@@ -46,6 +50,16 @@ def start_ranks(parts: Path, ranks: int | None, module: str, *, remedy: str = ""
         _hand_on_terminal()
         launch(num_ranks, [sys.executable, "-m", module, *sys.argv[1:]], remedy=remedy)
     return 0 if launched is None else launched.rank
+
+
+@contextmanager
+def joined_job(config: JobConfig) -> Iterator[Context]:
+    """Opens the context of this rank as its options say; Ctrl-C then ends the job at once."""
+    with init(
+        transport=config.transport, comm_timeout_s=config.comm_timeout, threads=config.threads
+    ) as ctx:
+        ctx.end_on_interrupt()
+        yield ctx
 
 
 def _let_waiting_threads_sleep() -> None:

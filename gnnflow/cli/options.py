@@ -26,7 +26,7 @@ from gnnflow.cli.commands import (
 )
 from gnnflow.cli.completion import SHELLS, completion_script
 from gnnflow.cli.help_page import entries, help_page, usage_message
-from gnnflow.config.whole_numbers import check_whole_numbers
+from gnnflow.config.option_values import check_whole_numbers
 from gnnflow.errors import ConfigError, GnnflowError, did_you_mean, one_line, resource_error
 from gnnflow.files.regular_file import read_regular_text
 

@@ -9,7 +9,7 @@ from typing import TypeVar
 import tyro
 
 from gnnflow.cli import options
-from gnnflow.config import require, require_not_negative
+from gnnflow.config import require, require_at_least, require_not_negative
 from gnnflow.errors import ConfigError, DataError, did_you_mean
 from gnnflow.files.whole_file import make_folder
 from gnnflow.terminal import PlainConsole, Table, say
@@ -67,9 +67,7 @@ class CollectConfig:
         Raises:
             ConfigError: if a value is out of range.
         """
-        require(self.horizon >= 1, f"horizon must be at least 1, got {self.horizon}")
-        require(self.max_ranks >= 1, f"max_ranks must be at least 1, got {self.max_ranks}")
-        require(self.label_every >= 1, f"label_every must be at least 1, got {self.label_every}")
+        require_at_least(self, 1, "horizon", "max_ranks", "label_every")
         for share in _numbers(self.budgets, float):
             require(0 < share <= 1, f"budgets must be in (0, 1], got {share:g}")
         for minibatches in _numbers(self.stale_after, int):

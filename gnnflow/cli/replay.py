@@ -12,7 +12,8 @@ import tyro
 
 from gnnflow.cache.scorers import SCORERS
 from gnnflow.cli import options
-from gnnflow.config import IntList, PolicyConfig, require
+from gnnflow.config import IntList, PolicyConfig, require, require_at_least
+from gnnflow.config.cache import period_of
 from gnnflow.errors import ConfigError, DataError, did_you_mean
 from gnnflow.files.json_text import to_json_text
 from gnnflow.files.whole_file import write_whole
@@ -26,7 +27,6 @@ from gnnflow.terminal import PlainConsole, Table
 PROG = "gnnflow-replay"
 
 _ALL_SCORERS = ("lookahead", "vip", "frequency", "lru", "decay")
-_DEFAULT_PERIOD = {"decay": 25}
 _BITS = {"bit": 1.0, "kbit": 1e3, "Mbit": 1e6, "Gbit": 1e9, "Tbit": 1e12}
 _SECONDS = {"s": 1.0, "ms": 1e-3, "us": 1e-6, "ns": 1e-9}
 
@@ -82,14 +82,8 @@ class ReplayConfig:
         for budget in self.budgets:
             require(0 <= budget <= 100, f"budgets must be in [0, 100] percent, got {budget}")
         require(0 < self.alpha < 1, f"alpha must be in (0, 1), got {self.alpha}")
-        require(
-            self.period is None or self.period >= 0,
-            f"period must not be negative, got {self.period}",
-        )
-        require(
-            self.minibatches is None or self.minibatches >= 1,
-            f"minibatches must be at least 1, got {self.minibatches}",
-        )
+        require_at_least(self, 0, "period")
+        require_at_least(self, 1, "minibatches")
 
 
 def main(args: Sequence[str] | None = None) -> None:
@@ -147,7 +141,7 @@ def _say_never_filled(
 ) -> None:
     """Says why scorers into whose cache nothing came have no figures."""
     for name in dict.fromkeys(row.scorer for row in rows if row.never_filled):
-        period = _period(config, name)
+        period = period_of(name, config.period)
         when = f"comes after {period:,} minibatches" if period else "never comes (period 0)"
         console.print(
             f"{name}: no figures, for nothing came into the cache: its first replacement {when}, "
@@ -214,16 +208,11 @@ def _scorer_names(text: str) -> list[str]:
     return names
 
 
-def _period(config: ReplayConfig, scorer: str) -> int:
-    """Minibatches between two replacements of a scorer."""
-    return _DEFAULT_PERIOD.get(scorer, 1) if config.period is None else config.period
-
-
 def _runner(config: ReplayConfig) -> Callable[[Trace, str, int], ReplayResult]:
     """What replays one trace as the options say."""
 
     def run(trace: Trace, scorer: str, capacity: int) -> ReplayResult:
-        period = _period(config, scorer)
+        period = period_of(scorer, config.period)
         settings = ReplaySettings(
             scorer=scorer,
             capacity=0 if config.policy == "none" else capacity,
@@ -246,9 +235,11 @@ def _runner(config: ReplayConfig) -> Callable[[Trace, str, int], ReplayResult]:
 
 def _table(traces: Sequence[Trace], rows: Sequence[BudgetRow]) -> Table:
     facts = traces[0].facts
+    # As it has always been for the draw of older traces.
+    drawn = "" if facts.draw == "independent" else f"drawn {facts.draw}, "
     table = Table(
         title=f"{facts.graph}: {facts.num_ranks} ranks, {traces[0].num_minibatches} minibatches "
-        f"each, {rows[0].rows_asked if rows else 0:,} remote rows without a cache",
+        f"each, {drawn}{rows[0].rows_asked if rows else 0:,} remote rows without a cache",
         title_justify="left",
     )
     for column in ("budget", "scorer", "hit rate", "volume", "rows moved", "MB", "over belady"):

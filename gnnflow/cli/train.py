@@ -5,8 +5,7 @@ import sys
 from pathlib import Path
 
 from gnnflow.cli import options
-from gnnflow.cli.job import start_ranks
-from gnnflow.comm import init
+from gnnflow.cli.job import joined_job, start_ranks
 from gnnflow.config import RecordsConfig, TrainConfig
 from gnnflow.errors import GnnflowError, printable
 from gnnflow.optional import check_package
@@ -58,22 +57,18 @@ def main() -> None:
 
 def _train() -> None:
     config = options.parse(TrainConfig, prog="gnnflow-train")
-    runtime = config.runtime
     _check_extras(config.records)
     check_policy_name(config.policy.policy)
     rank = start_ranks(
         config.parts,
-        runtime.ranks,
+        config.runtime.ranks,
         "gnnflow.cli.train",
         remedy="go on with --resume auto"
         if config.checkpoint.checkpoint_dir is not None
         else "with --checkpoint-dir a run can go on after this",
     )
     set_up_logging(config.records.log_level, rank)
-    with init(
-        transport=runtime.transport, comm_timeout_s=runtime.comm_timeout, threads=runtime.threads
-    ) as ctx:
-        ctx.end_on_interrupt()
+    with joined_job(config.runtime) as ctx:
         # Imported here so that wrong options are told at once: torch takes seconds to load.
         from gnnflow.training.run import train
 

@@ -1,7 +1,8 @@
 """Who am I, and how rows and samples move between ranks."""
 
-from gnnflow.comm.context import DEFAULT_TIMEOUT_S, Context, Transport
+from gnnflow.comm.context import Context
 from gnnflow.comm.start import init
+from gnnflow.config import DEFAULT_TIMEOUT_S, Transport
 
 __all__ = [
     "DEFAULT_TIMEOUT_S",

@@ -9,9 +9,8 @@ from typing import Any
 import numpy.typing as npt
 
 from gnnflow.array_types import ByteArray
-from gnnflow.comm.buffers import BufferPool
 from gnnflow.comm.mailbox import Mailbox
-from gnnflow.comm.messages import Message, read_message, write_message
+from gnnflow.comm.messages import BufferPool, Message, read_message, write_message
 from gnnflow.errors import CommError
 
 AnswerInParts = Callable[[Message], Iterator[ByteArray]]

@@ -13,9 +13,9 @@ import numpy as np
 import numpy.typing as npt
 
 from gnnflow.array_types import ByteArray
+from gnnflow.comm.mailbox import Outstanding
 from gnnflow.comm.messages import message_parts
 from gnnflow.comm.mpi_library import MPI
-from gnnflow.comm.outstanding import Outstanding
 from gnnflow.errors import CommError
 
 _LIMIT_BYTES = 1 << 30  # MPI counts with 31 bits

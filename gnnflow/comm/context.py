@@ -13,15 +13,12 @@ from typing import TYPE_CHECKING, Any, Literal, NoReturn, Protocol, Self
 import numpy as np
 import numpy.typing as npt
 
+from gnnflow.config import Transport
 from gnnflow.errors import CommError
 
 if TYPE_CHECKING:
     from gnnflow.comm.exchange import ExchangeService
 
-Transport = Literal["auto", "shared", "alltoall", "rma"]
-TRANSPORTS: tuple[Transport, ...] = ("auto", "shared", "alltoall", "rma")
-
-DEFAULT_TIMEOUT_S = 300.0
 HOST_VARIABLE = "GNNFLOW_HOST"
 
 

@@ -20,7 +20,6 @@ import numpy as np
 
 from gnnflow.array_types import ByteArray
 from gnnflow.comm.answer_service import AnswerInParts, Answers, AnswerWithArrays, kind_of
-from gnnflow.comm.buffers import BufferPool
 from gnnflow.comm.calls import Call, Request
 from gnnflow.comm.collectives import Collective, CollectiveQueue, Steps
 from gnnflow.comm.failure import Failure, FailureReporter, end_process
@@ -32,6 +31,7 @@ from gnnflow.comm.messages import (
     TAG_INQUIRY,
     TAG_REQUEST,
     TAG_STATUS,
+    BufferPool,
     read_message,
     write_message,
 )

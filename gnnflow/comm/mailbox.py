@@ -1,20 +1,56 @@
-"""Sending and receiving runs of bytes between ranks, never waiting; used by one thread."""
+"""Sending and receiving runs of bytes between ranks, never waiting, and the MPI requests under way.
+
+All of it is used by one thread.
+"""
 
 from collections.abc import Callable
 
 import numpy as np
 
 from gnnflow.array_types import ByteArray
-from gnnflow.comm.buffers import BufferPool
-from gnnflow.comm.messages import TAG_PART, TAG_REQUEST, message_bytes, message_parts
+from gnnflow.comm.messages import TAG_PART, TAG_REQUEST, BufferPool, message_bytes, message_parts
 from gnnflow.comm.mpi_library import MPI
-from gnnflow.comm.outstanding import Outstanding
+
+Handler = Callable[[int, int, ByteArray], None]
+"""Takes the source, the tag and the bytes of a message that arrived."""
 
 # A short message has arrived whole when it shows up: taking it at once saves a round of the loop.
 _SHORT_BYTES = 1 << 13
 
-Handler = Callable[[int, int, ByteArray], None]
-"""Takes the source, the tag and the bytes of a message that arrived."""
+
+class Outstanding:
+    """A set of MPI requests that is tested as one, by one thread."""
+
+    def __init__(self) -> None:
+        """Starts empty."""
+        self._requests: list[MPI.Request] = []
+        self._callbacks: list[Callable[[], None]] = []
+
+    def __len__(self) -> int:
+        """Number of requests that are not done."""
+        return len(self._requests)
+
+    def add(self, request: MPI.Request, when_done: Callable[[], None]) -> None:
+        """Adds a request and what to call once it is done."""
+        self._requests.append(request)
+        self._callbacks.append(when_done)
+
+    def advance(self) -> bool:
+        """Calls what is due for the requests that are done; says whether there were any."""
+        if not self._requests:
+            return False
+        done = MPI.Request.Testsome(self._requests)
+        if not done:
+            return False
+        callbacks = [self._callbacks[position] for position in done]
+        for position in sorted(done, reverse=True):
+            last_request, last_callback = self._requests.pop(), self._callbacks.pop()
+            if position < len(self._requests):
+                self._requests[position] = last_request
+                self._callbacks[position] = last_callback
+        for callback in callbacks:
+            callback()
+        return True
 
 
 class Mailbox:

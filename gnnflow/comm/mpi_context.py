@@ -12,10 +12,11 @@ from typing import Any, NoReturn
 import numpy.typing as npt
 
 from gnnflow.comm import collectives
-from gnnflow.comm.context import Context, HostMap, Transport, as_array, available_cores, host_name
+from gnnflow.comm.context import Context, HostMap, as_array, available_cores, host_name
 from gnnflow.comm.exchange import ExchangeService
 from gnnflow.comm.failure import Failure
 from gnnflow.comm.mpi_library import MPI, start_mpi
+from gnnflow.config import Transport
 from gnnflow.errors import ConfigError
 from gnnflow.launch.environment import Launch
 from gnnflow.launch.rank_board import OWN_SLOT

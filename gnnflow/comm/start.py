@@ -6,21 +6,13 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Any, NoReturn
+from typing import Any, NoReturn, get_args
 
 import numpy as np
 import numpy.typing as npt
 
-from gnnflow.comm.context import (
-    DEFAULT_TIMEOUT_S,
-    TRANSPORTS,
-    Context,
-    HostMap,
-    Transport,
-    as_array,
-    available_cores,
-)
-from gnnflow.config import require_seconds
+from gnnflow.comm.context import Context, HostMap, as_array, available_cores
+from gnnflow.config import DEFAULT_TIMEOUT_S, Transport, require_seconds
 from gnnflow.errors import CommError, ConfigError, GnnflowError, resource_error
 from gnnflow.launch.environment import check_no_torchrun, detect_launch
 from gnnflow.launch.rank_board import OWN_SLOT
@@ -107,8 +99,9 @@ def init(
             not belong together, or MPI cannot be used from a thread.
     """
     _tell_errors_on_one_line()
-    if transport not in TRANSPORTS:
-        raise ConfigError(f"transport must be one of {', '.join(TRANSPORTS)}, got {transport!r}")
+    transports = get_args(Transport)
+    if transport not in transports:
+        raise ConfigError(f"transport must be one of {', '.join(transports)}, got {transport!r}")
     require_seconds("comm_timeout_s", comm_timeout_s)
     if threads is not None and threads < 1:
         raise ConfigError(f"threads must be at least 1, got {threads}")

@@ -9,8 +9,8 @@ import numpy.typing as npt
 
 from gnnflow.comm.calls import Call, Request
 from gnnflow.comm.collectives import Steps
+from gnnflow.comm.mailbox import Outstanding
 from gnnflow.comm.mpi_library import MPI
-from gnnflow.comm.outstanding import Outstanding
 
 FillRows = Callable[[npt.NDArray[np.uint8]], None]
 """Writes all rows of this rank into uint8 `[num_rows, row_bytes]`."""

@@ -6,33 +6,41 @@ known.
 """
 
 from gnnflow.config.cache import DEFAULT_CACHE, DEFAULT_DEPTH, CacheConfig
-from gnnflow.config.checkpoint import CheckpointConfig
-from gnnflow.config.infer import InferConfig
-from gnnflow.config.model import ModelConfig
-from gnnflow.config.optimization import OptimizationConfig
-from gnnflow.config.partition import PartitionConfig
-from gnnflow.config.policy import PolicyConfig
-from gnnflow.config.records import RecordsConfig
-from gnnflow.config.runtime import RuntimeConfig
-from gnnflow.config.sampling import SamplingConfig
-from gnnflow.config.train import TrainConfig
-from gnnflow.config.values import (
+from gnnflow.config.infer import CHUNK_BYTES, InferConfig
+from gnnflow.config.option_values import (
     IntList,
     parse_int_list,
     recorded_options,
     require,
+    require_at_least,
     require_not_negative,
     require_positive,
     require_seconds,
 )
+from gnnflow.config.partition import PartitionConfig
+from gnnflow.config.policy import PolicyConfig
+from gnnflow.config.runtime import DEFAULT_TIMEOUT_S, JobConfig, RuntimeConfig, Transport
+from gnnflow.config.train import (
+    DEFAULT_DRAW_EVERY,
+    CheckpointConfig,
+    ModelConfig,
+    OptimizationConfig,
+    RecordsConfig,
+    SamplingConfig,
+    TrainConfig,
+)
 
 __all__ = [
-    "DEFAULT_DEPTH",
+    "CHUNK_BYTES",
     "DEFAULT_CACHE",
+    "DEFAULT_DEPTH",
+    "DEFAULT_DRAW_EVERY",
+    "DEFAULT_TIMEOUT_S",
     "CacheConfig",
     "CheckpointConfig",
     "InferConfig",
     "IntList",
+    "JobConfig",
     "ModelConfig",
     "OptimizationConfig",
     "PartitionConfig",
@@ -41,9 +49,11 @@ __all__ = [
     "RuntimeConfig",
     "SamplingConfig",
     "TrainConfig",
+    "Transport",
     "parse_int_list",
     "recorded_options",
     "require",
+    "require_at_least",
     "require_not_negative",
     "require_positive",
     "require_seconds",

@@ -4,11 +4,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from gnnflow.config.values import require
-from gnnflow.config.whole_numbers import check_whole_numbers
+from gnnflow.config.option_values import check_whole_numbers, require, require_at_least
 
 DEFAULT_DEPTH = 4
 """Minibatches fetched ahead where there is something to wait for."""
+
+
+def period_of(scorer: str, period: int | None) -> int:
+    """Minibatches between two replacements, 0 for none: what is said, or what suits the scorer."""
+    if period is not None:
+        return period
+    return 25 if scorer == "decay" else 1
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -64,9 +70,7 @@ class CacheConfig:
     @property
     def replace_every(self) -> int:
         """Minibatches between two replacements, 0 for none."""
-        if self.period is not None:
-            return self.period
-        return 25 if self.scorer == "decay" else 1
+        return period_of(self.scorer, self.period)
 
     def __post_init__(self) -> None:
         """Checks ranges.
@@ -81,17 +85,12 @@ class CacheConfig:
             "use cache_bytes for an absolute budget",
         )
         require(0 < self.alpha < 1, f"alpha must be in (0, 1), got {self.alpha}")
-        for name in ("cache_bytes", "period", "prefetch_depth", "fetch_early_bytes"):
-            value = getattr(self, name)
-            require(value is None or value >= 0, f"{name} must not be negative, got {value}")
+        require_at_least(self, 0, "cache_bytes", "period", "prefetch_depth", "fetch_early_bytes")
         require(
             self.lookahead == "auto" or self.lookahead >= 0,
             f"lookahead must be 'auto' or a number of minibatches from 0 on, got {self.lookahead}",
         )
-        require(
-            self.exchange_every >= 1,
-            f"exchange_every must be at least 1, got {self.exchange_every}",
-        )
+        require_at_least(self, 1, "exchange_every")
 
 
 DEFAULT_CACHE = CacheConfig()

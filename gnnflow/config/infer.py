@@ -1,47 +1,37 @@
 """Options: everything that gnnflow-infer takes."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
 
 import tyro
 
-from gnnflow.config.values import require, require_seconds
-from gnnflow.config.whole_numbers import check_whole_numbers
+from gnnflow.config.option_values import LISTED_BEFORE, require_at_least
+from gnnflow.config.runtime import JobConfig, Transport
+
+CHUNK_BYTES = 128 << 20
+"""Rows and messages of a chunk of vertices take about this much memory."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class InferConfig:
+class InferConfig(JobConfig):
     """Computes predictions and embeddings of vertices with a trained model, over all neighbours."""
 
-    parts: tyro.conf.Positional[Path]
+    parts: tyro.conf.Positional[Path] = field(metadata={LISTED_BEFORE: "ranks"})
     """Partition folder, as written by gnnflow-partition."""
 
-    checkpoint: tyro.conf.Positional[Path]
+    checkpoint: tyro.conf.Positional[Path] = field(metadata={LISTED_BEFORE: "ranks"})
     """Checkpoint of gnnflow-train, or its checkpoint-dir: then the best one, or else the newest."""
 
-    out: Path = Path("inference")
+    out: Path = field(default=Path("inference"), metadata={LISTED_BEFORE: "ranks"})
     """Folder to write, on a disk that all ranks reach; inference.json in it is written last."""
 
-    vertices: Path | None = None
+    vertices: Path | None = field(default=None, metadata={LISTED_BEFORE: "ranks"})
     """File of ids of the input (.npy, .npz, .csv, .parquet) to answer for; all by default."""
 
-    ranks: int | None = None
-    """Start this many ranks; leave it out under mpiexec, srun or for one process."""
-
-    transport: Literal["auto", "shared", "alltoall", "rma"] = "auto"
+    transport: Transport = "auto"
     """How rows move between ranks, as for gnnflow-train."""
 
-    comm_timeout: float = 300.0
-    """Seconds after which a missing answer ends the job with the rank that owes it."""
-
-    threads: int | None = None
-    """Threads of one rank; by default the machine's cores divided by its ranks."""
-
-    device: Literal["cpu", "cuda", "auto"] = "auto"
-    """Where the network runs."""
-
-    chunk_bytes: int = 128 << 20
+    chunk_bytes: int = CHUNK_BYTES
     """About how much memory a chunk of vertices may take."""
 
     verify: bool = False
@@ -53,13 +43,5 @@ class InferConfig:
         Raises:
             ConfigError: if a value is out of range.
         """
-        check_whole_numbers(self)
-        require(
-            self.ranks is None or self.ranks >= 1, f"ranks must be at least 1, got {self.ranks}"
-        )
-        require(self.chunk_bytes >= 1, f"chunk_bytes must be at least 1, got {self.chunk_bytes}")
-        require_seconds("comm_timeout", self.comm_timeout)
-        require(
-            self.threads is None or self.threads >= 1,
-            f"threads must be at least 1, got {self.threads}",
-        )
+        JobConfig.__post_init__(self)
+        require_at_least(self, 1, "chunk_bytes")

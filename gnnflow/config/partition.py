@@ -3,8 +3,7 @@
 from dataclasses import dataclass, replace
 from typing import Literal, Self
 
-from gnnflow.config.values import require
-from gnnflow.config.whole_numbers import check_whole_numbers
+from gnnflow.config.option_values import check_whole_numbers, require, require_at_least
 
 DEFAULT_PARTS = 4
 """Number of parts of a graph that comes whole."""
@@ -56,17 +55,13 @@ class PartitionConfig:
             ConfigError: if a value is out of range.
         """
         check_whole_numbers(self)
-        require(
-            self.num_parts is None or self.num_parts >= 1,
-            f"num_parts must be at least 1, got {self.num_parts}",
-        )
-        require(self.hosts >= 1, f"hosts must be at least 1, got {self.hosts}")
+        require_at_least(self, 1, "num_parts", "hosts")
         require(
             self.num_parts is None or self.num_parts % self.hosts == 0,
             f"hosts must divide num_parts, got hosts {self.hosts} and num_parts {self.num_parts}; "
             "every machine holds as many parts as the next",
         )
-        require(self.seed >= 0, f"seed must not be negative, got {self.seed}")
+        require_at_least(self, 0, "seed")
         for name in ("val_edges", "test_edges"):
             share = getattr(self, name)
             require(0 <= share < 1, f"{name} must be a share in [0, 1), got {share}")
@@ -75,11 +70,7 @@ class PartitionConfig:
             f"val_edges and test_edges must leave edges to learn from, got {self.val_edges} and "
             f"{self.test_edges}",
         )
-        require(
-            self.edge_split_seed >= 0,
-            f"edge_split_seed must not be negative, got {self.edge_split_seed}",
-        )
-        require(self.halo_hops >= 0, f"halo_hops must not be negative, got {self.halo_hops}")
+        require_at_least(self, 0, "edge_split_seed", "halo_hops")
 
     def settled(self, graph_parts: int | None) -> Self:
         """Fills in what depends on the graph: the number of parts, and the method.

@@ -4,9 +4,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from gnnflow.config.addresses import check_address
-from gnnflow.config.values import require, require_seconds
-from gnnflow.config.whole_numbers import check_whole_numbers
+from gnnflow.config.option_values import (
+    check_address,
+    check_whole_numbers,
+    require,
+    require_at_least,
+    require_seconds,
+)
 
 DEFAULT_MODEL = "smollm2-135m-tuned"
 """The language model of a run that names none."""
@@ -87,16 +91,8 @@ class PolicyConfig:
             ConfigError: if a value is out of range.
         """
         check_whole_numbers(self)
-        for name in ("decide_every", "llm_threads", "steer_exchange_every"):
-            value = getattr(self, name)
-            require(value is None or value >= 1, f"{name} must be at least 1, got {value}")
-        require(
-            self.max_staleness >= 0, f"max_staleness must not be negative, got {self.max_staleness}"
-        )
-        require(
-            self.steer_lookahead >= 0,
-            f"steer_lookahead must not be negative, got {self.steer_lookahead}",
-        )
+        require_at_least(self, 1, "decide_every", "llm_threads", "steer_exchange_every")
+        require_at_least(self, 0, "max_staleness", "steer_lookahead")
         require(
             1 <= self.llm_answer_tokens <= MAX_ANSWER_TOKENS,
             f"llm_answer_tokens must be in [1, {MAX_ANSWER_TOKENS}], got {self.llm_answer_tokens}",

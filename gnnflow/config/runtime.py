@@ -1,32 +1,35 @@
 """Options: where and how a job runs."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from gnnflow.config.values import require, require_seconds
-from gnnflow.config.whole_numbers import check_whole_numbers
+from gnnflow.config.option_values import (
+    LISTED_BEFORE,
+    check_whole_numbers,
+    require_at_least,
+    require_seconds,
+)
+
+Transport = Literal["auto", "shared", "alltoall", "rma"]
+"""How rows move between ranks."""
+
+DEFAULT_TIMEOUT_S = 300.0
+"""How long an answer of another rank may take."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class RuntimeConfig:
-    """Where and how the job runs."""
+class JobConfig:
+    """What every command takes that runs one rank per part."""
 
     ranks: int | None = None
     """Start this many ranks; leave it out under mpiexec, srun or for one process."""
 
-    transport: Literal["auto", "shared", "alltoall", "rma"] = "auto"
+    transport: Transport = "auto"
     """How rows move: shared memory inside a machine and messages between (auto), or one of them for
     all. alltoall treats every rank as a machine of its own."""
 
-    wire_dtype: Literal["stored", "bfloat16", "int8"] = "stored"
-    """How float32 rows travel between ranks: as stored, or in half or a quarter of the bytes."""
-
-    topology_bytes: int | None = None
-    """Memory for a rank's neighbour lists, beyond which they stay mapped files; by default an
-    eighth of the machine's memory, between its ranks."""
-
-    comm_timeout: float = 300.0
+    comm_timeout: float = DEFAULT_TIMEOUT_S
     """Seconds after which a missing answer ends the job with the rank that owes it."""
 
     threads: int | None = None
@@ -34,6 +37,31 @@ class RuntimeConfig:
 
     device: Literal["cpu", "cuda", "auto"] = "auto"
     """Where the network runs."""
+
+    def __post_init__(self) -> None:
+        """Checks ranges.
+
+        Raises:
+            ConfigError: if a value is out of range.
+        """
+        check_whole_numbers(self)
+        require_at_least(self, 1, "ranks")
+        require_seconds("comm_timeout", self.comm_timeout)
+        require_at_least(self, 1, "threads")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RuntimeConfig(JobConfig):
+    """Where and how the job runs."""
+
+    wire_dtype: Literal["stored", "bfloat16", "int8"] = field(
+        default="stored", metadata={LISTED_BEFORE: "comm_timeout"}
+    )
+    """How float32 rows travel between ranks: as stored, or in half or a quarter of the bytes."""
+
+    topology_bytes: int | None = field(default=None, metadata={LISTED_BEFORE: "comm_timeout"})
+    """Memory for a rank's neighbour lists, beyond which they stay mapped files; by default an
+    eighth of the machine's memory, between its ranks."""
 
     dtype: Literal["float32", "bfloat16"] = "float32"
     """Precision of the network's arithmetic (bfloat16 by autocast)."""
@@ -53,17 +81,5 @@ class RuntimeConfig:
         Raises:
             ConfigError: if a value is out of range.
         """
-        check_whole_numbers(self)
-        require(
-            self.ranks is None or self.ranks >= 1, f"ranks must be at least 1, got {self.ranks}"
-        )
-        require_seconds("comm_timeout", self.comm_timeout)
-        require(
-            self.threads is None or self.threads >= 1,
-            f"threads must be at least 1, got {self.threads}",
-        )
-        require(
-            self.topology_bytes is None or self.topology_bytes >= 0,
-            f"topology_bytes must not be negative, got {self.topology_bytes}",
-        )
-        require(self.seed >= 0, f"seed must not be negative, got {self.seed}")
+        JobConfig.__post_init__(self)
+        require_at_least(self, 0, "topology_bytes", "seed")

@@ -9,12 +9,12 @@ from gnnflow.datasets.debian.debian_packages import load_debian_packages
 from gnnflow.datasets.generated.generate import generate
 from gnnflow.datasets.raw_graph import RawGraph
 from gnnflow.datasets.readers.distdgl import from_distdgl
-from gnnflow.datasets.readers.graph_files import from_files
 from gnnflow.datasets.readers.ogb import GRAPHS as OGB_GRAPHS
 from gnnflow.datasets.readers.ogb import load_ogb
 from gnnflow.datasets.readers.pyg import CLASSES as PYG_CLASSES
 from gnnflow.datasets.readers.pyg import from_pyg, load_pyg
 from gnnflow.datasets.readers.pyg_partition import from_pyg_partition
+from gnnflow.datasets.readers.user_files import from_files
 from gnnflow.datasets.row_source import ArrayRows, RowSource
 from gnnflow.datasets.split_spec import with_split
 from gnnflow.errors import DataError, did_you_mean

@@ -1,6 +1,6 @@
 """The graph as it comes in, before it is partitioned."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,6 +10,9 @@ from numpy.typing import NDArray
 from gnnflow.datasets import raw_graph_checks as checks
 from gnnflow.datasets.row_source import ArrayRows, RowSource
 from gnnflow.errors import DataError
+
+Progress = Callable[[str, int, int], None]
+"""Told what is going on, how much of it is done and how much there is."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

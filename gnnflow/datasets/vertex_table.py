@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gnnflow.datasets.vertex_ids import are_whole
+from gnnflow.datasets.array_kinds import are_whole
 from gnnflow.errors import DataError
 from gnnflow.files.array_file import is_table, open_arrays
 from gnnflow.files.table_file import Table

@@ -1,8 +1,7 @@
 """Whether this machine can run jobs well, and what to change."""
 
-from gnnflow.doctor.links import Links, measure_links
+from gnnflow.doctor.links import Links, check_links, links_of_started_ranks, measure_links
 from gnnflow.doctor.machine import Finding, State, check_machine
-from gnnflow.doctor.ranks import check_links, links_of_started_ranks
 
 __all__ = [
     "Finding",

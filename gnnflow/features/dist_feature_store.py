@@ -15,7 +15,7 @@ from gnnflow.features.wire import WIRE_DTYPES, Wire, WireDtype
 
 if TYPE_CHECKING:
     from gnnflow.comm.calls import Call
-    from gnnflow.features.remote_rows import RemoteRows
+    from gnnflow.features.row_transports import RemoteRows
 
 
 class DistFeatureStore:

@@ -1,19 +1,50 @@
 """Rows that ranks hand each other by id: how they are served and how stores reach them."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from gnnflow.array_types import Ids
+from gnnflow.array_types import ByteArray, Ids
 from gnnflow.comm import Context, Transport
+from gnnflow.comm.messages import BufferPool, Message
 from gnnflow.features.dist_feature_store import DistFeatureStore
-from gnnflow.features.remote_rows import MessageRows, RemoteRows, WindowRows
-from gnnflow.features.row_service import RowAnswers
-from gnnflow.features.wire import Wire, WireDtype
+from gnnflow.features.row_transports import MessageRows, RemoteRows, WindowRows
+from gnnflow.features.wire import Wire, WireDtype, rows_per_part
 
 _INT32_ROWS = 1 << 31
+
+
+class RowAnswers:
+    """Answers questions for rows of one array of this rank's part."""
+
+    def __init__(
+        self, source: Callable[[], npt.NDArray[Any]], pool: BufferPool, num_threads: int
+    ) -> None:
+        """Takes the rows of the part.
+
+        Args:
+            source: returns them, `[num_vertices, ...]`, contiguous.
+            pool: where the buffers of the parts come from.
+            num_threads: threads that gather one part.
+        """
+        self._source = source
+        self._pool = pool
+        self._num_threads = num_threads
+
+    def __call__(self, message: Message) -> Iterator[ByteArray]:
+        """Yields the rows asked for, part by part, as the question's wire code says."""
+        source = self._source()
+        wire = Wire(message.params[0])
+        row_bytes = wire.row_bytes(source.nbytes // max(1, len(source)))
+        rows = message.arrays[0].astype(np.int64, copy=False)
+        step = rows_per_part(row_bytes)
+        for start in range(0, len(rows), step):
+            wanted = rows[start : start + step]
+            part = self._pool.take(len(wanted) * row_bytes)
+            wire.gather(part.reshape(len(wanted), row_bytes), source, wanted, self._num_threads)
+            yield part
 
 
 class RowExchange:

@@ -1,4 +1,4 @@
-"""What rows look like between ranks: as stored, or shorter at some cost in precision."""
+"""What rows look like between ranks: in parts, as stored or shorter at some cost in precision."""
 
 from typing import Any, Literal
 
@@ -14,6 +14,9 @@ WIRE_DTYPES: tuple[WireDtype, ...] = ("stored", "bfloat16", "int8")
 
 _BFLOAT16, _INT8 = 1, 2
 _SCALE_BYTES = 4
+# Rows travel in parts: the owner gathers one while the one before is on its way, and a part stays
+# in the processor's cache between gathering and sending.
+PART_BYTES = 2 << 20
 
 
 class Wire:
@@ -89,3 +92,8 @@ class Wire:
             _kernels.decode_rows(floats, positions, received, self.code, num_threads=num_threads)
         else:
             _kernels.place_rows(out, positions, received, num_threads=num_threads)
+
+
+def rows_per_part(row_bytes: int) -> int:
+    """Returns how many rows the owner sends in one part, from their bytes on the way."""
+    return max(1, PART_BYTES // row_bytes)

@@ -89,3 +89,15 @@ def _check_kind(path: Path | str, status: os.stat_result) -> None:
     if kind != stat.S_IFREG:
         what = _KINDS.get(kind, "something else")
         raise UnfitFileError(errno.EINVAL, f"it is {what}, not a file", str(path))
+
+
+def lies_inside(folder: Path, path: Path) -> bool:
+    """Whether a path is in a folder once `..` and symbolic links are followed.
+
+    The folder itself may be reached by a link. A description that came from elsewhere could
+    otherwise have any file of this machine read as part of a graph.
+    """
+    try:
+        return path.resolve().is_relative_to(folder.resolve())
+    except (OSError, RuntimeError, ValueError):  # a circle of links; a name with a null byte
+        return False

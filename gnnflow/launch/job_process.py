@@ -10,9 +10,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from gnnflow.errors import one_line
-from gnnflow.launch.job_command import JobCommand, end_with_parent
+from gnnflow.launch.child_processes import JobCommand, end_with_parent, write_all
 from gnnflow.launch.job_end import killed_line, launcher_line, say, warn
-from gnnflow.launch.output_pump import write_all
 from gnnflow.launch.rank_board import BOARD_VARIABLE, RankBoard
 from gnnflow.launch.rank_deaths import RankDeath, RankDeaths
 

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import NoReturn
 
 from gnnflow.errors import CommError, ConfigError
+from gnnflow.launch.child_processes import JobCommand
 from gnnflow.launch.environment import detect_launch
-from gnnflow.launch.job_command import JobCommand
 from gnnflow.launch.job_process import JobProcess
 from gnnflow.launch.rank_processes import RankProcesses
 

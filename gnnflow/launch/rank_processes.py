@@ -16,9 +16,8 @@ from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 
 from gnnflow.errors import CommError, one_line
-from gnnflow.launch.job_command import JobCommand, end_with_parent
+from gnnflow.launch.child_processes import JobCommand, OutputPump, end_with_parent
 from gnnflow.launch.job_end import early_line, killed_line, mpich_memory_of, name_of, say, warn
-from gnnflow.launch.output_pump import OutputPump
 from gnnflow.launch.process_manager import ProcessManager
 from gnnflow.launch.rank_board import BOARD_VARIABLE, RankBoard
 

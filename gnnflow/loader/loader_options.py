@@ -10,7 +10,13 @@ from typing import Any
 
 import torch
 
-from gnnflow.config import DEFAULT_CACHE, DEFAULT_DEPTH, CacheConfig, PolicyConfig
+from gnnflow.config import (
+    DEFAULT_CACHE,
+    DEFAULT_DEPTH,
+    DEFAULT_DRAW_EVERY,
+    CacheConfig,
+    PolicyConfig,
+)
 from gnnflow.errors import ConfigError
 from gnnflow.loader.arguments import (
     Fanout,
@@ -23,6 +29,7 @@ from gnnflow.loader.arguments import (
 from gnnflow.loader.minibatch_maker import MinibatchOptions, Transform
 from gnnflow.loader.pyg_names import PygNames
 from gnnflow.prefetch import Policy, PolicyChoice
+from gnnflow.sampling.draws import DrawName, steps_of_a_key
 
 DEFAULT_FANOUT = (10, 25)
 WITHOUT_CACHE = ("static", "none")
@@ -49,6 +56,12 @@ class LoaderOptions:
     """Seed of order, sampling and negatives; the same on all ranks."""
     replace: bool = False
     """Whether a neighbour may be drawn several times."""
+    draw: DrawName = "independent"
+    """Which neighbours are kept: a draw for each vertex, or those whose sources have the smallest
+    keys, new ones in every step (`shared`) or, one source after the other, every `draw_every` steps
+    (`dependent`): minibatches have more in common then, and fewer rows move."""
+    draw_every: int = DEFAULT_DRAW_EVERY
+    """Steps for which a source keeps its key with `draw="dependent"`."""
     arrays: str | Sequence[str] = ("x",)
     """Per-vertex arrays fetched for all vertices."""
     edge_ids: bool = False
@@ -85,6 +98,8 @@ class LoaderOptions:
         """
         as_fanout(self.fanout)
         as_names("arrays", self.arrays)
+        object.__setattr__(self, "draw_every", as_whole_number("draw_every", self.draw_every))
+        steps_of_a_key(self.draw, self.draw_every, self.replace)
         # Numbers of NumPy and torch become Python's: they are part of what tells schedules apart.
         object.__setattr__(self, "seed", as_whole_number("seed", self.seed))
         num_epochs = as_whole_number("num_epochs", self.num_epochs, least=0)
@@ -129,16 +144,20 @@ class LoaderOptions:
         for_gpu = self.pin_memory or (device is not None and device.type == "cuda")
         return DEFAULT_DEPTH if num_ranks > 1 or for_gpu else 0
 
-    def minibatch(self, seed_arrays: tuple[str, ...]) -> MinibatchOptions:
+    def minibatch(self, seed_arrays: tuple[str, ...], num_steps: int) -> MinibatchOptions:
         """What a minibatch holds.
 
         Args:
             seed_arrays: per-vertex arrays fetched for the seeds alone.
+            num_steps: steps of an epoch.
         """
         return MinibatchOptions(
             fanout=as_fanout(self.fanout),
             seed=self.seed,
             replace=self.replace,
+            draw=self.draw,
+            draw_every=self.draw_every,
+            num_steps=num_steps,
             arrays=as_names("arrays", self.arrays),
             seed_arrays=seed_arrays,
             with_edge_ids=self.edge_ids,
@@ -156,6 +175,8 @@ class LoaderKeywords(PygNames, total=False):
     shuffle: bool
     seed: int
     replace: bool
+    draw: DrawName
+    draw_every: int
     arrays: str | Sequence[str]
     edge_ids: bool
     edge_attr: bool

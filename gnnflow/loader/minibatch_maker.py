@@ -21,6 +21,7 @@ from gnnflow.prefetch import CachedRows, RowRequest
 from gnnflow.prefetch.row_memory import MemoryMeter
 from gnnflow.sampling import SampledSubgraph
 from gnnflow.sampling.dist_sampler import MinibatchSeeds
+from gnnflow.sampling.draws import DrawName
 from gnnflow.traffic import Traffic
 
 Transform = Callable[[Data], Data]
@@ -84,6 +85,12 @@ class MinibatchOptions:
     """Seed of the sampling."""
     replace: bool = False
     """Whether a neighbour may be drawn several times."""
+    draw: DrawName = "independent"
+    """Which neighbours are kept, as in `gnnflow.sampling.draws`."""
+    draw_every: int = 1
+    """Steps for which a source keeps its key with `dependent`."""
+    num_steps: int = 0
+    """Steps of an epoch; draws by key count them on over epochs."""
     arrays: tuple[str, ...] = ("x",)
     """Per-vertex arrays fetched for all vertices."""
     seed_arrays: tuple[str, ...] = ("y",)
@@ -140,6 +147,8 @@ class MinibatchMaker:
             replace=options.replace,
             with_edge_ids=options.with_edge_ids,
             global_edge_ids=options.with_edge_attr,
+            draw=options.draw,
+            draw_every=options.draw_every,
         )
         # Rows of edges are asked for by global id, from which their numbers in the input follow.
         self._edge_stores = [graph.edges.store("edge_attr")] if options.with_edge_attr else []
@@ -177,7 +186,15 @@ class MinibatchMaker:
         start_s = time.perf_counter()
         before = dataclasses.replace(self._sampler.counts)
         subgraphs = self._sampler.sample_many(
-            [MinibatchSeeds(batch.seeds, batch.epoch, batch.minibatch) for batch in batches],
+            [
+                MinibatchSeeds(
+                    batch.seeds,
+                    batch.epoch,
+                    batch.minibatch,
+                    batch.epoch * self._options.num_steps + batch.step,
+                )
+                for batch in batches
+            ],
             self._options.fanout,
         )
         sample_s = (time.perf_counter() - start_s) / max(len(batches), 1)

@@ -89,8 +89,9 @@ class DistNeighborLoader:
             batch_size: seeds of one rank in one minibatch, on average; 512 by default.
             options: all options at once, as for loaders that have them in common.
             **named: options by name: the fields of `LoaderOptions` (`shuffle`, `seed`, `replace`,
-                `arrays`, `edge_ids`, `edge_attr`, `adj_t`, `transform`, `pin_memory`, `device`,
-                `cache`, `num_epochs`, `policy`), which count before those of `options`;
+                `draw`, `draw_every`, `arrays`, `edge_ids`, `edge_attr`, `adj_t`, `transform`,
+                `pin_memory`, `device`, `cache`, `num_epochs`, `policy`), which count before those
+                of `options`;
                 `policy_options` and `run_dir`, how the policy is asked and the folder where it
                 writes its decisions; and PyG's parameters that have another name here.
 
@@ -125,7 +126,7 @@ class DistNeighborLoader:
                 seed=options.seed,
             )
         _check_range(self.schedule.seeds, graph.num_vertices)
-        minibatch = options.minibatch(_seed_arrays(graph, options, self.schedule))
+        minibatch = options.minibatch(_seed_arrays(graph, options, self.schedule), len(self))
         self.cache_setup: CacheSetup | None = None
         """The halo cache and what it was made from; None without `cache` or features."""
         self.policy: LivePolicy | None = None

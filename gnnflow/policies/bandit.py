@@ -8,9 +8,13 @@ from numpy.typing import NDArray
 
 from gnnflow.config import PolicyConfig
 from gnnflow.policies.decision import FREE, Decision, Outcome, RankInfo
-from gnnflow.policies.learner_state import learner_state, load_learner_state
 from gnnflow.policies.observation import Observation
-from gnnflow.policies.observation_features import FEATURE_NAMES, features
+from gnnflow.policies.observation_features import (
+    FEATURE_NAMES,
+    features,
+    learner_state,
+    load_learner_state,
+)
 from gnnflow.policies.transfer_choice import TransferBandit, with_transfer
 
 _GAIN = FEATURE_NAMES.index("expected_gain")

@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from gnnflow.errors import DataError
+from gnnflow.files.json_record import read_record
 from gnnflow.files.json_text import parse_json
 from gnnflow.files.regular_file import read_regular_text
 from gnnflow.files.whole_file import whole_file
-from gnnflow.policies.observation import Observation, from_json, to_json
+from gnnflow.policies.observation import Observation, to_json
 
 _STAKE_SCALE = 4.0
 _LEAST_STAKE = 0.1
@@ -110,6 +111,6 @@ def _parse(name: str, text: str) -> Iterator[Situation]:
     for number, line in enumerate(text.splitlines(), start=1):
         try:
             values: Any = parse_json(line)
-            yield from_json(Situation, values)
+            yield read_record(Situation, values)
         except ValueError as error:
             raise DataError(f"{name}, line {number}, is not a situation: {error}") from None

@@ -1,16 +1,11 @@
 """What a policy sees: plain numbers about a rank's cache, the same live, in replay and on file."""
 
 import dataclasses
-import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Any, TypeVar, get_args, get_origin, get_type_hints
+from typing import Any
 
-from gnnflow.errors import DataError
-from gnnflow.files.json_text import INT64_LIMIT
 from gnnflow.traffic import Traffic
-
-RecordT = TypeVar("RecordT")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -231,61 +226,3 @@ class Observation:
 def to_json(record: Any) -> dict[str, Any]:
     """An observation, or any record it is made of, as a dictionary for JSON."""
     return dataclasses.asdict(record)
-
-
-def from_json(record_class: type[RecordT], values: Any) -> RecordT:
-    """Rebuilds a record of plain numbers from JSON, strictly.
-
-    Args:
-        record_class: `Observation` or another frozen dataclass of numbers, strings and records.
-        values: what `json.loads` gave.
-
-    Raises:
-        DataError: if a field is missing, unknown, of another type or not finite.
-    """
-    name = record_class.__name__
-    if not isinstance(values, Mapping):
-        raise DataError(f"{name} must be a JSON object, got a {type(values).__name__}")
-    fields = {item.name: item for item in dataclasses.fields(record_class)}  # type: ignore[arg-type]
-    unknown = sorted(set(values) - set(fields))
-    if unknown:
-        raise DataError(f"{name} has no field '{unknown[0]}'; written by another version?")
-    hints = get_type_hints(record_class)
-    arguments: dict[str, Any] = {}
-    for key, item in fields.items():
-        if key in values:
-            arguments[key] = _value(f"{name}.{key}", hints[key], values[key])
-        elif item.default is dataclasses.MISSING and item.default_factory is dataclasses.MISSING:
-            raise DataError(f"{name} lacks the field '{key}'; written by another version?")
-    return record_class(**arguments)
-
-
-def _value(name: str, hint: Any, value: Any) -> Any:
-    if dataclasses.is_dataclass(hint):
-        return from_json(hint, value)  # type: ignore[arg-type]
-    origin = get_origin(hint)
-    if origin in (tuple, list):
-        if not isinstance(value, list | tuple):
-            raise DataError(f"{name} must be a list, got {value!r}")
-        return origin(_value(name, get_args(hint)[0], part) for part in value)
-    if origin is dict:
-        if not isinstance(value, Mapping):
-            raise DataError(f"{name} must be an object, got {value!r}")
-        return {key: _value(name, get_args(hint)[1], part) for key, part in value.items()}
-    if type(None) in get_args(hint):
-        if value is None:
-            return None
-        hint = next(part for part in get_args(hint) if part is not type(None))
-    if not _is_plain(hint, value):
-        raise DataError(f"{name} must be a finite {hint.__name__}, got {value!r:.80}")
-    return float(value) if hint is float else value
-
-
-def _is_plain(hint: type, value: Any) -> bool:
-    if hint is bool or isinstance(value, bool):
-        return hint is bool and isinstance(value, bool)
-    if isinstance(value, int) and abs(value) >= INT64_LIMIT:
-        return False
-    if hint is float:
-        return isinstance(value, int | float) and math.isfinite(value)
-    return isinstance(value, hint)

@@ -1,14 +1,18 @@
 """An observation as a short vector of ratios and rates.
 
 Classifiers, the bandit, the rule and the language model's prompt all look at a run through these
-numbers. None of them is a size: what was learnt on one graph carries over to another.
+numbers. None of them is a size: what was learnt on one graph carries over to another. What a
+policy has learnt on them goes into checkpoints with their version.
 """
 
 import math
+from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from gnnflow.errors import DataError
 from gnnflow.policies.observation import Observation
 
 FEATURE_VERSION = 1
@@ -42,6 +46,8 @@ GAIN_HORIZON = 16
 """Minibatches over which `expected_gain` looks ahead."""
 
 _CAP = 10.0
+LearntArrays = Mapping[str, NDArray[np.float64]]
+"""What a policy has learnt on the features, by name."""
 
 
 def feature_values(observation: Observation) -> dict[str, float]:
@@ -110,6 +116,34 @@ def expected_return(observation: Observation) -> float:
     cost = observation.state.incoming_rows
     minibatches = min(GAIN_HORIZON, observation.remaining_minibatches)
     return _capped(gain_per_minibatch(observation) * minibatches / cost) if cost else 0.0
+
+
+def learner_state(arrays: LearntArrays) -> dict[str, Any]:
+    """Returns arrays by name as JSON values, beside the version of the features."""
+    lists = {name: array.tolist() for name, array in arrays.items()}
+    return {"feature_version": FEATURE_VERSION, **lists}
+
+
+def load_learner_state(
+    state: Mapping[str, Any], now: LearntArrays, learner: str
+) -> dict[str, NDArray[np.float64]]:
+    """Returns the arrays of a state that `learner_state` made.
+
+    Args:
+        state: what a checkpoint holds, other values beside them allowed.
+        now: the arrays of a learner that knows nothing, for names and shapes.
+        learner: whose state it is, for errors.
+
+    Raises:
+        DataError: if it was learnt on other features.
+    """
+    is_known = state["feature_version"] == FEATURE_VERSION
+    if not is_known or any(np.shape(state[name]) != array.shape for name, array in now.items()):
+        raise DataError(
+            f"the {learner}'s state has features of version {state['feature_version']}, "
+            f"this is version {FEATURE_VERSION}; it starts anew"
+        )
+    return {name: np.array(state[name], dtype=np.float64) for name in now}
 
 
 def _payback_minibatches(observation: Observation) -> float:

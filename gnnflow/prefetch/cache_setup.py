@@ -9,9 +9,8 @@ import numpy as np
 from gnnflow.array_types import Ids
 from gnnflow.cache.fill import cache_capacity, fill_candidates
 from gnnflow.cache.halo_cache import HaloCache
-from gnnflow.cache.lookahead_window import LookaheadWindow
 from gnnflow.cache.scorers import ScorerOptions, make_scorer
-from gnnflow.cache.transfer import Transfer, every
+from gnnflow.cache.transfer import LookaheadWindow, Transfer, every
 from gnnflow.cache.vertex_values import VertexValues
 from gnnflow.cache.vip import inclusion_probabilities
 from gnnflow.comm import Context

@@ -9,7 +9,7 @@ import numpy as np
 from gnnflow.array_types import Ids, Rows
 from gnnflow.cache.halo_cache import HaloCache
 from gnnflow.cache.transfer import Decide, Transfer
-from gnnflow.comm.buffers import BufferPool
+from gnnflow.comm.messages import BufferPool
 from gnnflow.features import DistFeatureStore
 from gnnflow.prefetch.host_rows import HostRows
 from gnnflow.prefetch.row_memory import MemoryMeter, RecycledRows

@@ -6,11 +6,7 @@ memory that the others of its machine read too. What these rows are follows from
 alone and never changes, so that no rank waits for the steps of another.
 """
 
-import mmap
-import os
-import tempfile
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Self
 
 import numpy as np
@@ -20,13 +16,12 @@ from gnnflow._kernels import CacheIndex
 from gnnflow.array_types import Ids, Rows
 from gnnflow.cache.vertex_values import VertexValues
 from gnnflow.comm import Context
-from gnnflow.errors import DataError
 from gnnflow.features import DistFeatureStore, RowPlan
+from gnnflow.files.shared_array import map_shared_array, new_shared_array
 
 SHARE = 0.7
 """Share of the caches of a machine's ranks that holds common rows. Of 0.3, 0.5, 0.7 and 0.9 it
 moved fewest rows on a real and a generated graph at budgets from 5 to 25 %, at 50 % within 1 %."""
-_SHARED_MEMORY = Path("/dev/shm")
 
 
 class HostRows:
@@ -80,14 +75,19 @@ class HostRows:
             ids = common_ids([_unpacked(arrived[rank]) for rank in group], num_rows)
         own = list(group).index(ctx.rank)
         wanted = ids[own :: len(group)]
-        path, rows = _shared_rows(len(wanted), store)
+        path, rows = new_shared_array(
+            (len(wanted), *store.row_shape),
+            store.dtype,
+            remedy="use --cache-scope rank or a smaller cache",
+        )
         if len(wanted):
             store.fetch(wanted, rows)
         paths = ctx.allgather_json([str(path), len(wanted)])
         shares = [
-            rows if rank == ctx.rank else _map_rows(Path(paths[rank][0]), paths[rank][1], store)
-            for rank in group
+            map_shared_array(file, (size, *store.row_shape), store.dtype)
+            for file, size in (paths[rank] for rank in group)
         ]
+        shares[own] = rows
         ctx.barrier()
         path.unlink(missing_ok=True)  # the memory lives as long as somebody maps it
         return cls(ids, shares, own, num_vertices) if len(ids) else None
@@ -134,32 +134,3 @@ def common_ids(vips: Sequence[VertexValues], num_rows: int) -> Ids:
 def _unpacked(message: Ids) -> VertexValues:
     ids, values = message.reshape(2, -1)
     return VertexValues(ids, values.view(np.float64).astype(np.float32))
-
-
-def _shared_rows(num_rows: int, store: DistFeatureStore) -> tuple[Path, Rows]:
-    """Makes memory that other processes of this machine can map, by its file."""
-    folder = _SHARED_MEMORY if _SHARED_MEMORY.is_dir() else None
-    handle, name = tempfile.mkstemp(prefix="gnnflow-rows-", dir=folder)
-    try:
-        if num_rows * store.row_bytes:
-            # Reserved at once: memory that is missing later would end the process without a word.
-            os.posix_fallocate(handle, 0, num_rows * store.row_bytes)
-    except OSError as error:
-        os.unlink(name)
-        raise DataError(
-            f"no room for {num_rows * store.row_bytes} bytes of common rows in {Path(name).parent} "
-            f"({error.strerror}); use --cache-scope rank or a smaller cache"
-        ) from None
-    finally:
-        os.close(handle)
-    return Path(name), _map_rows(Path(name), num_rows, store, mode="r+b")
-
-
-def _map_rows(path: Path, num_rows: int, store: DistFeatureStore, mode: str = "rb") -> Rows:
-    shape = (num_rows, *store.row_shape)
-    if num_rows * store.row_bytes == 0:
-        return np.empty(shape, dtype=store.dtype)
-    with open(path, mode) as file:
-        access = mmap.ACCESS_READ if mode == "rb" else mmap.ACCESS_WRITE
-        mapped = mmap.mmap(file.fileno(), num_rows * store.row_bytes, access=access)
-    return np.frombuffer(mapped, dtype=store.dtype).reshape(shape)

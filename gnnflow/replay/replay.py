@@ -8,10 +8,9 @@ import numpy.typing as npt
 from gnnflow.array_types import IntArray
 from gnnflow.cache.fill import fill_candidates
 from gnnflow.cache.halo_cache import HaloCache
-from gnnflow.cache.lookahead_window import Lookahead, LookaheadWindow
 from gnnflow.cache.scorers import ScorerOptions, make_scorer
 from gnnflow.cache.step import CacheStep
-from gnnflow.cache.transfer import Decide, Transfer, every
+from gnnflow.cache.transfer import Decide, Lookahead, LookaheadWindow, Transfer, every
 from gnnflow.replay.trace import Trace
 
 

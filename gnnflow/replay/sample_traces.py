@@ -8,9 +8,11 @@ import numpy.typing as npt
 
 from gnnflow._kernels import Topology
 from gnnflow.cache.vertex_values import VertexValues
+from gnnflow.config import DEFAULT_DRAW_EVERY
 from gnnflow.partition import GraphPartition
 from gnnflow.replay.trace import Trace, TraceFacts, TraceRecorder
-from gnnflow.sampling import LocalNeighborSampler
+from gnnflow.sampling import LocalNeighborSampler, SampledSubgraph
+from gnnflow.sampling.draws import DrawName, set_source_keys_of_all, steps_of_a_key
 
 SeedBatches = Callable[[int, int], Sequence[npt.NDArray[np.int64]]]
 """Given rank and epoch, the seeds of each step as global ids."""
@@ -28,6 +30,8 @@ def sample_traces(
     num_threads: int = 1,
     vip: Sequence[VertexValues] | None = None,
     ranks: Sequence[int] | None = None,
+    draw: DrawName = "independent",
+    draw_every: int = DEFAULT_DRAW_EVERY,
 ) -> list[Trace]:
     """Samples the minibatches of all ranks and notes what each would ask others for.
 
@@ -42,6 +46,8 @@ def sample_traces(
         num_threads: Threads of the sampler.
         vip: Vertex inclusion probabilities for each rank.
         ranks: Ranks whose traces are wanted; by default all.
+        draw: Which neighbours are kept, as in `gnnflow.sampling.draws`.
+        draw_every: Steps for which a source keeps its key with `dependent`.
 
     Returns:
         The traces of the ranks, in order, without times.
@@ -50,16 +56,19 @@ def sample_traces(
     topology = Topology(book.offsets)
     for part, partition in enumerate(partitions):
         topology.set_part(part, partition.indptr, partition.indices, partition.original_id)
-    sampler = LocalNeighborSampler(topology, seed=seed, num_threads=num_threads)
+    every = steps_of_a_key(draw, draw_every)
+    if every:
+        set_source_keys_of_all(topology, partitions, num_threads)
+    sampler = LocalNeighborSampler(topology, seed=seed, num_threads=num_threads, every=every)
     traces = []
     for rank in range(len(partitions)) if ranks is None else ranks:
-        low, high = book.range(rank)
         facts = dataclasses.replace(
             _facts(partitions[rank], rank, len(partitions)),
             row_bytes=row_bytes,
             batch_size=batch_size,
             fanout=tuple(fanout),
             num_threads=num_threads,
+            settings={"draw": draw, "draw_every": draw_every},
         )
         recorder = TraceRecorder(
             facts,
@@ -68,21 +77,32 @@ def sample_traces(
             None if vip is None else vip[rank],
         )
         for epoch in range(num_epochs):
-            for step, seeds in enumerate(seed_batches(rank, epoch)):
+            batches = seed_batches(rank, epoch)
+            for step, seeds in enumerate(batches):
                 subgraph = sampler.sample(
-                    seeds, fanout, epoch=epoch, minibatch=step * len(partitions) + rank
-                )
-                vertices = subgraph.vertices
-                recorder.add(
-                    vertices[(vertices < low) | (vertices >= high)],
+                    *(seeds, fanout),
                     epoch=epoch,
-                    num_seeds=len(seeds),
-                    num_vertices=subgraph.num_vertices,
-                    num_edges=subgraph.num_edges,
-                    subgraph_bytes=vertices.nbytes + subgraph.src.nbytes + subgraph.indptr.nbytes,
+                    minibatch=step * len(partitions) + rank,
+                    step=epoch * len(batches) + step,
                 )
+                _note(recorder, subgraph, book.range(rank), epoch)
         traces.append(recorder.trace())
     return traces
+
+
+def _note(
+    recorder: TraceRecorder, subgraph: SampledSubgraph, own: tuple[int, int], epoch: int
+) -> None:
+    """Notes a minibatch of the rank that owns the vertices from `own[0]` up to `own[1]`."""
+    vertices = subgraph.vertices
+    recorder.add(
+        vertices[(vertices < own[0]) | (vertices >= own[1])],
+        epoch=epoch,
+        num_seeds=subgraph.num_seeds,
+        num_vertices=subgraph.num_vertices,
+        num_edges=subgraph.num_edges,
+        subgraph_bytes=vertices.nbytes + subgraph.src.nbytes + subgraph.indptr.nbytes,
+    )
 
 
 def _facts(partition: GraphPartition, rank: int, num_ranks: int) -> TraceFacts:

@@ -9,7 +9,7 @@ A trace is a folder with one `trace-rankNNNNN.npz` per rank (plain arrays, nothi
 - `vip_ids`, `vip_values`: vertex inclusion probabilities, if they were computed.
 """
 
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ import numpy.typing as npt
 from gnnflow.array_types import Ids
 from gnnflow.cache.vertex_values import VertexValues
 from gnnflow.errors import DataError, one_line
+from gnnflow.files.json_record import Count, FieldError, read_record
 from gnnflow.files.json_text import parse_json, to_json_text
 from gnnflow.files.npy_file import read_archive
 from gnnflow.files.whole_file import replaced_file
@@ -60,32 +61,39 @@ class TraceFacts:
 
     graph: str
     """Name of the graph."""
-    rank: int
+    rank: Count
     """Whose trace this is."""
-    num_ranks: int
+    num_ranks: Count
     """Ranks of the job, which is the number of parts."""
-    graph_vertices: int = 0
+    graph_vertices: Count = 0
     """Vertices of the whole graph."""
-    graph_edges: int = 0
+    graph_edges: Count = 0
     """Edges of the whole graph."""
-    part_vertices: int = 0
+    part_vertices: Count = 0
     """Inner vertices of the part."""
-    row_bytes: int = 0
+    row_bytes: Count = 0
     """Size of one row."""
-    batch_size: int = 0
+    batch_size: Count = 0
     """Seeds of one rank in one minibatch."""
-    fanout: tuple[int, ...] = ()
+    fanout: tuple[Count, ...] = ()
     """Neighbours kept per hop."""
-    num_train_seeds: int = 0
+    num_train_seeds: Count = 0
     """Train seeds of all ranks."""
-    gradient_bytes: int = 0
+    gradient_bytes: Count = 0
     """Size of the gradients that are all-reduced per minibatch."""
-    num_threads: int = 0
+    num_threads: Count = 0
     """Threads of the rank."""
     transport: str = ""
     """How rows moved."""
     settings: dict[str, Any] = field(default_factory=dict)
-    """Options of the cache and the pipeline, by name, as the run used them."""
+    """Options of the draw, the cache and the pipeline, by name, as the run used them."""
+
+    @property
+    def draw(self) -> str:
+        """Which neighbours were kept: `dependent, 16 steps`; `independent` for older traces."""
+        draw = str(self.settings.get("draw", "independent"))
+        every = self.settings.get("draw_every", "unknown")
+        return f"{draw}, {every} steps" if draw == "dependent" else draw
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -264,7 +272,8 @@ def read_traces(folder: Path) -> list[Trace]:
             f"{folder} must hold the traces of ranks 0 to {num_ranks - 1}, got {ranks}; "
             "record the run again into an empty folder"
         )
-    runs = {(trace.facts.graph, trace.facts.num_ranks, trace.facts.fanout) for trace in traces}
+    facts = [trace.facts for trace in traces]
+    runs = {(each.graph, each.num_ranks, each.fanout, each.draw) for each in facts}
     if len(runs) > 1:
         raise DataError(f"{folder} mixes traces of different runs; record into an empty folder")
     return traces
@@ -287,9 +296,14 @@ def _checked(path: Path, raw: object, arrays: dict[str, npt.NDArray[Any]]) -> Tr
     )
     if missing:
         raise damaged(f"it lacks {', '.join(sorted(missing))}")
-    facts = _checked_facts({name: value for name, value in raw.items() if name != "version"})
-    if isinstance(facts, str):
-        raise damaged(facts)
+    about = {name: value for name, value in raw.items() if name != "version"}
+    try:
+        facts = read_record(TraceFacts, about, complete=True)
+    except FieldError as error:
+        wrong = f"its fact '{error.field}' is {error.found} and must {error.wanted}"
+        raise damaged(wrong) from None
+    except DataError as error:
+        raise damaged(str(error)) from None
     kinds = dict.fromkeys(("remote_ids", "offsets", "halo", "halo_degree", "vip_ids"), "iu")
     kinds |= {name: np.dtype(dtype).kind for name, dtype in COLUMNS.items()} | {"vip_values": "f"}
     for name, array in arrays.items():
@@ -335,22 +349,3 @@ def _checked(path: Path, raw: object, arrays: dict[str, npt.NDArray[Any]]) -> Tr
         halo_degree=halo_degree,
         vip=vip,
     )
-
-
-def _checked_facts(raw: dict[str, Any]) -> TraceFacts | str:
-    """The facts of a trace, or what is wrong with them."""
-    known = {item.name: item for item in fields(TraceFacts)}
-    if raw.keys() != known.keys():
-        return f"its facts differ in {', '.join(sorted(raw.keys() ^ known.keys()))}"
-    for name, value in raw.items():
-        if name == "fanout":
-            fits = isinstance(value, list) and all(type(number) is int for number in value)
-        elif name == "settings":
-            fits = isinstance(value, dict)
-        elif name in ("graph", "transport"):
-            fits = isinstance(value, str)
-        else:
-            fits = type(value) is int and 0 <= value < 2**62
-        if not fits:
-            return f"its fact '{name}' is {value!r:.80}"
-    return TraceFacts(**raw | {"fanout": tuple(raw["fanout"])})

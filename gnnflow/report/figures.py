@@ -11,8 +11,7 @@ import numpy as np
 from gnnflow.policies.rivals import RIVALS
 from gnnflow.report import curves
 from gnnflow.report.decisions import DecisionLine
-from gnnflow.report.partition_figures import PartitionFigures
-from gnnflow.report.run_record import RunRecord
+from gnnflow.report.run_record import PartitionFigures, RunRecord
 from gnnflow.units import human_bytes, human_seconds, short_number, signed_percent
 
 _MAX_TIME_ROWS = 16

@@ -1,7 +1,6 @@
 """From seed vertices and fanouts to a sampled subgraph, on the local graph and across ranks."""
 
 from gnnflow.sampling.dist_sampler import DistNeighborSampler, MinibatchSeeds
-from gnnflow.sampling.local_sampler import LocalNeighborSampler
-from gnnflow.sampling.subgraph import SampledSubgraph
+from gnnflow.sampling.subgraph import LocalNeighborSampler, SampledSubgraph
 
 __all__ = ["DistNeighborSampler", "LocalNeighborSampler", "MinibatchSeeds", "SampledSubgraph"]

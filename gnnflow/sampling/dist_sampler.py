@@ -27,6 +27,8 @@ class MinibatchSeeds:
     """Epoch number."""
     minibatch: int
     """Job-wide minibatch number."""
+    step: int = 0
+    """The job's step, counted over all epochs; what draws by key depend on."""
 
 
 @dataclass(slots=True)
@@ -50,8 +52,9 @@ class SamplingCounts:
 class DistNeighborSampler:
     """Samples minibatches of the whole graph; used by one thread at a time.
 
-    The neighbours kept for a vertex depend on seed, epoch, minibatch, hop and the vertex alone:
-    not on the partitioning, the transport, the threads or what is sampled together.
+    The neighbours kept for a vertex depend on seed, epoch, minibatch, hop and the vertex alone, or,
+    with draws by key, on seed, step and the vertex: not on the partitioning, the transport, the
+    threads or what is sampled together.
     """
 
     def __init__(
@@ -63,6 +66,7 @@ class DistNeighborSampler:
         num_threads: int = 1,
         replace: bool = False,
         with_edge_ids: bool = False,
+        every: int = 0,
         service: "ExchangeService | None" = None,
         service_name: str = "",
     ) -> None:
@@ -75,6 +79,7 @@ class DistNeighborSampler:
             num_threads: threads of the kernel.
             replace: whether a neighbour may be drawn several times.
             with_edge_ids: whether to return the input edge numbers.
+            every: steps for which a source keeps its key; 0 draws without keys.
             service: whom to ask otherwise.
             service_name: what neighbours are served as.
         """
@@ -84,6 +89,7 @@ class DistNeighborSampler:
         self._num_threads = num_threads
         self._replace = replace
         self._with_edge_ids = with_edge_ids
+        self._every = every
         self._service = service
         self._service_name = service_name
         fits = topology.num_vertices < 1 << 31
@@ -93,7 +99,7 @@ class DistNeighborSampler:
         """What sampling cost so far."""
 
     def sample(
-        self, seeds: Ids, fanouts: Sequence[int], *, epoch: int, minibatch: int
+        self, seeds: Ids, fanouts: Sequence[int], *, epoch: int, minibatch: int, step: int = 0
     ) -> SampledSubgraph:
         """Samples the neighbourhood of seeds.
 
@@ -102,11 +108,12 @@ class DistNeighborSampler:
             fanouts: neighbours kept per hop, seeds first; -1 keeps all.
             epoch: epoch number.
             minibatch: job-wide minibatch number.
+            step: the job's step, counted over all epochs, for draws by key.
 
         Raises:
             DataError: if seeds repeat or are not of the graph.
         """
-        return self.sample_many([MinibatchSeeds(seeds, epoch, minibatch)], fanouts)[0]
+        return self.sample_many([MinibatchSeeds(seeds, epoch, minibatch, step)], fanouts)[0]
 
     def sample_many(
         self, batches: Sequence[MinibatchSeeds], fanouts: Sequence[int]
@@ -137,9 +144,10 @@ class DistNeighborSampler:
             fanouts,
             self._seed,
             batch.epoch,
-            batch.minibatch,
+            self._number(batch),
             self._replace,
             self._with_edge_ids,
+            self._every,
         )
         return SampledSubgraph.from_arrays(arrays)
 
@@ -148,12 +156,13 @@ class DistNeighborSampler:
     ) -> list[SampledSubgraph]:
         samplers = self._states(len(batches))
         for sampler, batch in zip(samplers, batches, strict=True):
-            sampler.start(batch.seeds, self._seed, batch.epoch, batch.minibatch)
+            sampler.start(batch.seeds, self._seed, batch.epoch, self._number(batch))
         for hop, fanout in enumerate(fanouts):
             frontier = [
-                sampler.expand(fanout, self._replace, self._with_edge_ids) for sampler in samplers
+                sampler.expand(fanout, self._replace, self._with_edge_ids, self._every)
+                for sampler in samplers
             ]
-            draw = Draw(self._seed, hop, fanout, self._replace, self._with_edge_ids)
+            draw = Draw(self._seed, hop, fanout, self._replace, self._with_edge_ids, self._every)
             asking = [position for position, (ids, _) in enumerate(frontier) if len(ids)]
             if not asking:
                 continue
@@ -170,7 +179,7 @@ class DistNeighborSampler:
     ) -> list[tuple[Ids, Ids, Ids | None]]:
         """Asks the owners; returns counts, neighbours and edge ids for each minibatch."""
         assert self._service is not None
-        minibatches = np.array([batch.minibatch for batch in batches], dtype=np.int64)
+        minibatches = np.array([self._number(batch) for batch in batches], dtype=np.int64)
         epochs = np.array([batch.epoch for batch in batches], dtype=np.int64)
         sizes = np.stack([per_owner for _, per_owner in frontier])
         ends = np.cumsum(sizes, axis=1)
@@ -203,6 +212,10 @@ class DistNeighborSampler:
         self.counts.wait_s += call.waited_s
         call.release(self._service.pool.give)
         return answers
+
+    def _number(self, batch: MinibatchSeeds) -> int:
+        """What tells the draws of a minibatch from others'."""
+        return batch.step if self._every else batch.minibatch
 
     def _states(self, num: int) -> list[_kernels.NeighborSampler]:
         """Returns samplers with a state each, the same ones again and again."""

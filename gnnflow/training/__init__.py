@@ -1,6 +1,6 @@
 """Training on all ranks as one, exact evaluation, and what a run shows."""
 
-from gnnflow.training.checkpoints.files import Position
+from gnnflow.training.checkpoints.checkpoint_files import Position
 from gnnflow.training.checkpoints.folder import Checkpoints
 from gnnflow.training.checkpoints.saving import (
     Resumed,
@@ -17,7 +17,7 @@ from gnnflow.training.evaluation.inference import find_checkpoint, infer
 from gnnflow.training.evaluation.layerwise import LayerwiseInference, LayerwiseModel
 from gnnflow.training.evaluation.link_evaluation import evaluate_links
 from gnnflow.training.evaluation.vertex_evaluation import evaluate
-from gnnflow.training.loss_shares import LossShares
+from gnnflow.training.loss_weighting import LossShares
 
 __all__ = [
     "Checkpoints",

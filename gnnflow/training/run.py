@@ -13,8 +13,8 @@ import torch
 from torch import nn
 
 from gnnflow.comm import Context
-from gnnflow.config import OptimizationConfig, TrainConfig, recorded_options
-from gnnflow.errors import ConfigError, DataError
+from gnnflow.config import TrainConfig, recorded_options
+from gnnflow.errors import DataError
 from gnnflow.files.whole_file import make_folder
 from gnnflow.graph import DistGraph
 from gnnflow.loader import DistNeighborLoader, SeedSchedule
@@ -24,31 +24,32 @@ from gnnflow.terminal import PlainConsole, SlowWork, say
 from gnnflow.training.checkpoints.of_run import CachedVertices, RunCheckpoints, check_source
 from gnnflow.training.checkpoints.saving import TrainingState
 from gnnflow.training.checkpoints.state_tree import Stateful
-from gnnflow.training.class_weights import class_weights
-from gnnflow.training.data_parallel.process_group import choose_device
 from gnnflow.training.data_parallel.wrapped_model import wrap
 from gnnflow.training.evaluation.vertex_evaluation import SPLITS, evaluate_scores
-from gnnflow.training.in_degree import IN_DEGREE, ensure_in_degree
-from gnnflow.training.loss_shares import LossShares
 from gnnflow.training.loss_watch import LossWatch
-from gnnflow.training.memory import MemoryUse, keep_freed_memory
-from gnnflow.training.records.asked_rows import AskedRows, write_optimum
-from gnnflow.training.records.cache_advice import cache_warning
-from gnnflow.training.records.policies_of_run import policy_summary, policy_table
-from gnnflow.training.records.progress import TrainingProgress, Watcher
-from gnnflow.training.records.run_history import RunHistory
-from gnnflow.training.records.run_records import RunRecords
-from gnnflow.training.records.run_trace import RunTrace
-from gnnflow.training.records.step_metrics import EpochRecorder, StepMetrics
-from gnnflow.training.records.summary import SUMMARY_FILE, RunSummary, Scores
-from gnnflow.training.records.trackers import Trackers
-from gnnflow.training.schedules import (
+from gnnflow.training.loss_weighting import LossShares, weighted_task
+from gnnflow.training.machine_use import MemoryUse, set_up_process
+from gnnflow.training.model_calls import IN_DEGREE, ensure_in_degree
+from gnnflow.training.optimization import (
     EarlyStopping,
     LearningRate,
     check_stopping,
     make_optimizer,
 )
-from gnnflow.training.tasks import RegressionTask, Scored, Task, task_of
+from gnnflow.training.records.asked_rows import AskedRows, cache_warning, write_optimum
+from gnnflow.training.records.progress import TrainingProgress, Watcher
+from gnnflow.training.records.run_records import RunHistory, RunRecords
+from gnnflow.training.records.run_trace import RunTrace
+from gnnflow.training.records.step_metrics import EpochRecorder, StepMetrics
+from gnnflow.training.records.summary import (
+    SUMMARY_FILE,
+    RunSummary,
+    Scores,
+    policy_summary,
+    policy_table,
+)
+from gnnflow.training.records.trackers import Trackers
+from gnnflow.training.tasks import Scored, Task
 from gnnflow.training.trainer import Trainer, attach_layers
 
 _LOGGER = logging.getLogger(__name__)
@@ -119,9 +120,7 @@ def open_run(config: TrainConfig, ctx: Context, held: ExitStack) -> OpenRun:
         ctx: the job.
         held: takes what is to be closed when the run is over.
     """
-    torch.set_num_threads(ctx.threads)
-    keep_freed_memory()
-    device = choose_device(config.runtime.device, ctx)
+    device = set_up_process(config.runtime.device, ctx)
     memory_start_bytes = peak_memory_bytes()
     graph = DistGraph.open(
         config.parts,
@@ -131,7 +130,7 @@ def open_run(config: TrainConfig, ctx: Context, held: ExitStack) -> OpenRun:
         topology_bytes=config.runtime.topology_bytes,
     )
     start_s = time.perf_counter()
-    task = _make_task(config.optimization, graph)
+    task = weighted_task(config.optimization, graph)
     torch.manual_seed(config.runtime.seed)
     layered = build_model(
         config, graph.num_features, task.num_outputs, graph.edges.num_features
@@ -147,6 +146,12 @@ def open_run(config: TrainConfig, ctx: Context, held: ExitStack) -> OpenRun:
     held.callback(records.close)
     loader = _make_loader(config, graph, layered, device, records.folder)
     _log_start(graph, loader, device)
+    trace = None
+    if config.cache.trace is not None:
+        fanout, batch_size = config.sampling.fanout, config.sampling.batch_size
+        trace = RunTrace(
+            config.cache.trace, graph, loader, model, fanout=fanout, batch_size=batch_size
+        )
     return OpenRun(
         config=config,
         ctx=ctx,
@@ -155,7 +160,7 @@ def open_run(config: TrainConfig, ctx: Context, held: ExitStack) -> OpenRun:
         model=model,
         loader=loader,
         records=records,
-        trace=_make_trace(config, graph, loader, model),
+        trace=trace,
         asked=AskedRows(),
         start_s=start_s,
         memory_start_bytes=memory_start_bytes,
@@ -322,6 +327,8 @@ def _make_loader(
         config.sampling.fanout,
         config.sampling.batch_size,
         seed=config.runtime.seed,
+        draw=config.sampling.draw,
+        draw_every=config.sampling.draw_every,
         arrays=arrays,
         edge_attr=model.uses_edge_attr,
         transform=attach_layers if on_kernels else None,
@@ -362,32 +369,6 @@ def _open_watchers(
             TrainingProgress(PlainConsole(), num_epochs=num_epochs, num_steps=num_steps)
         ),
     ]
-
-
-def _make_trace(
-    config: TrainConfig, graph: DistGraph, loader: DistNeighborLoader, model: nn.Module
-) -> RunTrace | None:
-    if config.cache.trace is None:
-        return None
-    sampling = config.sampling
-    return RunTrace(
-        config.cache.trace,
-        graph,
-        loader,
-        model,
-        fanout=sampling.fanout,
-        batch_size=sampling.batch_size,
-    )
-
-
-def _make_task(config: OptimizationConfig, graph: DistGraph) -> Task:
-    task = task_of(graph.manifest, config.task)
-    if config.class_weights is None:
-        return task
-    if isinstance(task, RegressionTask):
-        raise ConfigError("class_weights are for classes, and these labels are numbers; drop them")
-    weights = class_weights(config.class_weights, graph, task.num_outputs)
-    return task_of(graph.manifest, config.task, weights)
 
 
 def _make_shares(task: Task, graph: DistGraph, loader: DistNeighborLoader) -> LossShares | None:

@@ -12,10 +12,10 @@ from torch_geometric.data import Data
 from gnnflow.loader import DistNeighborLoader, MinibatchCost
 from gnnflow.models import LayeredModel, layer_adjacencies
 from gnnflow.training.data_parallel.wrapped_model import WeightedDataParallel, unwrap
-from gnnflow.training.in_degree import IN_DEGREE
-from gnnflow.training.loss_shares import LossShares
+from gnnflow.training.loss_weighting import LossShares
+from gnnflow.training.model_calls import IN_DEGREE
+from gnnflow.training.optimization import LearningRate
 from gnnflow.training.records.step_metrics import EpochMetrics, EpochRecorder, StepMetrics
-from gnnflow.training.schedules import LearningRate
 from gnnflow.training.tasks import Task
 
 

@@ -5,6 +5,8 @@ import pytest
 from benchmarks.cluster import describe, rows
 from benchmarks.cluster_runs import GROUPS, Run
 from benchmarks.emulated_hosts import Traffic
+from benchmarks.hyperparameters import HYPERPARAMETERS
+from gnnflow.errors import GnnflowError
 
 
 def run(contender: str, *epoch_time_s: float, rate: str = "1gbit") -> Run:
@@ -12,6 +14,8 @@ def run(contender: str, *epoch_time_s: float, rate: str = "1gbit") -> Run:
         contender=contender,
         rate=rate,
         epoch_time_s=epoch_time_s,
+        hyperparameters=HYPERPARAMETERS,
+        val_accuracy=0.8,
         test_accuracy=0.9,
         traffic={},
         details={},
@@ -132,7 +136,37 @@ def test_what_did_not_run_is_left_out():
 
 def test_a_run_without_test_seeds_and_one_that_takes_no_time():
     blind = replace(run("none", 9, 3), test_accuracy=None)
-    assert "test accuracy not known" in describe(blind)
+    assert "validation accuracy 0.8000, test accuracy not known" in describe(blind)
     [row] = rows([blind, run("lookahead", 0, 0)])
     assert "their_test_accuracy" not in row.facts and row.facts["our_test_accuracy"] == 0.9
     assert row.ratio == float("inf") and row.to_json()["ratio"] is None
+
+
+def test_accuracies_of_both_sides_stand_beside_their_times():
+    seeds = [replace(HYPERPARAMETERS, seed=seed) for seed in (0, 1)]
+
+    def learnt(contender: str, epoch_s: float, *accuracies: float) -> list[Run]:
+        runs = zip(seeds, accuracies, strict=False)
+        return [
+            replace(run(contender, 9, epoch_s), hyperparameters=hyper, val_accuracy=accuracy)
+            for hyper, accuracy in runs
+        ]
+
+    [row] = rows([*learnt("distdgl", 6, 0.70, 0.71), *learnt("lookahead", 1, 0.80, 0.82)])
+    assert row.facts["accuracies_after_epochs"] == HYPERPARAMETERS.epochs
+    assert row.facts["our_val_accuracy"] == pytest.approx(0.81)
+    assert row.facts["their_val_accuracy"] == pytest.approx(0.705)
+    assert row.facts["our_test_accuracy"] == row.facts["their_test_accuracy"] == 0.9
+    assert row.facts["accuracies_apart"] == (
+        "val +0.1050, DIFFER BY MORE THAN the spread of 0.0200; "
+        "test +0.0000, within the spread of 0.0000"
+    )
+    [row] = rows([*learnt("distdgl", 6, 0.70), *learnt("lookahead", 1, 0.80)])
+    assert "val +0.1000, spread not known from one run each" in row.facts["accuracies_apart"]
+
+
+def test_times_of_different_trainings_are_not_compared():
+    slower = replace(HYPERPARAMETERS, lr=0.003)
+    runs = [replace(run("distdgl", 9, 6), hyperparameters=slower), run("lookahead", 9, 1)]
+    with pytest.raises(GnnflowError, match=r"lr=0\.003"):
+        rows(runs)

@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ from benchmarks.emulated_hosts import (
     EmulationUnavailableError,
     emulated_hosts,
 )
+from benchmarks.hyperparameters import HYPERPARAMETERS
 from benchmarks.peers import peer_folder, peer_python
 from benchmarks.peers.distdgl_job import convert, run_distdgl
 from benchmarks.peers.distdgl_layout import CONFIG_FILE, write_layout
@@ -131,10 +133,11 @@ def test_accuracy_counts_all_neighbours(graph, parts, tmp_path):
 def test_distdgl_trains_on_emulated_hosts(parts, tmp_path):
     python = peer_python("dgl")
     convert(python, parts, tmp_path / "converted", 2)
-    workload = Workload(epochs=6, fanout=(5, 5), batch_size=20, hidden=16)
+    hyper = replace(HYPERPARAMETERS, epochs=6, fanout=(5, 5), batch_size=20, hidden=16, lr=0.05)
+    workload = Workload(hyperparameters=hyper)
     try:
         with emulated_hosts(2, rate="1gbit") as hosts:
-            run = run_distdgl(hosts, python, parts, tmp_path / "converted", workload, 2, 1, lr=0.05)
+            run = run_distdgl(hosts, python, parts, tmp_path / "converted", workload, 2, 1)
     except EmulationUnavailableError as reason:
         pytest.skip(str(reason))
     assert len(run.epoch_time_s) == 6

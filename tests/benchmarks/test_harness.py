@@ -1,10 +1,12 @@
 import json
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from benchmarks._harness import Row, over, run_benchmark, take_turns
+from benchmarks.hyperparameters import HYPERPARAMETERS
 from benchmarks.peers.samplers import numpy_sampler
 from gnnflow.errors import GnnflowError
 
@@ -66,7 +68,8 @@ def test_the_numpy_peer_samples_what_it_should(fanouts):
     rng = np.random.default_rng(0)
     indptr = np.arange(0, 501, 5)
     indices = rng.integers(0, 100, 500).astype(np.int32)
-    sample = numpy_sampler(indptr, indices, lambda number: np.arange(10) + number, fanouts)
+    hyper = replace(HYPERPARAMETERS, fanout=tuple(fanouts))
+    sample = numpy_sampler(indptr, indices, lambda number: np.arange(10) + number, hyper)
     num_edges, num_vertices = sample(3)
     first = indices.reshape(100, 5)[3:13]
     if fanouts == [100]:

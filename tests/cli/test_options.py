@@ -22,6 +22,7 @@ from gnnflow.cli.replay import ReplayConfig
 from gnnflow.config import (
     CacheConfig,
     InferConfig,
+    JobConfig,
     ModelConfig,
     OptimizationConfig,
     PartitionConfig,
@@ -30,6 +31,7 @@ from gnnflow.config import (
     SamplingConfig,
     TrainConfig,
     parse_int_list,
+    recorded_options,
 )
 from gnnflow.errors import ConfigError
 
@@ -209,6 +211,18 @@ def test_numbers_out_of_range_are_refused_with_limit_and_value(
             continue  # absurd, but a number
         with pytest.raises(ConfigError, match=rf"^{name} must .*, got {re.escape(str(value))}"):
             config_class(**places, **{name: value})
+
+
+def test_what_commands_share_is_listed_where_each_says() -> None:
+    infer_names = [entry.name for entry in entries(InferConfig)]
+    assert infer_names[:5] == ["parts", "checkpoint", "out", "vertices", "ranks"]
+    runtime_names = [entry.name for entry in entries(RuntimeConfig)]
+    assert runtime_names[1:5] == ["transport", "wire-dtype", "topology-bytes", "comm-timeout"]
+    recorded = recorded_options(TrainConfig(parts=Path("x")))["runtime"]
+    assert [name.replace("_", "-") for name in recorded] == runtime_names
+    assert set(recorded) == set(RuntimeConfig.__dataclass_fields__)
+    shared = set(JobConfig.__dataclass_fields__)
+    assert shared < set(recorded) and shared < set(InferConfig.__dataclass_fields__)
 
 
 BOMB = "a: &a [x, x]\n" + "".join(f"k{n}: &k{n} [*a, *a]\n" for n in range(30))

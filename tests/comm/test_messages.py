@@ -1,11 +1,18 @@
+import threading
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 
-from gnnflow.comm.buffers import BufferPool
-from gnnflow.comm.messages import message_bytes, message_parts, read_message, write_message
+from gnnflow.comm.messages import (
+    BufferPool,
+    message_bytes,
+    message_parts,
+    read_message,
+    write_message,
+)
 
 int64s = st.integers(-(2**63), 2**63 - 1)
 arrays = st.sampled_from(["uint8", "int32", "int64", "float32", "float64"]).flatmap(
@@ -43,3 +50,44 @@ def test_parts_cover_a_message(num_bytes: int, limit: int) -> None:
     assert all(end == start for (_, end), (start, _) in zip(parts, parts[1:], strict=False))
     assert all(end - start <= limit for start, end in parts)
     assert all(end - start == limit for start, end in parts[:-1])
+
+
+def test_what_is_given_back_is_lent_again() -> None:
+    pool = BufferPool()
+    first = pool.take(5000)
+    assert first.shape == (5000,) and first.dtype == np.uint8 and first.flags.writeable
+    address = first.ctypes.data
+    second = pool.take(5000)
+    assert second.ctypes.data != address
+    pool.give(first[:16].view(np.int64))
+    assert pool.take(8192).ctypes.data == address
+    assert pool.take(0).shape == (0,)
+    assert pool.take(8193).size == 8193
+
+
+def test_memory_that_is_kept_is_bounded() -> None:
+    pool = BufferPool()
+    for buffer in [pool.take(100) for _ in range(100)]:
+        pool.give(buffer)
+    kept = [slab for slabs in pool._free.values() for slab in slabs]
+    assert len(kept) <= 16
+
+
+def test_threads_never_share_a_buffer() -> None:
+    pool = BufferPool()
+
+    def work(number: int) -> None:
+        for _ in range(200):
+            buffer = pool.take(4096)
+            buffer[:] = number
+            if not (buffer == number).all():
+                clashes.append(number)
+            pool.give(buffer)
+
+    clashes: list[int] = []
+    threads = [threading.Thread(target=work, args=(number,)) for number in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not clashes

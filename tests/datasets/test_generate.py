@@ -54,7 +54,7 @@ def test_the_same_seed_gives_the_same_graph(
     spec: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     first = everything(generate(spec, 5))
-    monkeypatch.setattr("gnnflow.datasets.edge_writer.CHUNK_EDGES", 777)
+    monkeypatch.setattr("gnnflow.datasets.generated.edge_makers.CHUNK_EDGES", 777)
     monkeypatch.setattr("gnnflow.datasets.generated.generate.FEATURE_CHUNK", 1000)
     monkeypatch.setattr("gnnflow.datasets.generated.generate.SPLIT_CHUNK", 100)
     for again, other in (

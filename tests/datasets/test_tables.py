@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gnnflow.datasets import from_files
-from gnnflow.datasets.readers.graph_files import read_edges
+from gnnflow.datasets.readers.user_files import read_edges
 from gnnflow.datasets.split_file import read_splits
 from gnnflow.errors import DataError
 from gnnflow.files.array_file import open_array

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gnnflow.datasets import from_files
-from gnnflow.datasets.readers.graph_files import count_vertices
+from gnnflow.datasets.readers.user_files import count_vertices
 from gnnflow.datasets.split_file import read_splits
 from gnnflow.datasets.vertex_table import ID_NAMES, looks_like_ids, open_vertex_arrays
 from gnnflow.errors import DataError

@@ -8,8 +8,8 @@ import pytest
 
 from gnnflow.cli import doctor as command
 from gnnflow.doctor import Links, check_links, check_machine, links_of_started_ranks
+from gnnflow.doctor import links as rank_checks
 from gnnflow.doctor import machine as machine_checks
-from gnnflow.doctor import ranks as rank_checks
 from gnnflow.errors import CommError
 
 

@@ -45,10 +45,8 @@ def suffer(fault: str, batch) -> None:
         raise ValueError(fault)
 
 
-def prepare(fault: str, when: str) -> None:
+def prepare(Trainer, fault: str, when: str) -> None:
     """Lets the trainer meet the fault before it computes that step."""
-    from gnnflow.training.trainer import Trainer
-
     take_step = Trainer._step
 
     def faulty_step(self, step, batch, wait_s):
@@ -69,8 +67,13 @@ def main() -> None:
     if launched is None:
         program = [sys.executable, __file__, *words]
         job.launch = lambda num_ranks, argv, remedy: launch(num_ranks, program, remedy=remedy)
-    elif launched.rank == int(rank):
-        prepare(fault, f"epoch {epoch}, step {step}")
+    else:
+        # All ranks load torch now, at once: they would wait for the one that needs the class.
+        sys.modules["transformers"] = None  # PyG does without it and starts a second earlier
+        from gnnflow.training.trainer import Trainer
+
+        if launched.rank == int(rank):
+            prepare(Trainer, fault, f"epoch {epoch}, step {step}")
     train.main()
 
 

@@ -18,6 +18,11 @@ from ranks import ENVIRONMENT, start_program
 from benchmarks.soak import mapped_by_anybody, shared_memory
 
 PROGRAM = Path(__file__).with_name("faulty_train.py")
+NUM_EPOCHS, STEPS = 3, 10
+TRAINING = ["--fanout", "3,2", "--hidden", 64, "--epochs", NUM_EPOCHS, "--threads", 1]
+TRAINING += ["--batch-size", 10, "--transport", "alltoall", "--eval-every", 0]
+"""How most jobs train; `expected` is what they compute on two ranks."""
+
 _MARK = "GNNFLOW_TEST_JOB"
 # What a step computes; how long it took may differ.
 _COMPUTED = ("epoch", "step", "rank", "loss", "weight", "num_seeds", "num_vertices", "num_edges")

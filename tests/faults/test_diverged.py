@@ -5,7 +5,7 @@ from pathlib import Path
 
 from jobs import run_faulty, run_job, train
 
-from gnnflow.training.checkpoints.files import checkpoint_folders, read_files
+from gnnflow.training.checkpoints.checkpoint_files import checkpoint_folders, read_files
 
 OPTIONS = ["--fanout", "3,2", "--hidden", 64, "--epochs", 4, "--threads", 1, "--batch-size", 10]
 OPTIONS += ["--transport", "alltoall", "--ranks", 2]

@@ -2,25 +2,21 @@
 
 import numpy as np
 import pytest
-from jobs import computed, grow_disk, run_job, small_disk, train
+from jobs import TRAINING, computed, grow_disk, run_job, small_disk, train
 
 import gnnflow
 from gnnflow.errors import DataError, resource_error
 from gnnflow.files.reserved_file import new_mapped_array
 from gnnflow.partition import open_partition
 from gnnflow.replay.trace import TraceFacts, TraceRecorder, read_trace
-from gnnflow.training.checkpoints.files import checkpoint_folders, read_files
+from gnnflow.training.checkpoints.checkpoint_files import checkpoint_folders, read_files
 from gnnflow.training.evaluation.inference import RowFile
 
-OPTIONS = ["--fanout", "3,2", "--hidden", 64, "--epochs", 3, "--threads", 1, "--batch-size", 10]
-OPTIONS += ["--transport", "alltoall", "--eval-every", 0, "--ranks", 2]
 
-
-def test_checkpoints_before_the_disk_was_full_are_good(parts, tmp_path):
-    train(parts, *OPTIONS, "--out", tmp_path / "whole")
+def test_checkpoints_before_the_disk_was_full_are_good(parts, expected, tmp_path):
     with small_disk(tmp_path / "disk", "100k") as disk:
-        words = [parts, *OPTIONS, "--out", tmp_path / "run", "--save-every", 4, "--keep-last", 9]
-        words += ["--checkpoint-dir", disk / "checkpoints"]
+        words = [parts, *TRAINING, "--ranks", 2, "--out", tmp_path / "run", "--save-every", 4]
+        words += ["--keep-last", 9, "--checkpoint-dir", disk / "checkpoints"]
         ended = run_job(["-m", "gnnflow.cli.train", *words])
         assert ended.returncode == 1
         (line,) = ended.stderr.splitlines()
@@ -33,7 +29,7 @@ def test_checkpoints_before_the_disk_was_full_are_good(parts, tmp_path):
         grow_disk(disk, "16m")
         resumed = train(*words, "--resume", "auto")
         assert "going on after" in resumed.stdout
-    assert computed(tmp_path / "run") == computed(tmp_path / "whole")
+    assert computed(tmp_path / "run") == expected
 
 
 def test_a_partition_that_was_there_stays(tmp_path):

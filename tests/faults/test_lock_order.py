@@ -8,7 +8,7 @@ from jobs import run_job
 # These guard a few numbers, nothing is called while they are held, and finalizers may take them
 # anywhere.
 LEAVES = {
-    "gnnflow.comm.buffers",
+    "gnnflow.comm.messages",
     "gnnflow.features.dist_feature_store",
     "gnnflow.prefetch.row_memory",
 }

@@ -5,28 +5,16 @@ import socket
 import sys
 
 import pytest
-from jobs import PROGRAM, computed, run_faulty, run_job, train
+from jobs import PROGRAM, TRAINING, computed, run_faulty, run_job, train
 
 from gnnflow.launch.mpiexec import find_mpiexec
 
-STEPS = 10
-OPTIONS = ["--fanout", "3,2", "--hidden", "8", "--epochs", 3, "--threads", 1, "--batch-size", 10]
-OPTIONS += ["--transport", "alltoall", "--eval-every", 0]
 HOST = re.escape(socket.gethostname())
 
 
 @pytest.fixture(scope="module")
 def options(parts):
-    return [parts, *OPTIONS]
-
-
-@pytest.fixture(scope="module")
-def expected(options, tmp_path_factory):
-    """What a run computes that meets no fault."""
-    out = tmp_path_factory.mktemp("whole") / "run"
-    train(*options, "--ranks", 2, "--out", out)
-    assert len(computed(out)) == 3 * STEPS * 2
-    return computed(out)
+    return [parts, *TRAINING]
 
 
 def test_a_killed_rank_is_named_and_the_run_goes_on(options, expected, tmp_path):
@@ -56,8 +44,8 @@ def test_a_crash_is_named(options, tmp_path):
 
 
 def test_a_stopped_rank_is_named_and_ended(options, tmp_path):
-    # Long enough for a slow start of one rank, which the others wait for too.
-    words = [*options, "--comm-timeout", 20, "--ranks", 2, "--out", tmp_path / "run"]
+    # Long enough for a slow first step of one rank, which the others wait for too.
+    words = [*options, "--comm-timeout", 10, "--ranks", 2, "--out", tmp_path / "run"]
     ended = run_faulty("stop", 1, 1, 7, *words)
     assert ended.returncode == 1
     (line,) = ended.stderr.splitlines()

@@ -36,7 +36,7 @@ class _FilesTarget(Target):
     """One file of a graph in files is damaged, the others are as they should be."""
 
     ending = ""
-    modules = ("gnnflow.datasets.readers.graph_files", "gnnflow.files.array_file",
+    modules = ("gnnflow.datasets.readers.user_files", "gnnflow.files.array_file",
                "gnnflow.files.table_file", "gnnflow.datasets.split_file",
                "gnnflow.datasets.raw_graph_checks")  # fmt: skip
 

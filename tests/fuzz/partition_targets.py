@@ -18,7 +18,7 @@ from gnnflow.loader import DistNeighborLoader
 from gnnflow.partition import GraphPartition, open_partition, partition_graph, read_manifest
 from gnnflow.partition.manifest import MANIFEST_FILE
 from gnnflow.partition.reader import file_sha256, fingerprint
-from gnnflow.report.partition_figures import read_partition_figures
+from gnnflow.report.run_record import read_partition_figures
 
 NUM_VERTICES, NUM_EDGES = 20, 60
 

@@ -53,7 +53,7 @@ class YamlTarget(Target):
     """The file of `--config`."""
 
     name = "yaml"
-    modules = ("gnnflow.cli.options", "gnnflow.config.train", "gnnflow.config.values")
+    modules = ("gnnflow.cli.options", "gnnflow.config.train", "gnnflow.config.option_values")
     words = ("!!python/object", "&a", "*a", "<<:", "---", "lr:", "fanout:", ".inf", "0o7", "? ")
 
     def __init__(self, folder: Path) -> None:

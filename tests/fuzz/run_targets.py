@@ -34,7 +34,7 @@ from gnnflow.training import (
     load_model_from_checkpoint,
     save_checkpoint,
 )
-from gnnflow.training.checkpoints.files import FACTS_FILE, Position
+from gnnflow.training.checkpoints.checkpoint_files import FACTS_FILE, Position
 
 sys.path.append(str(Path(__file__).parents[1] / "report"))
 from made_run import make_parts, make_run  # noqa: E402
@@ -44,9 +44,11 @@ class CheckpointTarget(Target):
     """A checkpoint whose facts, states or tensors were changed, with hashes that fit or do not."""
 
     name = "checkpoints"
-    modules = ("gnnflow.training.checkpoints.files", "gnnflow.training.checkpoints.saving",
-               "gnnflow.training.checkpoints.checks", "gnnflow.training.checkpoints.state_tree",
-               "gnnflow.report.description")  # fmt: skip
+    modules = (
+        *("gnnflow.training.checkpoints.checkpoint_files", "gnnflow.training.checkpoints.saving"),
+        *("gnnflow.training.checkpoints.compatibility", "gnnflow.training.checkpoints.state_tree"),
+        "gnnflow.report.description",
+    )
     words = ('"files"', '"sha256"', '"position"', '"$"', '"tensor"', '"../x.json"')
 
     def __init__(self, folder: Path) -> None:
@@ -182,7 +184,7 @@ class RunTarget(Target):
     name = "run-folders"
     modules = ("gnnflow.report.run_record", "gnnflow.report.decisions", "gnnflow.report.figures",
                "gnnflow.report.description", "gnnflow.replay.optimum",
-               "gnnflow.report.partition_figures")  # fmt: skip
+               "gnnflow.report.run_record")  # fmt: skip
 
     def __init__(self, folder: Path) -> None:
         super().__init__(folder)

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from gnnflow.errors import CommError
-from gnnflow.launch.job_command import JobCommand
+from gnnflow.launch.child_processes import JobCommand
 from gnnflow.launch.mpiexec import _HYDRA_SETTINGS, _needs_launcher
 from gnnflow.launch.process_manager import ProcessManager
 from gnnflow.launch.rank_processes import RankProcesses
@@ -62,6 +62,14 @@ print(len(sys.stdin.read()) if rank else "")
     shown = capfd.readouterr()
     assert (code, shown.err) == (0, "")
     assert sorted(shown.out.split("\n")) == ["", "", "0", "card of 0 2", "card of 1 2"]
+
+
+@pytest.fixture(autouse=True)
+def listens_to_interrupts():
+    """Also where the tests run in the background of a script, which ignores them."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
 
 
 @pytest.mark.parametrize(
@@ -135,7 +143,7 @@ def test_signals_that_are_ignored_stay_so(capfd):
 
 
 STARTER = (
-    "import os, sys; from gnnflow.launch.job_command import JobCommand\n"
+    "import os, sys; from gnnflow.launch.child_processes import JobCommand\n"
     "from gnnflow.launch.rank_processes import RankProcesses\n"
     "command = [sys.executable, '-S', '-E', '-c', sys.argv[1]]\n"
     "job = JobCommand(command=command, environment=os.environ, num_ranks=2)\n"

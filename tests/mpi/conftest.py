@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from process_state import process_state_restored
 from rank_jobs import PARTS_VARIABLE, RESULTS_VARIABLE, RankJobs, note
 
 import gnnflow
@@ -22,6 +23,13 @@ from gnnflow.datasets.raw_graph import RawGraph
 from gnnflow.launch import detect_launch
 
 IS_RANK = RESULTS_VARIABLE in os.environ
+
+
+@pytest.fixture(autouse=True)
+def _process_state() -> Iterator[None]:
+    """Tests share the process of a rank; `ctx` ends the loaders and threads that use it."""
+    with process_state_restored():
+        yield
 
 
 @pytest.fixture

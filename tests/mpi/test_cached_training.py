@@ -1,6 +1,7 @@
 """Cache and prefetching change what moves and when, and nothing that is computed."""
 
 import dataclasses
+import functools
 import threading
 import time
 
@@ -58,11 +59,11 @@ def make_loader(graph, cache, **options):
     return DistNeighborLoader(graph, "train", FANOUT, cache=cache, **options)
 
 
-def train(graph, cache, folder=None):
+def train(graph, cache, folder=None, **options):
     """Trains a few epochs; returns the losses of all steps, the epochs' metrics and the loader."""
     torch.manual_seed(0)
     wrapped = wrap(make_model("sage", [7, 8, NUM_CLASSES]), graph.ctx)
-    loader = make_loader(graph, cache, transform=attach_layers)
+    loader = make_loader(graph, cache, transform=attach_layers, **options)
     trace = None
     if folder is not None:
         trace = RunTrace(folder, graph, loader, wrapped, fanout=FANOUT, batch_size=16)
@@ -104,6 +105,55 @@ def test_same_losses_and_replay_agrees(ctx, parts, transport, tmp_path):
         if capacity and config.scorer != "decay":
             assert sum(epoch.volume_rows - epoch.fill_rows for epoch in epochs) < asked
             assert 0 < epochs[-1].hit_rate <= 1
+
+
+@pytest.mark.parametrize("transport", ["alltoall", "auto"])
+@pytest.mark.parametrize("draw", ["shared", "dependent"])
+def test_draws_by_key_are_the_same_with_every_cache(ctx, parts, transport, draw, tmp_path):
+    """What runs ahead knows the minibatches of the draw, the trace says which it was."""
+    graph = open_graph(ctx, parts)
+    options = {"draw": draw, "draw_every": 6}
+    expected, plain_epochs, _ = train(graph, None, **options)
+    asked = sum(epoch.rows_without_cache for epoch in plain_epochs)
+    assert expected != train(graph, None)[0]
+    for number, config in enumerate(CONFIGS[::4]):
+        folder = tmp_path / str(number)
+        losses, epochs, _ = train(graph, config, folder, **options)
+        assert losses == expected, config
+        assert sum(epoch.rows_without_cache for epoch in epochs) == asked
+        trace = read_trace(folder / f"trace-rank{ctx.rank:05d}.npz")
+        assert {name: trace.facts.settings[name] for name in options} == options
+        check_against_replay(trace, config, trace.facts.settings["capacity"])
+
+
+@pytest.mark.parametrize("transport", ["alltoall"])
+def test_draws_by_key_move_fewer_rows(ctx, parts, transport):
+    """Shared keys ask for fewer vertices; keys that last let the cache keep what it has."""
+    graph = open_graph(ctx, parts)
+    volumes = {}
+    for draw in ("independent", "shared", "dependent"):
+        loader = make_loader(graph, CacheConfig(cache_fraction=0.2), draw=draw, num_epochs=2)
+        costs = [batch.cost.traffic for _ in range(2) for batch in loader]
+        rows = [sum(cost.rows_asked for cost in costs), sum(cost.rows_fetched for cost in costs)]
+        volumes[draw] = ctx.allreduce_sum(np.array(rows))
+    if ctx.num_ranks == 1:
+        assert all(rows.tolist() == [0, 0] for rows in volumes.values())
+        return
+    assert (volumes["shared"] < volumes["independent"]).all()
+    assert volumes["dependent"][1] < 0.8 * volumes["shared"][1]
+
+
+@pytest.mark.parametrize("transport", ["alltoall"])
+def test_a_pass_may_begin_anywhere_with_draws_by_key(ctx, parts, transport):
+    """Steps count on over epochs; each minibatch is a function of its own step alone."""
+    graph = open_graph(ctx, parts)
+    make = functools.partial(make_loader, graph, CacheConfig(), draw="dependent", draw_every=5)
+    loader = make()
+    whole = [[batch.n_id.tolist() for batch in loader] for _ in range(3)]
+    assert whole[0] != whole[1]
+    again = make()
+    again.set_epoch(2, first_step=1)
+    assert [batch.n_id.tolist() for batch in again] == whole[2][1:]
 
 
 @pytest.mark.parametrize("transport", ["alltoall"])

@@ -8,9 +8,10 @@ from small_graphs import power_law, tiny
 from gnnflow import _kernels
 from gnnflow.comm import Context
 from gnnflow.datasets.raw_graph import RawGraph
-from gnnflow.errors import DataError
+from gnnflow.errors import ConfigError, DataError
 from gnnflow.graph import DistGraph
 from gnnflow.sampling import MinibatchSeeds, SampledSubgraph
+from gnnflow.sampling.draws import DrawName
 
 pytestmark = pytest.mark.mpi(1, 2, 4)
 transports = pytest.mark.parametrize("transport", ["shared", "alltoall"])
@@ -18,7 +19,7 @@ Parts = Callable[..., Path]
 
 
 def sample_whole(
-    raw: RawGraph, seeds: np.ndarray, fanouts: list[int], minibatch: int, **how: bool
+    raw: RawGraph, seeds: np.ndarray, fanouts: list[int], minibatch: int, **how: int
 ) -> SampledSubgraph:
     """Samples the graph that was never cut, in original ids."""
     order = np.argsort(raw.edges[1], kind="stable")
@@ -27,6 +28,11 @@ def sample_whole(
     indptr = np.concatenate(([0], np.cumsum(degrees)))
     indices = np.ascontiguousarray(raw.edges[0][order])
     topology.set_part(0, indptr, indices, None, order)
+    if how.get("every"):
+        keys, none = np.empty(len(indices), dtype=np.uint32), np.zeros(0, dtype=np.int64)
+        original = np.arange(raw.num_vertices)
+        _kernels.source_keys(indptr, indices, 0, original, none, none, keys)
+        topology.set_source_keys(0, keys)
     sampler = _kernels.NeighborSampler(topology)
     return SampledSubgraph.from_arrays(sampler.sample(seeds, fanouts, 7, 2, minibatch, **how))
 
@@ -80,6 +86,74 @@ def test_a_minibatch_does_not_depend_on_the_partitioning(
                 )
     asked = sampler.counts.vertices_asked
     assert (asked == 0) == (num_ranks == 1 or transport == "shared")
+
+
+@transports
+@pytest.mark.parametrize("draw", [("shared", 1), ("dependent", 5)])
+@pytest.mark.parametrize("method", ["metis", "random"])
+@pytest.mark.parametrize("halo_hops", [0, 1, 2])
+def test_a_draw_by_key_does_not_depend_on_the_partitioning(
+    ctx: Context,
+    parts: Parts,
+    num_ranks: int,
+    transport: str,
+    draw: tuple[DrawName, int],
+    method: str,
+    halo_hops: int,
+) -> None:
+    raw = power_law()
+    graph = DistGraph.open(parts(raw, num_ranks, method=method, halo_hops=halo_hops), ctx)
+    original_seeds = np.random.default_rng(5).permutation(raw.num_vertices)[:40]
+    seeds = to_global(graph, original_seeds)
+    name, every = draw
+    sampler = graph.sampler(seed=7, with_edge_ids=True, draw=name, draw_every=every)
+    # One of several loaders: what was made for the first serves the others.
+    other = graph.sampler(seed=7, with_edge_ids=True, draw=name, draw_every=every, num_threads=2)
+    for fanouts in ([3, 2], [5, 1, 4], [-1]):
+        # Neither epoch nor minibatch count, which differ between ranks; the step does.
+        batches = [MinibatchSeeds(seeds, 1, ctx.rank, step) for step in (0, 3, 11)]
+        for batch, ours in zip(batches, sampler.sample_many(batches, fanouts), strict=True):
+            how = {"with_edge_ids": True, "every": every}
+            assert_same(graph, ours, sample_whole(raw, original_seeds, fanouts, batch.step, **how))
+            again = other.sample(seeds, fanouts, epoch=0, minibatch=9, step=batch.step)
+            np.testing.assert_array_equal(ours.edge_ids, again.edge_ids)
+
+
+@pytest.mark.parametrize("transport", ["alltoall"])
+def test_edges_are_numbered_with_draws_by_key_too(
+    ctx: Context, parts: Parts, num_ranks: int, transport: str
+) -> None:
+    """The topology with global edge ids, whichever sampler was made first."""
+    raw = power_law()
+    for first in (True, False):
+        graph = DistGraph.open(parts(raw, num_ranks, halo_hops=1), ctx)
+        both = (first, not first)
+        samplers = [graph.sampler(draw="shared", global_edge_ids=each) for each in both]
+        numbered, plain = samplers if first else samplers[::-1]
+        seeds = graph.splits["train"]
+        with_ids = numbered.sample(seeds, [3, 2], epoch=0, minibatch=0, step=4)
+        without = plain.sample(seeds, [3, 2], epoch=0, minibatch=0, step=4)
+        np.testing.assert_array_equal(with_ids.vertices, without.vertices)
+        np.testing.assert_array_equal(with_ids.src, without.src)
+        ids = with_ids.edge_ids
+        assert ids is not None and without.edge_ids is None
+        owners = np.searchsorted(graph.edges.offsets, ids, side="right") - 1
+        expanded = with_ids.vertices[: with_ids.num_expanded]
+        destinations = np.repeat(expanded, np.diff(with_ids.indptr))
+        np.testing.assert_array_equal(graph.book.owner(destinations), owners)
+
+
+@pytest.mark.parametrize("transport", ["alltoall"])
+def test_draws_that_there_are_not(
+    ctx: Context, parts: Parts, num_ranks: int, transport: str
+) -> None:
+    graph = DistGraph.open(parts(tiny(), num_ranks), ctx)
+    with pytest.raises(ConfigError, match="draw must be one of independent, shared, dep"):
+        graph.sampler(draw="labor")  # type: ignore[arg-type]
+    with pytest.raises(ConfigError, match=r"draw_every must be in \[1, 2147483648\], got 0"):
+        graph.sampler(draw="dependent", draw_every=0)
+    with pytest.raises(ConfigError, match="draw shared keeps a neighbour once at most; leave out"):
+        graph.sampler(draw="shared", replace=True)
 
 
 @pytest.mark.parametrize("transport", ["alltoall"])

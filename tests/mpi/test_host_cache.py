@@ -8,6 +8,7 @@ from small_graphs import power_law
 import gnnflow
 from gnnflow.comm.context import HostMap
 from gnnflow.config import CacheConfig
+from gnnflow.files import shared_array
 from gnnflow.loader import DistNeighborLoader
 from gnnflow.prefetch import host_rows
 from gnnflow.replay import ReplaySettings, replay_trace
@@ -121,7 +122,7 @@ def test_no_room_in_shared_memory(ctx, parts, transport, monkeypatch):
     def refuse(handle, start, num_bytes):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(host_rows.os, "posix_fallocate", refuse)
+    monkeypatch.setattr(shared_array.os, "posix_fallocate", refuse)
     with pytest.raises(gnnflow.errors.DataError, match="use --cache-scope rank"):
         make_loader(graph, CacheConfig())
     ctx.barrier()

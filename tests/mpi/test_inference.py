@@ -13,7 +13,7 @@ import gnnflow
 from gnnflow.config import InferConfig
 from gnnflow.errors import CheckpointError, ConfigError, DataError
 from gnnflow.models import make_model
-from gnnflow.training.checkpoints.files import Position
+from gnnflow.training.checkpoints.checkpoint_files import Position
 from gnnflow.training.checkpoints.saving import TrainingState, save_checkpoint
 from gnnflow.training.evaluation.inference import (
     find_checkpoint,

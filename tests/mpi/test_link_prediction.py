@@ -80,6 +80,25 @@ def test_binary(graph, transport, ratio, split):
     assert np.allclose(shares[:, :, 0], shares[:, :, 1] / shares[:, :, 1].sum(axis=0))
 
 
+@pytest.mark.parametrize("draw", ["shared", "dependent"])
+def test_draws_by_key(graph, draw):
+    """The minibatch is what the sampler keeps of its seeds, which negatives are part of."""
+    loader = DistLinkNeighborLoader(
+        graph, "train", [3, 2], 64, neg_sampling="binary", seed=3, draw=draw, draw_every=4
+    )
+    sampler = graph.sampler(seed=3, draw=draw, draw_every=4)
+    for epoch in range(2):
+        for step, batch in enumerate(loader):
+            expected = sampler.sample(
+                *(batch.n_id[: batch.batch_size].numpy(), [3, 2]),
+                epoch=0,
+                minibatch=0,
+                step=epoch * len(loader) + step,
+            )
+            np.testing.assert_array_equal(batch.n_id.numpy(), expected.vertices)
+            np.testing.assert_array_equal(batch.edge_index.numpy(), expected.edge_index())
+
+
 @pytest.mark.parametrize("amount", [1, 3])
 def test_triplet(graph, amount):
     sampling = NegativeSampling("triplet", amount)

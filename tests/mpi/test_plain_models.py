@@ -17,7 +17,7 @@ import gnnflow
 from gnnflow.config import InferConfig
 from gnnflow.errors import CheckpointError, ConfigError
 from gnnflow.training import TrainingState, evaluate, evaluate_links, save_checkpoint, wrap
-from gnnflow.training.checkpoints.files import Position
+from gnnflow.training.checkpoints.checkpoint_files import Position
 from gnnflow.training.evaluation.inference import infer, run_inference
 from gnnflow.training.evaluation.minibatch_inference import MinibatchInference
 

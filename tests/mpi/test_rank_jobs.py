@@ -61,13 +61,13 @@ def test_what_ends_a_job_is_named_and_the_others_run(tmp_path):
     )
     nodeids = [f"tests/test_made_up.py::test_{name}" for name in NAMES]
     options = [f"--rootdir={tmp_path}", "-c", "/dev/null"]
-    jobs = RankJobs(2, nodeids, tmp_path, test_s=20, options=options, root=tmp_path)
+    jobs = RankJobs(2, nodeids, tmp_path, test_s=10, options=options, root=tmp_path)
     failures = [jobs.failure_of(nodeid) for nodeid in nodeids]
     assert failures[0] == failures[2] == failures[5] == "", failures
     one, crash, hang = failures[1], failures[3], failures[4]
     assert "test_only_one_rank_fails on 2 ranks" in one and "rank 1 sees something" in one
     assert "test_crashes on 2 ranks: the job ended with exit code" in crash
-    assert "test_hangs on 2 ranks: no rank went on for 20 s" in hang
+    assert "test_hangs on 2 ranks: no rank went on for 10 s" in hang
     assert "rank 0: started" in hang and "rank 1: passed" in hang
     assert "in test_hangs" in hang, "where it hangs"
     assert jobs.num_started == 4

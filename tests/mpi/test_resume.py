@@ -1,20 +1,20 @@
 """Runs that are killed and go on, as real processes: what they compute is what one run computes."""
 
+import contextlib
 import json
 import os
 import random
-import subprocess
 import sys
 import time
 
 import psutil
 import pytest
-from ranks import ROOT
+from ranks import ENVIRONMENT, end_program, start_program
 from small_graphs import power_law
 
 from gnnflow.config import PartitionConfig
 from gnnflow.partition import partition_graph
-from gnnflow.training.checkpoints.files import checkpoint_folders
+from gnnflow.training.checkpoints.checkpoint_files import checkpoint_folders
 
 NUM_EPOCHS, STEPS = 5, 10
 OPTIONS = ["--fanout", "3,2", "--hidden", "8", "--epochs", str(NUM_EPOCHS), "--threads", "1"]
@@ -33,25 +33,29 @@ def parts(tmp_path_factory):
     return folder
 
 
-def start(parts, num_ranks, *words):
+@contextlib.contextmanager
+def started(parts, num_ranks, *words):
     """Starts the command as a user does; 200 train seeds in 10 steps."""
     batch_size = 200 // (num_ranks * STEPS)
-    options = [*OPTIONS, "--ranks", num_ranks, "--batch-size", batch_size, *words]
-    return subprocess.Popen(
-        [sys.executable, "-m", "gnnflow.cli.train", *map(str, [parts / str(num_ranks), *options])],
-        env=os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-    )
+    draw = ["--draw", "dependent", "--draw-every", 4] if num_ranks > 1 else []
+    options = [*OPTIONS, *draw, "--ranks", num_ranks, "--batch-size", batch_size, *words]
+    command = [sys.executable, "-m", "gnnflow.cli.train", parts / str(num_ranks), *options]
+    process = start_program([str(word) for word in command], os.environ | ENVIRONMENT)
+    try:
+        yield process
+    finally:
+        end_program(process)
 
 
-def run(*words):
-    process = start(*words)
+def output_of(process):
     stdout, stderr = process.communicate(timeout=240)
     assert (process.returncode, stderr) == (0, "")
     return stdout
+
+
+def run(*words):
+    with started(*words) as process:
+        return output_of(process)
 
 
 def kill_at(process, folder, num_steps):
@@ -78,12 +82,16 @@ def computed(out):
 @pytest.mark.parametrize("num_ranks", [1, 4])
 def test_a_killed_run_computes_the_same(parts, tmp_path, num_ranks):
     whole, killed, folder = tmp_path / "whole", tmp_path / "killed", tmp_path / "checkpoints"
-    run(parts, num_ranks, "--out", whole)
-    expected = computed(whole)
-    assert len(expected) == NUM_EPOCHS * STEPS * num_ranks
     words = ["--out", killed, "--checkpoint-dir", folder, "--save-every", 3, "--resume", "auto"]
     at = random.randint(1, 3 * STEPS)
-    kill_at(start(parts, num_ranks, *words), folder, at)
+    with (
+        started(parts, num_ranks, "--out", whole) as whole_run,
+        started(parts, num_ranks, *words) as process,
+    ):
+        kill_at(process, folder, at)
+        output_of(whole_run)
+    expected = computed(whole)
+    assert len(expected) == NUM_EPOCHS * STEPS * num_ranks
     assert not (killed / "summary.json").exists()
     shown = run(parts, num_ranks, *words)
     assert "going on after" in shown

@@ -20,12 +20,11 @@ from gnnflow.errors import ConfigError
 from gnnflow.loader import DistNeighborLoader, SeedSchedule
 from gnnflow.models import make_model
 from gnnflow.training import evaluate, unwrap, wrap
-from gnnflow.training.class_weights import class_weights
 from gnnflow.training.evaluation.vertex_evaluation import evaluate_scores
-from gnnflow.training.in_degree import IN_DEGREE, ensure_in_degree
-from gnnflow.training.loss_shares import LossShares
+from gnnflow.training.loss_weighting import LossShares, class_weights
+from gnnflow.training.model_calls import IN_DEGREE, ensure_in_degree
+from gnnflow.training.optimization import LearningRate, make_optimizer
 from gnnflow.training.records.step_metrics import EpochRecorder
-from gnnflow.training.schedules import LearningRate, make_optimizer
 from gnnflow.training.tasks import task_of
 from gnnflow.training.trainer import Trainer, attach_layers
 

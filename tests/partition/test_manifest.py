@@ -1,5 +1,6 @@
 import copy
 import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -64,12 +65,17 @@ def test_newer_version_is_refused_with_the_remedy(text: str) -> None:
         (["offsets"], [0, 30, 20], "must start at 0 and never fall"),
         (["offsets"], [0, 2**70, 2**71], "is damaged"),
         (["offsets"], "0", "offsets must be a list of integers"),
-        (["parts"], {}, "parts and splits must be lists"),
-        (["parts", 0], 3, "part must be an object"),
+        (["parts"], {}, "Manifest.parts must be a list of objects, got {}"),
+        (["splits"], "train", "Manifest.splits must be a list of texts, got 'train'"),
+        (["parts", 0], 3, "PartSpec must be a JSON object, got a int"),
         (["parts", 0, "num_vertices"], 3, "sizes of part 0 do not match"),
         (["parts", 0, "num_seeds"], {"train": 1}, "sizes of part 0 do not match"),
-        (["parts", 0, "more"], 3, "missing or unknown fields: more"),
-        (["parts", 0, "files", "../up.npy"], None, "file must be an object"),
+        (["parts", 0, "more"], 3, "PartSpec has no field 'more'"),
+        (
+            ["parts", 0, "files", "../up.npy"],
+            None,
+            "FileSpec must be a JSON object, got a NoneType",
+        ),
         (["parts", 0, "files", "x.npy", "sha256"], "ab", "sha256 of 'x.npy' is not 64 hex"),
         (
             ["parts", 0, "files", "x.npy", "dtype"],
@@ -85,7 +91,11 @@ def test_newer_version_is_refused_with_the_remedy(text: str) -> None:
             "'x' would not hold .* but 'f4,i4'",
         ),
         (["parts", 0, "files", "x.npy", "shape"], [-1], "shape must be a list of integers"),
-        (["balance"], {"edges": "much"}, "balance must hold numbers"),
+        (["balance"], {"edges": "much"}, "balance must hold numbers, got 'much' as 'edges'"),
+        (["balance"], {"edges": True}, "balance must hold numbers, got True as 'edges'"),
+        (["balance"], {"edges": math.nan}, "balance must hold numbers, got nan as 'edges'"),
+        (["splits"], ["train", 3], "splits must be a list of texts, got 3 in it"),
+        (["edge_cut"], math.inf, "edge_cut must be a finite float, got inf"),
         (["num_classes"], 10**8, "num_classes is 100000000, and can be 1024 at most"),
         (["arrays", "x", "dtype"], "bfloat16", "'x' is 'bfloat16', which no file holds as <f4"),
         (["arrays", "x", "dtype"], "O", "'x' is 'O', which no file holds as <f4"),
@@ -96,7 +106,7 @@ def test_newer_version_is_refused_with_the_remedy(text: str) -> None:
         ),
         (["arrays", "x", "row_shape"], 4, "row_shape must be a list"),
         (["splits"], ["train", "val", "../test"], "cannot name an array or split"),
-        (["arrays", "x"], {"row_shape": []}, "missing or unknown fields: dtype, npy_dtype"),
+        (["arrays", "x"], {"row_shape": []}, "ArraySpec lacks the field 'dtype'"),
     ],
 )
 def test_damage_is_told(text: str, path: list[Any], value: Any, message: str) -> None:

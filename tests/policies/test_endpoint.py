@@ -10,7 +10,7 @@ from chat_server import ANSWER, Script, Trickler, completion, server_error
 from made_up import FACTS, ToyCache, counters, make_observation
 
 from gnnflow.config import PolicyConfig, TrainConfig, recorded_options
-from gnnflow.config.addresses import shown_address
+from gnnflow.config.option_values import shown_address
 from gnnflow.errors import ConfigError
 from gnnflow.policies import PolicyController, PolicyError, Steering
 from gnnflow.policies.llm.chat import http_request

@@ -8,8 +8,9 @@ from hypothesis import strategies as st
 from made_up import make_observation
 
 from gnnflow.errors import DataError
+from gnnflow.files.json_record import read_record
 from gnnflow.policies import FEATURE_NAMES, Observation, features
-from gnnflow.policies.observation import CacheState, RunFacts, Window, from_json, to_json
+from gnnflow.policies.observation import CacheState, RunFacts, Window, to_json
 from gnnflow.policies.observation_features import expected_saving, feature_values
 
 COUNT = st.integers(0, 2**40)
@@ -73,7 +74,7 @@ OBSERVATIONS = st.builds(
 @given(OBSERVATIONS)
 def test_an_observation_survives_json(observation):
     text = json.dumps(to_json(observation), allow_nan=False)
-    assert from_json(Observation, json.loads(text)) == observation
+    assert read_record(Observation, json.loads(text)) == observation
 
 
 @settings(max_examples=60)
@@ -132,14 +133,14 @@ def test_a_window_without_remote_rows_has_hit_rate_one():
 )
 def test_records_are_read_strictly(change, message):
     with pytest.raises(DataError, match=message):
-        from_json(Observation, to_json(make_observation()) | change)
+        read_record(Observation, to_json(make_observation()) | change)
 
 
 def test_infinite_and_missing_numbers_are_refused():
     values = to_json(make_observation())
     values["state"]["incoming_uses"] = math.inf
     with pytest.raises(DataError, match="incoming_uses must be a finite float, got inf"):
-        from_json(Observation, values)
+        read_record(Observation, values)
     del values["state"]["incoming_uses"]
     with pytest.raises(DataError, match="lacks the field 'incoming_uses'"):
-        from_json(Observation, values)
+        read_record(Observation, values)

@@ -10,6 +10,7 @@ from made_up import FACTS, ToyCache, counters
 
 from gnnflow.config import PolicyConfig
 from gnnflow.errors import ConfigError
+from gnnflow.files.json_record import read_record
 from gnnflow.policies import (
     Decision,
     DecisionLog,
@@ -24,7 +25,6 @@ from gnnflow.policies import (
     start_steering,
 )
 from gnnflow.policies import steering as steering_module
-from gnnflow.policies.observation import from_json
 from gnnflow.policies.rivals import RIVALS
 
 NOTHING = np.array([], dtype=np.int64)
@@ -148,7 +148,7 @@ def test_every_answer_is_a_line_with_its_effect(tmp_path):
     assert by_minibatch[2]["outcome"]["minibatches"] == 1  # the run ended
     assert by_minibatch[3]["outcome"] is None
     # What the policy saw is what the file holds: training data comes from either.
-    assert from_json(Observation, by_minibatch[0]["observation"]) == policy.seen[0]
+    assert read_record(Observation, by_minibatch[0]["observation"]) == policy.seen[0]
     summary = steering.statistics.summary()
     assert summary["decisions"] == 4
     assert summary["failed_share"] == 0.25

@@ -8,7 +8,7 @@ import random
 import sys
 import threading
 
-from gnnflow.comm.buffers import BufferPool
+from gnnflow.comm.messages import BufferPool
 from gnnflow.prefetch.pipeline import Channel, ChannelClosed, Gate
 
 ROUNDS = 150

@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -136,4 +137,18 @@ def test_facts_of_another_kind_are_refused(tmp_path, name, value):
     text = json.dumps(facts | {name: value}).encode()
     rewrite(path, facts=np.frombuffer(text, np.uint8))
     with pytest.raises(DataError, match=f"its fact '{name}' is"):
+        read_traces(tmp_path)
+
+
+def test_a_trace_says_which_draw_it_is_of(tmp_path):
+    facts = TraceFacts(graph="g", rank=0, num_ranks=2)
+    assert facts.draw == "independent"
+    shared = replace(facts, settings={"draw": "shared", "draw_every": 16})
+    assert shared.draw == "shared"
+    dependent = replace(facts, rank=1, settings={"draw": "dependent", "draw_every": 16})
+    assert dependent.draw == "dependent, 16 steps"
+    for each in (shared, dependent):
+        recorder = TraceRecorder(each, np.zeros(0, np.int64), np.zeros(0, np.int64))
+        write_trace(tmp_path, recorder.trace())
+    with pytest.raises(DataError, match="mixes traces of different runs"):
         read_traces(tmp_path)

@@ -171,7 +171,7 @@ def test_a_summary_that_lacks_something_is_refused(folder, name):
     summary = json.loads((folder / "summary.json").read_text())
     del summary[name]
     (folder / "summary.json").write_text(json.dumps(summary))
-    with pytest.raises(DataError, match=f"'{name}' must"):
+    with pytest.raises(DataError, match=f"lacks the field '{name}'"):
         read_run(folder)
 
 

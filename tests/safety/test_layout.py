@@ -1,7 +1,8 @@
-"""The house rules that no linter knows: sizes, names that stand once, where pybind11 is used."""
+"""The house rules that no linter knows: sizes, names that stand once, what bindings hold."""
 
 import ast
 import collections
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -60,3 +61,13 @@ def test_pybind_stays_in_the_bindings():
     users = [path.name for path in (ROOT / "kernels").iterdir() if "pybind" in path.read_text()]
     assert users != []
     assert [name for name in users if not name.startswith("bind_")] == []
+
+
+def test_no_algorithm_stands_in_the_bindings():
+    """Loops belong to files that C++ can use; headers of bindings may go over argument lists."""
+    loop = re.compile(r"\b(for|while)\s*\(|\bdo\s*\{|\bstd::(for_each|transform|accumulate)\b")
+    bindings = sorted((ROOT / "kernels").glob("bind_*.cpp"))
+    assert bindings != []
+    for path in bindings:
+        lines = enumerate(path.read_text().splitlines(), 1)
+        assert [(path.name, number, line) for number, line in lines if loop.search(line)] == []

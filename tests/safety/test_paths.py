@@ -14,9 +14,9 @@ from safetensors import torch as safetensors
 from gnnflow.config import PartitionConfig
 from gnnflow.datasets import ArrayRows, RawGraph, from_distdgl
 from gnnflow.errors import CheckpointError, DataError, PartitionFormatError
-from gnnflow.files.inside import lies_inside
+from gnnflow.files.regular_file import lies_inside
 from gnnflow.partition import open_partition, partition_graph, read_manifest
-from gnnflow.training.checkpoints.files import (
+from gnnflow.training.checkpoints.checkpoint_files import (
     CheckpointFacts,
     Position,
     read_files,

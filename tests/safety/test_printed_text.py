@@ -22,7 +22,7 @@ from gnnflow.errors import DataError, GnnflowError, printable
 from gnnflow.partition import partition_graph, plot
 from gnnflow.policies import DecisionStatistics
 from gnnflow.terminal import PlainColumn, PlainConsole, Progress, Table, progress, say
-from gnnflow.training.records.policies_of_run import policy_table
+from gnnflow.training.records.summary import policy_table
 
 HOSTILE = "[/INST] [red]r[/red] :smile: $x_{$ \x1b[2J\x9b1m\u202e</script><b>"
 SHOWN = r"[/INST] [red]r[/red] :smile: $x_{$ \x1b[2J\x9b1m\u202e</script><b>"

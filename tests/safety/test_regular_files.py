@@ -34,7 +34,7 @@ from gnnflow.report.decisions import read_decisions
 from gnnflow.report.run_record import read_run
 from gnnflow.report.summary_file import read_summary
 from gnnflow.training import load_model_from_checkpoint
-from gnnflow.training.checkpoints.files import read_facts
+from gnnflow.training.checkpoints.checkpoint_files import read_facts
 
 sys.path.append(str(Path(__file__).parents[1] / "report"))
 from made_run import make_parts, make_run  # noqa: E402
@@ -180,7 +180,7 @@ def test_so_are_those_of_a_run(tmp_path: Path, name: str) -> None:
 def test_so_are_those_of_a_checkpoint(parts: Path, tmp_path: Path) -> None:
     from gnnflow.models import make_model
     from gnnflow.training import TrainingState, save_checkpoint
-    from gnnflow.training.checkpoints.files import Position
+    from gnnflow.training.checkpoints.checkpoint_files import Position
 
     with gnnflow.init(threads=1) as ctx:
         graph = gnnflow.DistGraph.open(parts, ctx)
@@ -201,7 +201,7 @@ FINE = {
     "gnnflow/files/array_sink.py", "gnnflow/files/npy_file.py",
     "gnnflow/files/reserved_file.py", "gnnflow/files/table_file.py",
     "gnnflow/policies/classifier/classifiers.py",
-    "gnnflow/policies/llm/host_server/server_client.py", "gnnflow/prefetch/host_rows.py",
+    "gnnflow/policies/llm/host_server/server_client.py", "gnnflow/files/shared_array.py",
     "partition/adjacency.py", "partition/held_out_edges.py", "partition/metis_process.py",
     "partition/solver_process.py", "gnnflow/training/evaluation/inference.py",
     # What the system or the package itself holds.
@@ -212,7 +212,7 @@ FINE = {
     "gnnflow/process_memory.py",
     "gnnflow/files/regular_file.py",
     # Opened after it was compared with what a rank of the same job made.
-    "gnnflow/launch/rank_board.py", "gnnflow/training/checkpoints/files.py",
+    "gnnflow/launch/rank_board.py", "gnnflow/files/whole_file.py",
     # Opened for their locks and names, never read.
     "gnnflow/files/folder_lock.py", "gnnflow/policies/llm/host_server/socket_folder.py",
 }  # fmt: skip

@@ -62,3 +62,14 @@ def topology_of(graph, original_id=None):
     topology = _kernels.Topology(np.array([0, graph.num_vertices]))
     topology.set_part(0, graph.indptr, graph.indices, original_id, graph.edge_id)
     return topology
+
+
+def with_source_keys(graph, original_id=None, num_threads=1):
+    """A topology whose neighbours may be drawn by key."""
+    topology = topology_of(graph, original_id)
+    own = np.arange(graph.num_vertices) if original_id is None else original_id
+    none = np.zeros(0, dtype=np.int64)
+    keys = np.empty(len(graph.indices), dtype=np.uint32)
+    _kernels.source_keys(graph.indptr, graph.indices, 0, own, none, none, keys, num_threads)
+    topology.set_source_keys(0, keys)
+    return topology

@@ -44,6 +44,42 @@ def drawn_positions(stream, degree, fanout, replace):
     return sorted(taken)
 
 
+def source_keys(indptr, indices, original_id=None):
+    """What stands for each entry's source: its id in the input and how often it came before."""
+    keys = np.empty(len(indices), dtype=np.uint32)
+    for first, last in zip(indptr[:-1], indptr[1:], strict=True):
+        seen = {}
+        for entry in range(first, last):
+            source = int(indices[entry])
+            occurrence = seen.get(source, 0)
+            seen[source] = occurrence + 1
+            original = source if original_id is None else int(original_id[source])
+            keys[entry] = chain(original, occurrence) >> 32
+    return keys
+
+
+def finalised(key):
+    key = ((key ^ (key >> 16)) * 0x7FEB352D) & 0xFFFFFFFF
+    return ((key ^ (key >> 15)) * 0x846CA68B) & 0xFFFFFFFF
+
+
+def entry_key(source, seed, step, every):
+    """The key of a source in a step; sources renew theirs one after the other."""
+    phase_ends = ((every - step % every) << 32) // every
+    state = chain(1, seed, step // every + (source >= phase_ends))
+    key = finalised(source ^ (state & 0xFFFFFFFF))
+    key = finalised((key ^ (key >> 16)) ^ (state >> 32))
+    return key ^ (key >> 16)
+
+
+def keyed_positions(sources, fanout, seed, step, every):
+    """Positions of the smallest keys, in their order; the first of equal ones."""
+    if fanout < 0 or fanout >= len(sources):
+        return list(range(len(sources)))
+    keys = [(entry_key(int(source), seed, step, every), i) for i, source in enumerate(sources)]
+    return sorted(i for _, i in sorted(keys)[:fanout])
+
+
 @dataclass
 class Csc:
     """In-neighbours of every vertex, and the number of the input edge behind each entry."""
@@ -76,7 +112,10 @@ class PlainSample:
     num_sampled_edges: list = field(default_factory=list)
 
 
-def plain_sample(graph, seeds, fanouts, seed, epoch, minibatch, *, replace=False, original_id=None):
+def plain_sample(
+    graph, seeds, fanouts, seed, epoch, minibatch, *, replace=False, original_id=None, every=0
+):
+    keys = source_keys(graph.indptr, graph.indices, original_id) if every else None
     sample = PlainSample([int(vertex) for vertex in seeds])
     number = {vertex: i for i, vertex in enumerate(sample.vertices)}
     sample.num_sampled_vertices.append(len(sample.vertices))
@@ -86,8 +125,12 @@ def plain_sample(graph, seeds, fanouts, seed, epoch, minibatch, *, replace=False
         for vertex in sample.vertices[begin:end]:
             first, last = int(graph.indptr[vertex]), int(graph.indptr[vertex + 1])
             original = vertex if original_id is None else int(original_id[vertex])
-            stream = Stream(seed, epoch, minibatch, hop, original)
-            for position in drawn_positions(stream, last - first, fanout, replace):
+            if every:
+                drawn = keyed_positions(keys[first:last], fanout, seed, minibatch, every)
+            else:
+                stream = Stream(seed, epoch, minibatch, hop, original)
+                drawn = drawn_positions(stream, last - first, fanout, replace)
+            for position in drawn:
                 neighbor = int(graph.indices[first + position])
                 if neighbor not in number:
                     number[neighbor] = len(sample.vertices)

@@ -9,8 +9,7 @@ from gnnflow.config import CacheConfig
 from gnnflow.loader import MinibatchCost
 from gnnflow.prefetch.cache_setup import CacheSetup, Halo
 from gnnflow.replay import ReplaySettings, TraceFacts, TraceRecorder, replay_trace
-from gnnflow.training.records.asked_rows import AskedRows
-from gnnflow.training.records.cache_advice import cache_warning
+from gnnflow.training.records.asked_rows import AskedRows, cache_warning
 from gnnflow.training.records.step_metrics import EpochMetrics
 from gnnflow.training.records.summary import RunSummary
 

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import logging
+import math
 import shutil
 
 import pytest
@@ -25,7 +26,7 @@ from gnnflow.training import (
     load_model_from_checkpoint,
     save_checkpoint,
 )
-from gnnflow.training.checkpoints.files import Position, read_facts
+from gnnflow.training.checkpoints.checkpoint_files import Position, read_facts
 
 START = Position()
 
@@ -171,11 +172,12 @@ def test_what_a_kill_left_is_not_loaded(graph, saved):
     newest = saved / "epoch-0001-step-000002"
     shutil.copytree(newest, saved / ".epoch-0001-step-000003.unfinished")
     (saved / ".latest.unfinished").write_text("epoch-0")
+    (saved / "latest.part").write_text("epoch-0")
     shutil.copytree(saved / "epoch-0001-step-000000", saved / ".epoch-0001-step-000001.removed")
     newest.rename(saved / f".{newest.name}.replaced")
     run = Run(graph)
     assert Checkpoints(saved, run.state).resume().position.step == 2
-    assert not list(saved.glob(".*"))
+    assert not list(saved.glob(".*")) and not list(saved.glob("*.part"))
 
 
 @pytest.mark.parametrize("pointer", ["epoch-0001-step-000002", "epoch-0009-step-000000", "", None])
@@ -231,13 +233,27 @@ def test_damage(graph, saved, caplog, name, how):
     [
         ({"version": 2}, r"format version is 2, this release of gnnflow reads version 1; upgrade"),
         ({"format": "else"}, r"is not a 'gnnflow-checkpoint'"),
-        ({"position": None}, r"checkpoint\.json lacks something"),
+        ({"position": None}, r"checkpoint\.json lacks something \(Position must be a JSON object"),
         ({"files": {"../x.json": {}}}, r"'../x\.json' is no file of the format"),
+        ({"files": {"x.json": {}}}, "CheckpointFile lacks the field 'size_bytes'"),
+        (
+            {"files": {"x.json": {"size_bytes": True, "sha256": ""}}},
+            "size_bytes must be int, got True",
+        ),
+        ({"files": {"x.json": {"size_bytes": 1, "sha256": 1}}}, "sha256 must be text, got 1"),
         ({"files": {}}, "model.safetensors is not in it"),
         ({"num_ranks": 2**60}, r"it has \d+ files for \d+ ranks"),
-        ({"num_ranks": "1"}, "its position and its ranks must be numbers"),
-        ({"position": {"epoch": -1}}, "must be numbers from 0"),
-        ({"graph": []}, "graph and model must be objects"),
+        ({"num_ranks": "1"}, r"lacks something \(CheckpointFacts.num_ranks must be int, got '1'\)"),
+        ({"position": {"epoch": -1}}, "Position.epoch must not be negative, got -1"),
+        ({"graph": []}, r"CheckpointFacts.graph must be an object, got \[\]"),
+        ({"model": 3}, "CheckpointFacts.model must be an object, got 3"),
+        ({"score": True}, "CheckpointFacts.score must be a number or null, got True"),
+        ({"score": math.nan}, "CheckpointFacts.score must be a number or null, got nan"),
+        ({"score": math.inf}, "CheckpointFacts.score must be a number or null, got inf"),
+        ({"partition": 5}, "CheckpointFacts.partition must be text, got 5"),
+        ({"seeds": [1]}, r"CheckpointFacts.seeds must be text, got \[1\]"),
+        ({"options": 7}, "CheckpointFacts.options must be an object, got 7"),
+        ({"gnnflow": None}, "CheckpointFacts.gnnflow must be text, got None"),
     ],
 )
 def test_facts_that_cannot_be_used(graph, saved, change, message):
@@ -398,7 +414,7 @@ def test_a_file_of_holes_is_not_read(graph, saved, header, message, monkeypatch)
         assert path.name == "checkpoint.json", f"{path} was read"
         return path.read_bytes()
 
-    monkeypatch.setattr("gnnflow.training.checkpoints.files.read_regular", read)
+    monkeypatch.setattr("gnnflow.training.checkpoints.checkpoint_files.read_regular", read)
     with pytest.raises(CheckpointError, match=message):
         load_checkpoint(folder, Run(graph).state)
     with pytest.raises(CheckpointError, match=message):

@@ -15,7 +15,7 @@ from gnnflow.datasets.row_source import ArrayRows
 from gnnflow.loader import DistNeighborLoader
 from gnnflow.models import make_model
 from gnnflow.partition import partition_graph
-from gnnflow.training.in_degree import IN_DEGREE, ensure_in_degree
+from gnnflow.training.model_calls import IN_DEGREE, ensure_in_degree
 from gnnflow.training.records.step_metrics import EpochRecorder
 from gnnflow.training.tasks import task_of
 from gnnflow.training.trainer import Trainer, attach_layers

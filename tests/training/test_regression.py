@@ -11,7 +11,7 @@ from torch_geometric.nn import GraphSAGE
 import gnnflow
 from gnnflow.config import PartitionConfig
 from gnnflow.datasets import ArrayRows, RawGraph
-from gnnflow.datasets.label_kinds import labels_of
+from gnnflow.datasets.array_kinds import labels_of
 from gnnflow.models import make_model
 from gnnflow.partition import partition_graph
 from gnnflow.training import evaluate

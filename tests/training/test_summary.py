@@ -11,10 +11,9 @@ import torch
 from rich.console import Console
 
 from gnnflow.policies import DecisionStatistics
-from gnnflow.training.records.policies_of_run import policy_table
 from gnnflow.training.records.progress import TrainingProgress
 from gnnflow.training.records.step_metrics import STEP_COLUMNS, EpochMetrics, StepMetrics
-from gnnflow.training.records.summary import RunSummary
+from gnnflow.training.records.summary import RunSummary, policy_table
 from gnnflow.training.tasks import MultiLabelTask, SingleLabelTask
 from gnnflow.units import human_bytes, human_seconds, short_number, signed_percent
 

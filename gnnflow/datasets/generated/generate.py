@@ -8,13 +8,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gnnflow.datasets import edge_writer
 from gnnflow.datasets.counter_hash import roughly_normal, stream_key, uniform
-from gnnflow.datasets.edge_writer import Progress
 from gnnflow.datasets.generated import edge_makers
 from gnnflow.datasets.generated.edge_makers import Communities
 from gnnflow.datasets.generated.generator_spec import GeneratorSpec, RmatSpec, parse_spec
-from gnnflow.datasets.raw_graph import RawGraph
+from gnnflow.datasets.raw_graph import Progress, RawGraph
 
 FEATURE_CHUNK = 1 << 16
 """Values computed at a time; small enough to stay in the processor's cache."""
@@ -48,7 +46,7 @@ def generate(
     else:
         kind, (make, communities) = "sbm", edge_makers.sbm(parsed, seed)
     file = None if workdir is None else Path(workdir) / f"{kind}-edges.npy"
-    edges = edge_writer.make_edges(make, parsed.edges, file, progress)
+    edges = edge_makers.make_edges(make, parsed.edges, file, progress)
     settings = ",".join(f"{field.name}={getattr(parsed, field.name):g}" for field in fields(parsed))
     return RawGraph(
         name=kind,

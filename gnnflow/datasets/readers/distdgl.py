@@ -15,18 +15,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gnnflow.datasets import structure
-from gnnflow.datasets.edge_writer import Progress
-from gnnflow.datasets.label_kinds import LabelTask
-from gnnflow.datasets.raw_graph import RawGraph
+from gnnflow.datasets.array_kinds import LabelTask
+from gnnflow.datasets.raw_graph import Progress, RawGraph
 from gnnflow.datasets.readers.dgl_file import DglGraph, read_graph, read_tensors
 from gnnflow.datasets.readers.edge_arrays import choose_edge_array
 from gnnflow.datasets.readers.segments import Segment, vertex_arrays
 from gnnflow.datasets.row_source import ArrayRows, RowSource
 from gnnflow.errors import DataError
 from gnnflow.files.array_sink import ArraySink
-from gnnflow.files.inside import lies_inside
 from gnnflow.files.json_text import parse_json
-from gnnflow.files.regular_file import read_regular
+from gnnflow.files.regular_file import lies_inside, read_regular
 
 _VERTEX_TYPE, _EDGE_TYPE = "_N", "_N:_E:_N"  # what DGL calls the only type
 _ID = "_ID"
@@ -77,21 +75,9 @@ def from_distdgl(
     """
     part_config = Path(part_config)
     config = _read_config(part_config)
-    num_parts = config.integer("num_parts")
     vertex_ranges = config.ranges("node_map", "ntypes", _VERTEX_TYPE, config.integer("num_nodes"))
     edge_ranges = config.ranges("edge_map", "etypes", _EDGE_TYPE, config.integer("num_edges"))
-    vertex_tables = [
-        _by_type(read_tensors(config.file(part, "node_feats")), _VERTEX_TYPE)
-        for part in range(num_parts)
-    ]
-    segments = [
-        Segment(
-            where=one.where,
-            num_rows=one.stop - one.start,
-            arrays=vertex_tables[one.part].get(one.kind, {}),
-        )
-        for one in vertex_ranges
-    ]
+    segments = _segments(config, vertex_ranges, "node_feats", _VERTEX_TYPE)
     made = features if features in structure.FEATURES else None
     found = vertex_arrays(segments, features=None if made else features, labels=labels, task=task)
     arrays: dict[str, RowSource] = dict(found.arrays)
@@ -179,22 +165,29 @@ def _edge_attr(
     config: "_Config", edge_ranges: Sequence[_Range], folder: Path | None
 ) -> NDArray[Any] | None:
     """Returns the attributes of the edges, or their types if there are several and no others."""
+    segments = _segments(config, edge_ranges, "edge_feats", _EDGE_TYPE)
+    types = config.types("etypes", _EDGE_TYPE)
+    return choose_edge_array(
+        segments, [types[one.kind] for one in edge_ranges], folder, num_types=len(types)
+    )
+
+
+def _segments(
+    config: "_Config", ranges: Sequence[_Range], files: str, only_type: str
+) -> list[Segment]:
+    """Returns the arrays of vertices or edges, range by range, from a file of every part."""
     tables = [
-        _by_type(read_tensors(config.file(part, "edge_feats")), _EDGE_TYPE)
+        _by_type(read_tensors(config.file(part, files)), only_type)
         for part in range(config.integer("num_parts"))
     ]
-    segments = [
+    return [
         Segment(
             where=one.where,
             num_rows=one.stop - one.start,
             arrays=tables[one.part].get(one.kind, {}),
         )
-        for one in edge_ranges
+        for one in ranges
     ]
-    types = config.types("etypes", _EDGE_TYPE)
-    return choose_edge_array(
-        segments, [types[one.kind] for one in edge_ranges], folder, num_types=len(types)
-    )
 
 
 def _by_type(

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gnnflow.datasets.label_kinds import as_float32
+from gnnflow.datasets.array_kinds import as_float32
 from gnnflow.datasets.readers.segments import Segment, SegmentedRows, common_rows
 from gnnflow.errors import DataError
 from gnnflow.files.array_sink import ArraySink

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gnnflow.datasets.label_kinds import labels_of
+from gnnflow.datasets.array_kinds import labels_of
 from gnnflow.datasets.raw_graph import RawGraph
 from gnnflow.datasets.row_source import ArrayRows, float_rows
 from gnnflow.errors import DataError, MissingExtraError

@@ -9,14 +9,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gnnflow.datasets import structure
-from gnnflow.datasets.label_kinds import LabelTask
+from gnnflow.datasets.array_kinds import LabelTask, vertex_ids
 from gnnflow.datasets.raw_graph import RawGraph
 from gnnflow.datasets.readers.edge_arrays import choose_edge_array
-from gnnflow.datasets.readers.graph_files import count_vertices
 from gnnflow.datasets.readers.segments import Segment, vertex_arrays
+from gnnflow.datasets.readers.user_files import count_vertices
 from gnnflow.datasets.row_source import ArrayRows
 from gnnflow.datasets.split_spec import with_split
-from gnnflow.datasets.vertex_ids import vertex_ids
 from gnnflow.errors import DataError, one_line
 from gnnflow.files.whole_file import made_folders
 

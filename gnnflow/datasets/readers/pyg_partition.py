@@ -15,9 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gnnflow.datasets import structure
-from gnnflow.datasets.edge_writer import Progress
-from gnnflow.datasets.label_kinds import LabelTask, labels_of
-from gnnflow.datasets.raw_graph import RawGraph
+from gnnflow.datasets.array_kinds import LabelTask, labels_of
+from gnnflow.datasets.raw_graph import Progress, RawGraph
 from gnnflow.datasets.readers.edge_arrays import narrow
 from gnnflow.datasets.readers.segments import Segment, SegmentedRows, vertex_arrays
 from gnnflow.datasets.row_source import ArrayRows, RowSource

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gnnflow.datasets.label_kinds import LabelTask, labels_of
+from gnnflow.datasets.array_kinds import LabelTask, labels_of
 from gnnflow.datasets.raw_graph_checks import check_finite
 from gnnflow.datasets.row_source import ArrayRows, RowSource
 from gnnflow.datasets.split_file import SPLIT_ALIASES, mask_ids

@@ -6,12 +6,13 @@ from pathlib import Path
 from typing import Any
 
 from gnnflow.errors import DataError
+from gnnflow.files.json_record import read_record
 from gnnflow.files.json_text import parse_json, to_json_text
 from gnnflow.files.regular_file import read_regular
 from gnnflow.files.whole_file import whole_folder
 from gnnflow.policies.classifier.classifiers import Classifier, make_classifier
 from gnnflow.policies.decision import PolicyError
-from gnnflow.policies.observation import from_json, to_json
+from gnnflow.policies.observation import to_json
 from gnnflow.policies.observation_features import FEATURE_NAMES, FEATURE_VERSION
 
 _DESCRIPTION = "classifier.json"
@@ -94,7 +95,7 @@ def load_classifier(name: str) -> tuple[SavedClassifier, Classifier]:
         folder = shipped
     try:
         values: Any = parse_json(read_regular(folder / _DESCRIPTION))
-        description = from_json(SavedClassifier, values)
+        description = read_record(SavedClassifier, values)
     except (OSError, ValueError) as error:
         raise PolicyError(f"{folder} holds no classifier: {error}") from None
     if description.format_version != _FORMAT_VERSION:

@@ -10,9 +10,13 @@ from gnnflow.config import PolicyConfig
 from gnnflow.policies.classifier.classifier_folder import load_classifier
 from gnnflow.policies.classifier.classifiers import Classifier
 from gnnflow.policies.decision import FREE, Decision, Outcome, RankInfo
-from gnnflow.policies.learner_state import learner_state, load_learner_state
 from gnnflow.policies.observation import Observation
-from gnnflow.policies.observation_features import FEATURE_NAMES, features
+from gnnflow.policies.observation_features import (
+    FEATURE_NAMES,
+    features,
+    learner_state,
+    load_learner_state,
+)
 from gnnflow.policies.transfer_choice import TransferRule, with_transfer
 
 _RATE = 0.1

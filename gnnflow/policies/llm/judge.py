@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from gnnflow.errors import DataError
+from gnnflow.files.json_record import read_record
 from gnnflow.files.json_text import parse_json, to_json_text
 from gnnflow.files.regular_file import read_regular_text
 from gnnflow.files.whole_file import replaced_file
@@ -19,7 +20,6 @@ from gnnflow.policies.llm.calibration import Calibration, calibrate
 from gnnflow.policies.llm.model.guided_writer import GuidedWriter
 from gnnflow.policies.llm.model.language_model import LanguageModel, Prefix
 from gnnflow.policies.llm.model.model_files import cache_dir
-from gnnflow.policies.observation import from_json
 
 _LOGGER = logging.getLogger(__name__)
 _MAX_BATCH = 8
@@ -184,7 +184,7 @@ def model_identity(where: str, dtype: str) -> str:
 def _read_calibration(file: Path) -> Calibration | None:
     try:
         values: Any = parse_json(read_regular_text(file))
-        return from_json(Calibration, values)
+        return read_record(Calibration, values)
     except (OSError, ValueError, DataError):
         return None
 

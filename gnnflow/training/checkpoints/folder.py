@@ -3,18 +3,17 @@
 import logging
 from pathlib import Path
 
-from gnnflow.config.checkpoint import RESUME_AUTO
+from gnnflow.config.train import RESUME_AUTO
 from gnnflow.errors import CheckpointError, ConfigError, GnnflowError
 from gnnflow.files.folder_lock import FolderLock
 from gnnflow.files.regular_file import read_regular_text
-from gnnflow.training.checkpoints.files import (
+from gnnflow.files.whole_file import clear_leftovers, clear_partial, remove_folder
+from gnnflow.training.checkpoints.checkpoint_files import (
     POINTER_BYTES,
     Position,
     checkpoint_folders,
     read_facts,
     read_files,
-    remove_folder,
-    remove_leftovers,
     write_pointer,
 )
 from gnnflow.training.checkpoints.saving import (
@@ -156,7 +155,9 @@ class Checkpoints:
         if self._ctx.rank == 0 and self._lock is None:
             try:
                 self._lock = FolderLock(self._folder, _OPTION)
-                remove_leftovers(self._folder)
+                clear_leftovers(self._folder)
+                for pointer in (LATEST, BEST):
+                    clear_partial(self._folder / pointer)
             except GnnflowError as error:
                 problem = str(error)
         if problem := self._ctx.broadcast_json(problem):

@@ -7,11 +7,11 @@ import numpy as np
 
 from gnnflow.cache.vertex_values import VertexValues
 from gnnflow.comm import Context
-from gnnflow.config.checkpoint import RESUME_AUTO, CheckpointConfig
+from gnnflow.config.train import RESUME_AUTO, CheckpointConfig
 from gnnflow.errors import CheckpointError
 from gnnflow.prefetch import CacheSetup
 from gnnflow.terminal import SlowWork, say
-from gnnflow.training.checkpoints.files import Position, read_facts
+from gnnflow.training.checkpoints.checkpoint_files import Position, read_facts
 from gnnflow.training.checkpoints.folder import Checkpoints
 from gnnflow.training.checkpoints.saving import Resumed, TrainingState, load_checkpoint
 from gnnflow.training.loss_watch import LossWatch

@@ -12,22 +12,12 @@ from torch import nn
 
 import gnnflow
 from gnnflow.errors import CheckpointError, one_line
+from gnnflow.files.json_record import read_record
 from gnnflow.files.json_text import parse_json, to_json_text
 from gnnflow.graph import DistGraph
 from gnnflow.loader import DistNeighborLoader
 from gnnflow.models import LayeredModel, make_model
-from gnnflow.training.checkpoints.checks import (
-    check_graph,
-    check_loaded_options,
-    check_next_rate,
-    check_optimizer,
-    check_weights,
-    graph_facts,
-    load_weights,
-    partition_digest,
-    read_tensors,
-)
-from gnnflow.training.checkpoints.files import (
+from gnnflow.training.checkpoints.checkpoint_files import (
     MODEL_FILE,
     STATE_NAME,
     CheckpointFacts,
@@ -37,6 +27,17 @@ from gnnflow.training.checkpoints.files import (
     rank_name,
     read_files,
     write_files,
+)
+from gnnflow.training.checkpoints.compatibility import (
+    check_graph,
+    check_loaded_options,
+    check_next_rate,
+    check_optimizer,
+    check_weights,
+    graph_facts,
+    load_weights,
+    partition_digest,
+    read_tensors,
 )
 from gnnflow.training.checkpoints.rank_bytes import broadcast_bytes, gather_bytes, scatter_bytes
 from gnnflow.training.checkpoints.state_tree import Stateful, check_kinds, pack, unpack
@@ -259,7 +260,7 @@ def _read_on_rank_0(path: Path, state: TrainingState) -> tuple[CheckpointFacts, 
     about = ctx.broadcast_json([problem, None if facts is None else asdict(facts)])
     if about[0]:
         raise CheckpointError(about[0])
-    facts = CheckpointFacts(**about[1] | {"position": Position(**about[1]["position"])})
+    facts = read_record(CheckpointFacts, about[1])
     names = (MODEL_FILE, f"{STATE_NAME}.json", f"{STATE_NAME}.safetensors")
     read = {name: broadcast_bytes(ctx, files.get(name, b"")) for name in names}
     if facts.num_ranks == ctx.num_ranks:

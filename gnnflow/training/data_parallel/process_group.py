@@ -1,4 +1,4 @@
-"""The process group of torch.distributed, arranged through the job's communication; devices."""
+"""The process group of torch.distributed, arranged through the job's communication."""
 
 import atexit
 import contextlib
@@ -17,7 +17,7 @@ from torch import distributed
 from torch._C._distributed_c10d import TCPStore
 
 from gnnflow.comm import Context
-from gnnflow.errors import CommError, ConfigError
+from gnnflow.errors import CommError
 
 _INTERFACE_VARIABLE = "GLOO_SOCKET_IFNAME"
 # As "[/path/gloo/transport/tcp/pair.cc:534] Connection closed by peer [127.0.0.1]:36543".
@@ -203,18 +203,3 @@ def _gloo_interface(name: str | None) -> Iterator[None]:
 def _choose_backend(ctx: Context, device: torch.device) -> str:
     own_gpu = device.type == "cuda" and len(ctx.ranks_on_host) <= torch.cuda.device_count()
     return "nccl" if all(ctx.allgather_json(own_gpu)) else "gloo"
-
-
-def choose_device(name: str, ctx: Context) -> torch.device:
-    """The device that an option names; the ranks of a machine take its GPUs in turn.
-
-    Raises:
-        ConfigError: if a GPU is asked for and there is none.
-    """
-    if name == "cpu" or (name == "auto" and not torch.cuda.is_available()):
-        return torch.device("cpu")
-    if not torch.cuda.is_available():
-        raise ConfigError("device is cuda, but torch finds no GPU here; use --device cpu")
-    device = torch.device("cuda", ctx.host_rank % torch.cuda.device_count())
-    torch.cuda.set_device(device)
-    return device

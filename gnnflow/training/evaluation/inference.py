@@ -14,7 +14,7 @@ from torch import Tensor, nn
 import gnnflow
 from gnnflow.array_types import Ids
 from gnnflow.comm import Context
-from gnnflow.config import InferConfig
+from gnnflow.config import CHUNK_BYTES, InferConfig
 from gnnflow.errors import CheckpointError, ConfigError, DataError
 from gnnflow.features import DistFeatureStore
 from gnnflow.files.array_file import open_array
@@ -27,21 +27,23 @@ from gnnflow.graph import DistGraph
 from gnnflow.loader import as_tensor
 from gnnflow.loader.arguments import as_array
 from gnnflow.terminal import SlowWork, say
-from gnnflow.training.checkpoints.checks import check_graph
-from gnnflow.training.checkpoints.files import (
+from gnnflow.training.checkpoints.checkpoint_files import (
     FACTS_FILE,
     POINTER_BYTES,
     checkpoint_folders,
     read_facts,
 )
+from gnnflow.training.checkpoints.compatibility import check_graph
 from gnnflow.training.checkpoints.folder import BEST
 from gnnflow.training.checkpoints.saving import load_model_from_checkpoint
-from gnnflow.training.data_parallel.model_buffers import sync_buffers
-from gnnflow.training.data_parallel.process_group import choose_device
 from gnnflow.training.data_parallel.wrapped_model import unwrap
-from gnnflow.training.evaluation.layerwise import CHUNK_BYTES, LayerwiseInference
-from gnnflow.training.evaluation.minibatch_inference import MinibatchInference, inference_of
-from gnnflow.training.memory import keep_freed_memory
+from gnnflow.training.evaluation.layerwise import LayerwiseInference
+from gnnflow.training.evaluation.minibatch_inference import (
+    MinibatchInference,
+    evaluating,
+    inference_of,
+)
+from gnnflow.training.machine_use import set_up_process
 from gnnflow.training.model_calls import AUTO
 from gnnflow.training.tasks import MultiLabelTask, SingleLabelTask, Task, task_of
 
@@ -108,9 +110,7 @@ def run_inference(config: InferConfig, ctx: Context) -> None:
     Raises:
         GnnflowError: if checkpoint, graph and options do not fit.
     """
-    torch.set_num_threads(ctx.threads)
-    keep_freed_memory()
-    device = choose_device(config.device, ctx)
+    device = set_up_process(config.device, ctx)
     checkpoint = find_checkpoint(config.checkpoint)
     model = load_model_from_checkpoint(checkpoint).to(device)
     graph = DistGraph.open(config.parts, ctx, verify=config.verify)
@@ -171,21 +171,13 @@ def infer(
     )
     _make_folder(folder, ctx)
     graph.to_global(np.empty(0, dtype=np.int64))  # all ranks make the first call together
-    sync_buffers(model, ctx)
-    training = inner.training
-    inner.eval()
-    try:
-        with _served(inference, _own(graph, vertices)) as (embeddings, logits):
-            writer = _Writer(graph, folder, task, embeddings, logits)
-            try:
-                writer.write(vertices, chunk_bytes)
-            except BaseException:
-                if ctx.rank == 0:
-                    for name in _FILES:
-                        (folder / name).unlink(missing_ok=True)
-                raise
-    finally:
-        inner.train(training)
+    with (
+        evaluating(model, ctx),
+        _served(inference, _own(graph, vertices)) as (embeddings, logits),
+        _removed_on_failure(folder, ctx),
+    ):
+        writer = _Writer(graph, folder, task, embeddings, logits)
+        writer.write(vertices, chunk_bytes)
     summary = {
         "format": "gnnflow-inference",
         "version": 1,
@@ -197,13 +189,7 @@ def infer(
         "rows": "ids of the input" if vertices is None else "as vertices.npy",
         "files": writer.files,
     }
-    ctx.barrier()
-    if ctx.rank == 0:
-        if vertices is not None:
-            np.save(folder / "vertices.npy", np.asarray(vertices, dtype=np.int64))
-        text = to_json_text(summary, indent=1) + "\n"
-        write_whole(folder / SUMMARY_FILE, text)
-    ctx.barrier()
+    _complete(folder, ctx, vertices, summary)
     return summary
 
 
@@ -279,6 +265,30 @@ def _own(graph: DistGraph, vertices: NDArray[np.integer] | None) -> Ids:
     inside = place < len(original)
     here = place[inside][original[place[inside]] == asked[inside]]
     return np.asarray(here, dtype=np.int64)
+
+
+@contextmanager
+def _removed_on_failure(folder: Path, ctx: Context) -> Iterator[None]:
+    """Leaves no files of rows that are not complete."""
+    try:
+        yield
+    except BaseException:
+        if ctx.rank == 0:
+            for name in _FILES:
+                (folder / name).unlink(missing_ok=True)
+        raise
+
+
+def _complete(
+    folder: Path, ctx: Context, vertices: NDArray[Any] | None, summary: dict[str, Any]
+) -> None:
+    """Writes what the rows are of, and the summary last, once every rank has written its rows."""
+    ctx.barrier()
+    if ctx.rank == 0:
+        if vertices is not None:
+            np.save(folder / "vertices.npy", np.asarray(vertices, dtype=np.int64))
+        write_whole(folder / SUMMARY_FILE, to_json_text(summary, indent=1) + "\n")
+    ctx.barrier()
 
 
 def _make_folder(folder: Path, ctx: Context) -> None:

@@ -14,17 +14,14 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from gnnflow.array_types import Ids
+from gnnflow.config import CHUNK_BYTES
 from gnnflow.features import DistFeatureStore
 from gnnflow.files.reserved_file import new_mapped_array
 from gnnflow.graph import DistGraph
 from gnnflow.loader import as_tensor
 from gnnflow.models import LayerAdjacency, LayeredModel
 from gnnflow.sampling import LocalNeighborSampler, SampledSubgraph
-from gnnflow.training.in_degree import IN_DEGREE, ensure_in_degree
-from gnnflow.training.model_calls import AUTO, EdgeArgument, device_of
-
-CHUNK_BYTES = 128 << 20
-"""Rows and messages of a chunk of vertices take about this much memory."""
+from gnnflow.training.model_calls import AUTO, IN_DEGREE, EdgeArgument, device_of, ensure_in_degree
 
 HIDDEN_BYTES = 1 << 30
 """Hidden rows of a rank that take more memory than this lie in a temporary file."""

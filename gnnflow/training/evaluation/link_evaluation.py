@@ -8,16 +8,14 @@ from numpy.typing import ArrayLike, NDArray
 from torch import Tensor, nn
 
 from gnnflow.array_types import Ids
+from gnnflow.config import CHUNK_BYTES
 from gnnflow.datasets.counter_hash import random_bits, stream_key
 from gnnflow.errors import ConfigError
 from gnnflow.features import DistFeatureStore
 from gnnflow.graph import DistGraph
 from gnnflow.loader.arguments import as_whole_number
 from gnnflow.loader.edge_list import EdgeList, GivenEdges, edges_of_split
-from gnnflow.training.data_parallel.model_buffers import sync_buffers
-from gnnflow.training.data_parallel.wrapped_model import unwrap
-from gnnflow.training.evaluation.layerwise import CHUNK_BYTES
-from gnnflow.training.evaluation.minibatch_inference import inference_of
+from gnnflow.training.evaluation.minibatch_inference import evaluating, inference_of
 from gnnflow.training.model_calls import AUTO
 
 Scorer = Callable[[Tensor, Tensor], Tensor]
@@ -70,37 +68,20 @@ def evaluate_links(
             number is out of range.
         DataError: if there are no such edges.
     """
-    inner = unwrap(model)
-    num_negatives = as_whole_number("num_negatives", num_negatives)
-    given = hits_at if isinstance(hits_at, Iterable) else [hits_at]
-    hits_at = [as_whole_number("hits_at", k) for k in given]
-    if num_negatives < 1 or not all(1 <= k <= num_negatives for k in hits_at):
-        raise ConfigError(
-            f"num_negatives must be at least 1 and hits_at in [1, num_negatives], got "
-            f"{num_negatives} and {hits_at}"
-        )
+    num_negatives, places = _checked_numbers(num_negatives, hits_at)
     if isinstance(edges, str):
         asked = edges_of_split(graph, edges)
     else:
         asked = GivenEdges(edges, graph.num_vertices)
     graph.to_global(np.empty(0, dtype=np.int64))  # all ranks make the first call together
-    sync_buffers(inner, graph.ctx)
-    training = inner.training
-    inner.eval()
-    try:
+    with evaluating(model, graph.ctx) as inner:
         inference = inference_of(
             inner, graph, num_hops=num_hops, edge_argument=edge_argument, chunk_bytes=chunk_bytes
         )
         with inference.served("embeddings of links") as store, torch.no_grad():
             ranker = _Ranker(graph, store, scorer, num_negatives, seed, inference.device)
-            sums = ranker.add_up(asked, hits_at, chunk_bytes)
-    finally:
-        inner.train(training)
-    total = graph.ctx.allreduce_sum(sums)
-    names = ["mrr", *(f"hits@{k}" for k in hits_at)]
-    if not total[0]:
-        return dict.fromkeys(names)
-    return {name: float(value / total[0]) for name, value in zip(names, total[1:], strict=True)}
+            sums = ranker.add_up(asked, places, chunk_bytes)
+    return _means(graph.ctx.allreduce_sum(sums), places)
 
 
 def rank_of(positive: Tensor, negative: Tensor) -> Tensor:
@@ -140,6 +121,26 @@ def drawn_destinations(
         np.int64
     )
     return ids
+
+
+def _checked_numbers(num_negatives: int, hits_at: int | Sequence[int]) -> tuple[int, list[int]]:
+    num_negatives = as_whole_number("num_negatives", num_negatives)
+    given = hits_at if isinstance(hits_at, Iterable) else [hits_at]
+    places = [as_whole_number("hits_at", k) for k in given]
+    if num_negatives < 1 or not all(1 <= k <= num_negatives for k in places):
+        raise ConfigError(
+            f"num_negatives must be at least 1 and hits_at in [1, num_negatives], got "
+            f"{num_negatives} and {places}"
+        )
+    return num_negatives, places
+
+
+def _means(total: NDArray[np.float64], places: Sequence[int]) -> dict[str, float | None]:
+    """The measures by name, from what `_Ranker.add_up` gives, over all ranks."""
+    names = ["mrr", *(f"hits@{k}" for k in places)]
+    if not total[0]:
+        return dict.fromkeys(names)
+    return {name: float(value / total[0]) for name, value in zip(names, total[1:], strict=True)}
 
 
 class _Ranker:

@@ -1,4 +1,7 @@
-"""Outputs of models that cannot be computed layer by layer, from minibatches of all neighbours."""
+"""Outputs of models that cannot be computed layer by layer, from minibatches of all neighbours.
+
+And what the ways to ask for outputs share: one state of the model, and the choice between the two.
+"""
 
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -9,13 +12,16 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from gnnflow.array_types import Ids
+from gnnflow.comm import Context
+from gnnflow.config import CHUNK_BYTES
 from gnnflow.errors import ConfigError
 from gnnflow.features import DistFeatureStore
 from gnnflow.graph import DistGraph
 from gnnflow.loader import DistNeighborLoader
 from gnnflow.models import LayeredModel
+from gnnflow.training.data_parallel.model_buffers import sync_buffers
+from gnnflow.training.data_parallel.wrapped_model import unwrap
 from gnnflow.training.evaluation.layerwise import (
-    CHUNK_BYTES,
     HIDDEN_BYTES,
     LayerwiseInference,
     LayerwiseModel,
@@ -121,6 +127,19 @@ class MinibatchInference:
                 rows = np.zeros((num_vertices, *width), dtype=np.float32)
             yield self._graph.serve(name, rows)
             self._graph.unserve(name)
+
+
+@contextmanager
+def evaluating(model: nn.Module, ctx: Context) -> Iterator[nn.Module]:
+    """The model inside `wrap` with one state on all ranks, which call this, and not training."""
+    sync_buffers(model, ctx)
+    inner = unwrap(model)
+    training = inner.training
+    inner.eval()
+    try:
+        yield inner
+    finally:
+        inner.train(training)
 
 
 def inference_of(

@@ -7,13 +7,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from gnnflow.config import CHUNK_BYTES
 from gnnflow.errors import ConfigError
 from gnnflow.graph import DistGraph
 from gnnflow.loader.arguments import as_names
-from gnnflow.training.data_parallel.model_buffers import sync_buffers
-from gnnflow.training.data_parallel.wrapped_model import unwrap
-from gnnflow.training.evaluation.layerwise import CHUNK_BYTES
-from gnnflow.training.evaluation.minibatch_inference import inference_of
+from gnnflow.training.evaluation.minibatch_inference import evaluating, inference_of
 from gnnflow.training.model_calls import AUTO
 from gnnflow.training.tasks import Scored, SingleLabelTask, Task, task_of
 
@@ -84,14 +82,8 @@ def evaluate_scores(
     chunk_bytes: int = CHUNK_BYTES,
 ) -> dict[str, Scored]:
     """As `evaluate`, with all scores of a task by name for each split."""
-    sync_buffers(model, graph.ctx)
-    inner = unwrap(model)
-    training = inner.training
-    inner.eval()
-    try:
+    with evaluating(model, graph.ctx) as inner:
         counts = _count(inner, graph, splits, task, num_hops, edge_argument, chunk_bytes)
-    finally:
-        inner.train(training)
     total = graph.ctx.allreduce_sum(counts)
     return {split: task.scores(row) for split, row in zip(splits, total, strict=True)}
 

@@ -10,7 +10,7 @@ import time
 import urllib.parse
 from collections.abc import Callable, Mapping, Sequence
 
-from gnnflow.config.addresses import check_address
+from gnnflow.config.option_values import check_address
 from gnnflow.errors import one_line
 from gnnflow.policies.decision import Decision, PolicyError
 from gnnflow.policies.labelled_situations import Situation

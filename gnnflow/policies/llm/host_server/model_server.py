@@ -22,13 +22,13 @@ from typing import Any
 import torch
 
 from gnnflow.errors import GnnflowError, kind_and_line, one_line
+from gnnflow.files.json_record import read_record
 from gnnflow.files.whole_file import replaced_file
 from gnnflow.policies.llm.host_server.socket_folder import error_path, remove_folder, short_name
 from gnnflow.policies.llm.judge import DecisionTask, Judge, model_identity
 from gnnflow.policies.llm.model.language_model import LanguageModel
 from gnnflow.policies.llm.model.model_files import seal
 from gnnflow.policies.llm.model.model_folder import fetch_model
-from gnnflow.policies.observation import from_json
 
 MAX_LINE_BYTES = 1 << 22
 _LEAVE_LIMIT_S = 2.0
@@ -201,7 +201,7 @@ class ModelServer:
 
 def _parse_request(client: _Client, line: bytes) -> _DecisionRequest:
     values = json.loads(line)
-    task = from_json(DecisionTask, values["task"]) if values["operation"] == "prepare" else None
+    task = read_record(DecisionTask, values["task"]) if values["operation"] == "prepare" else None
     return _DecisionRequest(
         client=client,
         number=int(values["id"]),
@@ -241,7 +241,7 @@ def main() -> None:
     """Runs a server with the configuration on the first line of standard input."""
     # Ctrl-C reaches every process of the job; the ranks end first and take this one along.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    config = from_json(ServerConfig, json.loads(sys.stdin.readline()))
+    config = read_record(ServerConfig, json.loads(sys.stdin.readline()))
     try:
         server = _start(config)
     except Exception as error:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from gnnflow.config import PolicyConfig
+from gnnflow.files.json_record import read_record
 from gnnflow.files.whole_file import replaced_file
 from gnnflow.launch.job_end import cause, name_of
 from gnnflow.policies.decision import PolicyError, RankInfo
@@ -25,7 +26,6 @@ from gnnflow.policies.llm.host_server.socket_folder import (
     socket_path,
 )
 from gnnflow.policies.llm.judge import DecisionTask, Verdict
-from gnnflow.policies.observation import from_json
 
 _START_LIMIT_S = 300.0
 _PREPARE_LIMIT_S = 300.0
@@ -138,12 +138,12 @@ class ServerClient:
         """Makes the server ready for a task's questions."""
         values = {"operation": "prepare", "task": dataclasses.asdict(task)}
         answer = self._request(values, max(self._timeout_s, _PREPARE_LIMIT_S))
-        return from_json(Calibration, answer.get("calibration"))
+        return read_record(Calibration, answer.get("calibration"))
 
     def ask(self, task: DecisionTask, question: str) -> Verdict:
         """Asks a question of a task that was prepared."""
         values = {"operation": "ask", "key": task.key, "question": question}
-        return from_json(Verdict, self._request(values, self._timeout_s).get("verdict"))
+        return read_record(Verdict, self._request(values, self._timeout_s).get("verdict"))
 
     def close(self) -> None:
         """Leaves the server; ends it, and removes its folder, if this rank started it."""

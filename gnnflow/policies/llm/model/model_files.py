@@ -16,6 +16,7 @@ from typing import Any
 
 from gnnflow.config.policy import DEFAULT_MODEL
 from gnnflow.files.json_text import to_json_text
+from gnnflow.files.whole_file import whole_folder
 from gnnflow.optional import require_package
 from gnnflow.policies.decision import PolicyError
 
@@ -157,7 +158,6 @@ def convert_gguf(gguf: Path, target: Path, source: str) -> Path:
     require_package("gguf", **_EXTRA)
     require_package("accelerate", **_EXTRA)
     target.parent.mkdir(parents=True, exist_ok=True)
-    scratch = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))
     alone = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))
     try:
         # transformers would also read whatever files of a model lie beside this one.
@@ -176,15 +176,14 @@ def convert_gguf(gguf: Path, target: Path, source: str) -> Path:
                 quantization_config=transformers.GgufConfig(dequantize=True),
                 **arguments,
             )
-        model.save_pretrained(scratch)
-        tokenizer.save_pretrained(scratch)
-        (scratch / _MARKER).write_text(to_json_text({"source": source}), encoding="utf-8")
-        _replace_folder(scratch, target)
+        with whole_folder(target, _MARKER) as scratch:
+            model.save_pretrained(scratch)
+            tokenizer.save_pretrained(scratch)
+            (scratch / _MARKER).write_text(to_json_text({"source": source}), encoding="utf-8")
     except Exception as error:
         reason = " ".join(str(error).split())[:300]
         raise PolicyError(f"cannot convert {gguf}: {reason}") from error
     finally:
-        shutil.rmtree(scratch, ignore_errors=True)
         shutil.rmtree(alone, ignore_errors=True)
     return target
 
@@ -199,17 +198,6 @@ def _converted(gguf: Path) -> Path:
     if (target / _MARKER).is_file():
         return target
     return convert_gguf(gguf, target, str(gguf.resolve()))
-
-
-def _replace_folder(scratch: Path, target: Path) -> None:
-    """Renames a finished folder; if another process was faster, its folder is as good."""
-    scratch.chmod(0o755)
-    try:
-        scratch.rename(target)
-    except OSError:
-        if not (target / _MARKER).is_file():
-            shutil.rmtree(target)
-            scratch.rename(target)
 
 
 # The package asks for a compiler's worth of dependencies that only its own code needs.

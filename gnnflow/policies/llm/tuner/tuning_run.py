@@ -1,7 +1,7 @@
 """Tunes a model from files of situations to a folder with its adapter, and measures it."""
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -64,12 +64,9 @@ def tune(
     generator = np.random.default_rng(options.seed)
     situations = [item for path in files for item in read_situations(path)]
     learn, left_out = split_groups([item.group for item in situations], test_share, options.seed)
-    lessons = [with_margin(item, margin) for item in _select(situations, learn)]
-    # Taken out of the lessons, as common as they are: what a model was taught it is too sure of.
-    order = generator.permutation(len(lessons))
-    kept_back = min(_NUM_REFERENCE, len(lessons) // 5)
-    reference = [lessons[place] for place in order[:kept_back]]
-    lessons = [lessons[place] for place in order[kept_back:]]
+    reference, lessons = _kept_back(
+        [with_margin(item, margin) for item in _select(situations, learn)], generator
+    )
     chosen = _balanced(lessons, max_situations, generator)
     tests = {"left out": _some(_select(situations, left_out), max_tested, generator)}
     for path in unseen_files:
@@ -78,12 +75,9 @@ def tune(
     threshold = fit_threshold(lesson_table.features, lesson_table.labels)
     torch.set_num_threads(threads)
     tuner = Tuner(LanguageModel.load(model_name), template or tuned_template(), options)
-    measures: Measures = {}
-    for name, items in tests.items():
-        measures[f"untuned, {name}"] = _measure(tuner, items, reference, threshold)
+    measures = _measured("untuned", tuner, tests, reference, threshold)
     _fit(tuner, chosen)
-    for name, items in tests.items():
-        measures[f"tuned, {name}"] = _measure(tuner, items, reference, threshold)
+    measures |= _measured("tuned", tuner, tests, reference, threshold)
     card = {
         "base": model_name,
         "options": dataclasses.asdict(options),
@@ -95,6 +89,31 @@ def tune(
     }
     tuner.save(out, model_name, reference, card)
     return measures
+
+
+def _kept_back(
+    lessons: list[Situation], generator: np.random.Generator
+) -> tuple[list[Situation], list[Situation]]:
+    """Takes situations to calibrate with out of the lessons, as common as they are there.
+
+    What a model was taught it is too sure of.
+    """
+    order = generator.permutation(len(lessons))
+    num = min(_NUM_REFERENCE, len(lessons) // 5)
+    return [lessons[place] for place in order[:num]], [lessons[place] for place in order[num:]]
+
+
+def _measured(
+    when: str,
+    tuner: Tuner,
+    tests: Mapping[str, Sequence[Situation]],
+    reference: Sequence[Situation],
+    threshold: Threshold,
+) -> Measures:
+    return {
+        f"{when}, {name}": _measure(tuner, items, reference, threshold)
+        for name, items in tests.items()
+    }
 
 
 def _fit(tuner: Tuner, lessons: Sequence[Situation]) -> None:
