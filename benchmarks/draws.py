@@ -24,7 +24,7 @@ from benchmarks.accuracy import Accuracies, AccuracyRow
 from gnnflow.partition import read_manifest
 
 HIDDEN = 128
-NEVER = 1 << 31
+NEVER = (1 << 31) - 1
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
