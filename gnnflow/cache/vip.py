@@ -138,7 +138,7 @@ def _added_up(places: IntArray, weights: FloatArray, num_places: int) -> FloatAr
 
 
 @dataclass(frozen=True, slots=True)
-class _Chunk:
+class _SeedChunk:
     """Vertices that are asked for together, with as many neighbours each."""
 
     number: int
@@ -203,7 +203,7 @@ class _HopPlan:
         """About how many neighbours are drawn."""
         return int(self.draws.sum())
 
-    def chunks(self) -> Iterator[_Chunk]:
+    def chunks(self) -> Iterator[_SeedChunk]:
         """Cuts the vertices so that none draws much more than others, a vertex at least each."""
         number = 0
         for width in np.unique(self.widths).tolist():
@@ -213,7 +213,7 @@ class _HopPlan:
             ends = np.cumsum(self.draws[places])
             cuts = np.flatnonzero(np.diff((ends - 1) // _CHUNK_DRAWS)) + 1
             for piece in np.split(places, cuts):
-                yield _Chunk(number, piece, width, int(self.draws[piece].sum()))
+                yield _SeedChunk(number, piece, width, int(self.draws[piece].sum()))
                 number += 1
 
 
