@@ -1,6 +1,6 @@
 """The graph as one rank sees it: its own part, and the way to all others."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, Self
@@ -9,13 +9,14 @@ import numpy as np
 import numpy.typing as npt
 
 from gnnflow import _kernels
-from gnnflow.array_types import Ids
+from gnnflow.array_types import Ids, Rows
 from gnnflow.comm import Context
 from gnnflow.edges import GraphEdges
 from gnnflow.errors import ConfigError, DataError
 from gnnflow.features import DistFeatureStore
 from gnnflow.features.original_id_table import OriginalIdTable
 from gnnflow.features.row_exchange import RowExchange
+from gnnflow.features.rows_by_name import RowsByName
 from gnnflow.features.wire import WireDtype
 from gnnflow.partition import GraphPartition, Manifest, PartitionBook, open_partition, read_manifest
 from gnnflow.partition.manifest import part_folder
@@ -72,14 +73,14 @@ class DistGraph:
         self.topology_bytes = 0
         """Memory of this rank's neighbour lists, halo hops included; 0 where they are mapped."""
         self._scope = "" if ctx.service is None else ctx.service.new_scope()
-        self._rows = RowExchange(ctx, self._scope)
-        self.edges = GraphEdges(partition, self._rows)
+        self._exchange = RowExchange(ctx, self._scope)
+        self._arrays = RowsByName(ctx, self._exchange, self.book.offsets, wire_dtype)
+        self.edges = GraphEdges(partition, self._exchange)
         """Attributes of the edges, by global edge id."""
         # This rank's part comes first: it is source 0 of every store.
         self._parts_at_hand = {ctx.rank: partition}
         self._has_source_keys = False
-        self._stores: dict[str, DistFeatureStore] = {}
-        self._served: set[str] = set()
+        self._further_bytes = 0  # of files that are no arrays of the partition
         self._original_id_table: OriginalIdTable | None = None
 
     @classmethod
@@ -132,7 +133,7 @@ class DistGraph:
     def partition_bytes(self) -> int:
         """Most memory that the parts at hand take: their files, and neighbour lists in memory."""
         mapped = sum(part.num_bytes for part in self._parts_at_hand.values())
-        return mapped + self.topology_bytes
+        return mapped + self._further_bytes + self.topology_bytes
 
     @property
     def num_parts(self) -> int:
@@ -186,19 +187,18 @@ class DistGraph:
         Raises:
             DataError: if there is no such array.
         """
-        if name == _IN_DEGREE and name not in self._stores:
+        if name == _IN_DEGREE and name not in self._arrays:
             parts = self._parts_at_hand.items()
             others = [(rank, np.diff(part.indptr)) for rank, part in parts if rank != self.part_id]
-            rows = [(self.part_id, self._in_degrees), *others]
-            self._stores[name] = self._rows.store(name, self.book.offsets, rows)
-        if name not in self._stores:
-            known = ", ".join(sorted({*self._stores, _IN_DEGREE}))
+            self._arrays.add_derived(name, [(self.part_id, self._in_degrees), *others])
+        if name not in self._arrays:
+            known = ", ".join(sorted({*self._arrays.names(), _IN_DEGREE}))
             raise DataError(f"the graph has no array '{name}'; it has: {known}")
-        return self._stores[name]
+        return self._arrays.store(name)
 
     def to_original(self, global_ids: Ids) -> Ids:
         """Returns the ids that vertices have in the input, int64 `[num_ids]`."""
-        return self._stores[_ORIGINAL_ID].fetch(global_ids)
+        return self._arrays.store(_ORIGINAL_ID).fetch(global_ids)
 
     def to_global(self, original_ids: Ids) -> Ids:
         """Returns the global ids of ids of the input, int64 of the same shape.
@@ -211,10 +211,10 @@ class DistGraph:
         if self._original_id_table is None:
             self._original_id_table = OriginalIdTable(
                 self.ctx,
-                self._rows,
+                self._exchange,
                 self.partition.original_id,
                 self.book.offsets,
-                self._stores[_ORIGINAL_ID],
+                self._arrays.store(_ORIGINAL_ID),
             )
         return self._original_id_table.to_global(original_ids)
 
@@ -290,27 +290,7 @@ class DistGraph:
             DataError: if the name is taken, or rows are not one for each inner vertex, or differ
                 between ranks in shape or dtype.
         """
-        problem = ""
-        if name in self._stores or name == _IN_DEGREE:
-            problem = f"'{name}' is an array of the graph already; choose another name"
-        elif len(rows) != self.partition.num_vertices or not rows.flags.c_contiguous:
-            problem = (
-                f"'{name}' must be contiguous with one row for each of the "
-                f"{self.partition.num_vertices} inner vertices, got shape {list(rows.shape)}"
-            )
-        about = self.ctx.allgather_json([problem, rows.dtype.str, list(rows.shape[1:])])
-        for rank, (problem, dtype, row_shape) in enumerate(about):
-            if problem:
-                raise DataError(f"rank {rank}: {problem}")
-            if [dtype, row_shape] != about[0][1:]:
-                raise DataError(
-                    f"'{name}' differs between ranks: {about[0][1:]} on rank 0, "
-                    f"{[dtype, row_shape]} on rank {rank}; rows need one shape and dtype"
-                )
-        self._rows.serve(name, lambda: rows)
-        self._stores[name] = self._rows.store(name, self.book.offsets, [(self.ctx.rank, rows)])
-        self._served.add(name)
-        return self._stores[name]
+        return self._arrays.add_computed(name, rows, taken=name == _IN_DEGREE)
 
     def unserve(self, name: str) -> None:
         """Ends what `serve` began, once all ranks have called it; the rows may then be freed.
@@ -318,12 +298,27 @@ class DistGraph:
         Raises:
             DataError: if `serve` did not add that name.
         """
-        if name not in self._served:
-            raise DataError(f"'{name}' is not served; served are: {sorted(self._served)}")
-        self.ctx.barrier()
-        self._rows.withdraw(name)
-        self._served.remove(name)
-        del self._stores[name]
+        self._arrays.withdraw(name)
+
+    def serve_files(
+        self, name: str, rows_of: Callable[[GraphPartition], Rows], *, wire_pieces: int = 1
+    ) -> DistFeatureStore:
+        """Makes rows of a further file of each part available to all ranks; all ranks call it.
+
+        Args:
+            name: a name that no array has.
+            rows_of: maps the rows of a part, `[num_vertices, ...]`, contiguous; called for every
+                part that can be read here.
+            wire_pieces: into how many pieces a row is cut on the way, each with a scale of its own.
+
+        Returns:
+            The rows of all ranks by global id, also `store(name)` from now on.
+        """
+        rows = {rank: rows_of(part) for rank, part in self._parts_at_hand.items()}
+        self._further_bytes += sum(each.nbytes for each in rows.values())
+        store = self._arrays.add_files(name, rows, rows.__getitem__, wire_pieces=wire_pieces)
+        self.ctx.barrier()  # nobody asks before all answer
+        return store
 
     def _map_and_serve(self) -> None:
         """Maps the parts on this machine and answers the other ranks' questions."""
@@ -346,16 +341,8 @@ class DistGraph:
             self.topology.add_halo(*block)
         self._serve_neighbors(_NEIGHBORS, self.topology)
         for name in (*self.array_names, _ORIGINAL_ID):
-            rows = [(rank, _rows_of(part, name)) for rank, part in self._parts_at_hand.items()]
-            self._rows.serve(name, partial(_rows_of, self.partition, name))
-            self._stores[name] = self._rows.store(
-                name,
-                self.book.offsets,
-                rows,
-                wire_dtype=self.wire_dtype,
-                transport=self.ctx.transport,
-            )
-        self._rows.serve(_IN_DEGREE, lambda: self._in_degrees)
+            self._arrays.add_files(name, self._parts_at_hand, partial(self._rows_at_hand, name))
+        self._exchange.serve(_IN_DEGREE, lambda: self._in_degrees)
         if self.partition.edge_attr is not None:
             self._serve_neighbors(_NEIGHBORS_AND_EDGES, self.edges.topology)
             self.edges.open(
@@ -394,6 +381,6 @@ class DistGraph:
     def _in_degrees(self) -> Ids:
         return np.diff(self.partition.indptr)
 
-
-def _rows_of(part: GraphPartition, name: str) -> npt.NDArray[Any]:
-    return part.original_id if name == _ORIGINAL_ID else part.arrays[name]
+    def _rows_at_hand(self, name: str, rank: int) -> Rows:
+        part = self._parts_at_hand[rank]
+        return part.original_id if name == _ORIGINAL_ID else part.arrays[name]

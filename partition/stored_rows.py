@@ -14,6 +14,8 @@ FeatureDtype = Literal["stored", "float16", "bfloat16", "int8"]
 INT8_SCALED = "int8_scaled"
 """What the manifest calls rows of a float32 scale and then one signed byte for each number."""
 SCALE_BYTES = 4
+STORED_TYPES = ("float16", "float32", "float64", "bfloat16", INT8_SCALED)
+"""What the manifest calls features that are floats."""
 
 # Codes of the kernel that writes rows with fewer bits.
 _BFLOAT16, _INT8 = 1, 2
@@ -76,20 +78,55 @@ class StoredRows:
             return rows
         if self._type == "float16":
             return _to_float16(rows)
-        floats = np.ascontiguousarray(rows, dtype=np.float32)
-        code, row_bytes = _BFLOAT16, 2 * floats.shape[1]
-        if self._type == "int8":
-            code, row_bytes = _INT8, floats.shape[1] + SCALE_BYTES
-        encoded = np.empty((len(floats), row_bytes), dtype=np.uint8)
-        _kernels.encode_rows(encoded, floats, np.arange(len(floats)), code)
-        return encoded.view(self.dtype)
+        return to_stored(np.ascontiguousarray(rows, dtype=np.float32), self.type_name)
+
+
+def to_stored(rows: npt.NDArray[np.float32], type_name: str) -> npt.NDArray[Any]:
+    """Rounds rows to a type, as a file of a partition holds them.
+
+    Args:
+        rows: `[num_rows, width]`, contiguous.
+        type_name: one of `STORED_TYPES`.
+    """
+    if type_name not in ("bfloat16", INT8_SCALED):
+        with np.errstate(over="ignore"):
+            return rows.astype(type_name)
+    code, row_bytes = _BFLOAT16, 2 * rows.shape[1]
+    if type_name == INT8_SCALED:
+        code, row_bytes = _INT8, rows.shape[1] + SCALE_BYTES
+    encoded = np.empty((len(rows), row_bytes), dtype=np.uint8)
+    _kernels.encode_rows(encoded, rows, np.arange(len(rows)), code)
+    return encoded if code == _INT8 else encoded.view(np.uint16)
+
+
+def from_stored(
+    rows: npt.NDArray[Any], type_name: str, num_threads: int = 1
+) -> npt.NDArray[np.float32]:
+    """Returns rows of a file of a partition as numbers, `[num_rows, width]`, contiguous.
+
+    Args:
+        rows: `[num_rows, ...]` as the file holds them.
+        type_name: one of `STORED_TYPES`.
+        num_threads: threads of the kernel.
+    """
+    if type_name == INT8_SCALED:
+        return decode_int8(rows, num_threads)
+    if type_name == "bfloat16":
+        return (rows.astype(np.uint32) << 16).view(np.float32)
+    return np.ascontiguousarray(rows, dtype=np.float32)
 
 
 def decode_int8(rows: npt.NDArray[Any], num_threads: int = 1) -> npt.NDArray[np.float32]:
     """Returns uint8 rows of scaled int8 as numbers, float32 `[num_rows, width]`."""
     width = rows.shape[1] - SCALE_BYTES
     floats = np.empty((len(rows), width), dtype=np.float32)
-    _kernels.decode_rows(floats, np.arange(len(rows)), rows, _INT8, num_threads=num_threads)
+    _kernels.decode_rows(
+        floats,
+        np.arange(len(rows)),
+        np.ascontiguousarray(rows),
+        _INT8,
+        num_threads=num_threads,
+    )
     return floats
 
 

@@ -7,6 +7,7 @@ from typing import Literal
 import tyro
 
 from gnnflow.config.cache import CacheConfig
+from gnnflow.config.infer import CHUNK_BYTES
 from gnnflow.config.option_values import (
     IntList,
     check_whole_numbers,
@@ -69,6 +70,15 @@ class SamplingConfig:
     """Draw dependent: steps for which a source keeps its key. More move fewer rows; many more than
     some tens cost accuracy."""
 
+    first_hop: Literal["sampled", "stored"] = "sampled"
+    """Models sage, gcn, gin: what the first layer takes. Neighbours that are sampled as the last
+    hop of fanout, or what all of them give, which is computed once, kept beside the partition and
+    fetched with the features (stored): minibatches have a hop less, move a fraction of the bytes,
+    and the first layer is exact."""
+
+    first_hop_bytes: int = CHUNK_BYTES
+    """First hop stored: memory of a rank that computing it may take."""
+
     def __post_init__(self) -> None:
         """Checks ranges.
 
@@ -82,7 +92,7 @@ class SamplingConfig:
                 number >= 1 or number == -1,
                 f"fanout of a hop must be at least 1 or -1 for all, got {number}",
             )
-        require_at_least(self, 1, "batch_size", "draw_every")
+        require_at_least(self, 1, "batch_size", "draw_every", "first_hop_bytes")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -145,7 +145,8 @@ class DistFeatureStore:
         """Returns how rows can travel as some type; None if they cannot, or never travel."""
         if self._remote is None or self._remote.has_one_wire:
             return None
-        wire = Wire.choose(wire_dtype, self.dtype, self.row_shape)
+        pieces = self._remote.wire.pieces
+        wire = Wire.choose(wire_dtype, self.dtype, self.row_shape, pieces)
         return wire if wire.code or wire_dtype == "stored" else None
 
     def counts(self) -> FetchCounts:

@@ -36,7 +36,7 @@ class RowAnswers:
     def __call__(self, message: Message) -> Iterator[ByteArray]:
         """Yields the rows asked for, part by part, as the question's wire code says."""
         source = self._source()
-        wire = Wire(message.params[0])
+        wire = Wire(*message.params)
         row_bytes = wire.row_bytes(source.nbytes // max(1, len(source)))
         rows = message.arrays[0].astype(np.int64, copy=False)
         step = rows_per_part(row_bytes)
@@ -80,6 +80,7 @@ class RowExchange:
         *,
         wire_dtype: WireDtype = "stored",
         transport: Transport = "alltoall",
+        wire_pieces: int = 1,
     ) -> DistFeatureStore:
         """Makes a store over rows that all ranks serve; for `rma` all ranks do so together.
 
@@ -89,6 +90,7 @@ class RowExchange:
             sources: rank and rows of every rank whose rows can be read directly, this one first.
             wire_dtype: how float32 rows travel.
             transport: whether rows are read one-sided (`rma`) or asked for.
+            wire_pieces: into how many pieces a row is cut on the way, each with a scale of its own.
         """
         own_rows = sources[0][1]
         return DistFeatureStore(
@@ -96,7 +98,7 @@ class RowExchange:
             offsets=offsets,
             sources=sources,
             num_threads=self._ctx.threads,
-            remote=self._remote(name, offsets, own_rows, wire_dtype, transport),
+            remote=self._remote(name, offsets, own_rows, wire_dtype, transport, wire_pieces),
         )
 
     def _remote(
@@ -106,11 +108,12 @@ class RowExchange:
         own_rows: npt.NDArray[Any],
         wire_dtype: WireDtype,
         transport: Transport,
+        wire_pieces: int,
     ) -> RemoteRows | None:
         service = self._ctx.service
         if service is None:
             return None
-        wire = Wire.choose(wire_dtype, own_rows.dtype, own_rows.shape[1:])
+        wire = Wire.choose(wire_dtype, own_rows.dtype, own_rows.shape[1:], wire_pieces)
         fits = int(np.diff(offsets).max()) < _INT32_ROWS
         if transport == "rma" and fits and 0 not in own_rows.shape[1:]:
             scoped, threads = self._scope + name, self._ctx.threads

@@ -183,6 +183,6 @@ def _requests(
                 for first in range(start, end, step)
             ]
             wanted = rows[start:end].astype(index_dtype)
-            requests.append(Request(owner, (wire.code,), (wanted,), parts))
+            requests.append(Request(owner, wire.params, (wanted,), parts))
             start = end
     return requests

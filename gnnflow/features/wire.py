@@ -23,16 +23,27 @@ class Wire:
     """Turns rows into what is sent and back.
 
     `bfloat16` halves float32 rows (8 bits of precision); `int8` sends a float32 scale and one byte
-    a number (an error of up to 1/254 of the row's largest magnitude). Other rows go as stored.
+    a number (an error of up to 1/254 of the row's largest magnitude). Other rows go as stored. Rows
+    that join several vectors are cut into pieces, each with a scale of its own.
     """
 
-    def __init__(self, code: int) -> None:
-        """Takes the number that says how; questions carry it, so that both sides agree."""
+    def __init__(self, code: int, pieces: int = 1) -> None:
+        """Takes the number that says how, and of how many pieces of one width a row is."""
         self.code = code
+        self.pieces = pieces
+
+    @property
+    def params(self) -> tuple[int, ...]:
+        """What questions carry, so that both sides agree."""
+        return (self.code,) if self.pieces == 1 else (self.code, self.pieces)
 
     @classmethod
     def choose(
-        cls, wire_dtype: WireDtype, dtype: np.dtype[Any], row_shape: tuple[int, ...]
+        cls,
+        wire_dtype: WireDtype,
+        dtype: np.dtype[Any],
+        row_shape: tuple[int, ...],
+        pieces: int = 1,
     ) -> "Wire":
         """Returns how rows of a type travel: only float32 vectors are converted.
 
@@ -43,13 +54,15 @@ class Wire:
             known = ", ".join(WIRE_DTYPES)
             raise ConfigError(f"wire_dtype must be one of {known}, got {wire_dtype!r}")
         converts = dtype == np.float32 and len(row_shape) > 0
-        return cls(WIRE_DTYPES.index(wire_dtype) if converts else 0)
+        return cls(WIRE_DTYPES.index(wire_dtype) if converts else 0, pieces)
 
     def row_bytes(self, stored_bytes: int) -> int:
         """Returns the bytes of a row on the way, from those of a row as stored."""
         if self.code == _BFLOAT16:
             return stored_bytes // 2
-        return stored_bytes // 4 + _SCALE_BYTES if self.code == _INT8 else stored_bytes
+        if self.code == _INT8:
+            return stored_bytes // 4 + self.pieces * _SCALE_BYTES
+        return stored_bytes
 
     def gather(
         self,
@@ -67,8 +80,13 @@ class Wire:
             num_threads: threads of the kernel.
         """
         if self.code:
-            floats = source.reshape(len(source), -1)
-            _kernels.encode_rows(out, floats, rows, self.code, num_threads=num_threads)
+            _kernels.encode_rows(
+                self._cut(out),
+                self._cut(source),
+                self._rows_of_pieces(rows),
+                self.code,
+                num_threads=num_threads,
+            )
         else:
             _kernels.gather(out, source, rows, num_threads=num_threads)
 
@@ -88,10 +106,24 @@ class Wire:
             num_threads: threads of the kernel.
         """
         if self.code:
-            floats = out.reshape(len(out), -1)
-            _kernels.decode_rows(floats, positions, received, self.code, num_threads=num_threads)
+            _kernels.decode_rows(
+                self._cut(out),
+                self._rows_of_pieces(positions),
+                self._cut(received),
+                self.code,
+                num_threads=num_threads,
+            )
         else:
             _kernels.place_rows(out, positions, received, num_threads=num_threads)
+
+    def _cut(self, rows: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        width = int(np.prod(rows.shape[1:], dtype=np.int64))
+        return rows.reshape(len(rows) * self.pieces, width // self.pieces)
+
+    def _rows_of_pieces(self, rows: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+        if self.pieces == 1:
+            return rows
+        return (rows[:, np.newaxis] * self.pieces + np.arange(self.pieces)).reshape(-1)
 
 
 def rows_per_part(row_bytes: int) -> int:

@@ -7,6 +7,7 @@ from typing import Any, Unpack
 from numpy.typing import ArrayLike
 from torch_geometric.sampler import NegativeSampling
 
+from gnnflow.errors import ConfigError
 from gnnflow.graph import DistGraph
 from gnnflow.loader.arguments import Fanout, as_labels, as_negatives, check_graph
 from gnnflow.loader.edge_list import GivenEdges, edges_of_split
@@ -92,6 +93,11 @@ class DistLinkNeighborLoader(DistNeighborLoader):
             edges = edges_of_split(graph, edge_label_index)
         else:
             edges = GivenEdges(edge_label_index, graph.num_vertices)
+        if exclude_targets and options.first_hop is not None:
+            raise ConfigError(
+                f"first_hop='{options.first_hop}' is made of all edges, those that are asked about "
+                "too; leave out exclude_targets or first_hop"
+            )
         schedule = LinkSchedule(
             graph,
             edges,

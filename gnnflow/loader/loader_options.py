@@ -11,6 +11,7 @@ from typing import Any
 import torch
 
 from gnnflow.config import (
+    CHUNK_BYTES,
     DEFAULT_CACHE,
     DEFAULT_DEPTH,
     DEFAULT_DRAW_EVERY,
@@ -18,6 +19,7 @@ from gnnflow.config import (
     PolicyConfig,
 )
 from gnnflow.errors import ConfigError
+from gnnflow.first_hop import FIRST_HOPS, FirstHop
 from gnnflow.loader.arguments import (
     Fanout,
     as_device,
@@ -26,7 +28,7 @@ from gnnflow.loader.arguments import (
     as_whole_number,
     check_memory,
 )
-from gnnflow.loader.minibatch_maker import MinibatchOptions, Transform
+from gnnflow.loader.minibatch_maker import FEATURES, MinibatchOptions, Transform
 from gnnflow.loader.pyg_names import PygNames
 from gnnflow.prefetch import Policy, PolicyChoice
 from gnnflow.sampling.draws import DrawName, steps_of_a_key
@@ -62,6 +64,12 @@ class LoaderOptions:
     (`dependent`): minibatches have more in common then, and fewer rows move."""
     draw_every: int = DEFAULT_DRAW_EVERY
     """Steps for which a source keeps its key with `draw="dependent"`."""
+    first_hop: FirstHop | None = None
+    """What of all in-neighbours' features each vertex brings along as `x_first`, in place of the
+    last hop of `fanout`, which is not sampled then: their `mean`, their `sum`, or what `gcn` takes
+    (which leaves `x` out). Computed once and kept beside the partition."""
+    first_hop_bytes: int = CHUNK_BYTES
+    """Memory of a rank that computing it may take."""
     arrays: str | Sequence[str] = ("x",)
     """Per-vertex arrays fetched for all vertices."""
     edge_ids: bool = False
@@ -100,6 +108,7 @@ class LoaderOptions:
         as_names("arrays", self.arrays)
         object.__setattr__(self, "draw_every", as_whole_number("draw_every", self.draw_every))
         steps_of_a_key(self.draw, self.draw_every, self.replace)
+        self._check_first_hop()
         # Numbers of NumPy and torch become Python's: they are part of what tells schedules apart.
         object.__setattr__(self, "seed", as_whole_number("seed", self.seed))
         num_epochs = as_whole_number("num_epochs", self.num_epochs, least=0)
@@ -119,6 +128,32 @@ class LoaderOptions:
                 f"policy '{name}' steers the halo cache, which cache=None switches off; leave out "
                 "one of the two"
             )
+
+    def _check_first_hop(self) -> None:
+        number = as_whole_number("first_hop_bytes", self.first_hop_bytes, least=1)
+        object.__setattr__(self, "first_hop_bytes", number)
+        if self.first_hop is None:
+            return
+        if self.first_hop not in FIRST_HOPS:
+            known = ", ".join(FIRST_HOPS)
+            given = reprlib.repr(self.first_hop)
+            raise ConfigError(f"first_hop must be None or one of {known}, got {given}")
+        if FEATURES not in as_names("arrays", self.arrays):
+            raise ConfigError(
+                f"first_hop='{self.first_hop}' is made of '{FEATURES}', which arrays="
+                f"{reprlib.repr(self.arrays)} leaves out"
+            )
+        if self.edge_attr:
+            raise ConfigError(
+                f"first_hop='{self.first_hop}' knows nothing of edges; leave out edge_attr or "
+                "first_hop"
+            )
+
+    @property
+    def hops(self) -> tuple[int, ...]:
+        """Neighbours kept per hop that is sampled."""
+        fanout = as_fanout(self.fanout)
+        return fanout if self.first_hop is None else fanout[:-1]
 
     @property
     def policy_choice(self) -> PolicyChoice:
@@ -152,7 +187,8 @@ class LoaderOptions:
             num_steps: steps of an epoch.
         """
         return MinibatchOptions(
-            fanout=as_fanout(self.fanout),
+            fanout=self.hops,
+            first_hop=self.first_hop,
             seed=self.seed,
             replace=self.replace,
             draw=self.draw,
@@ -177,6 +213,8 @@ class LoaderKeywords(PygNames, total=False):
     replace: bool
     draw: DrawName
     draw_every: int
+    first_hop: FirstHop | None
+    first_hop_bytes: int
     arrays: str | Sequence[str]
     edge_ids: bool
     edge_attr: bool

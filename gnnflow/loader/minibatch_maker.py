@@ -12,6 +12,7 @@ from torch import Tensor
 from torch_geometric.data import Data
 
 from gnnflow.features import DistFeatureStore, FetchUnderWay
+from gnnflow.first_hop import FirstHop, joint_name, split_rows
 from gnnflow.graph import DistGraph
 from gnnflow.loader.arguments import as_fanout
 from gnnflow.loader.seed_schedule import SeedBatch
@@ -24,6 +25,8 @@ from gnnflow.sampling.dist_sampler import MinibatchSeeds
 from gnnflow.sampling.draws import DrawName
 from gnnflow.traffic import Traffic
 
+FEATURES = "x"
+"""The array whose remote rows the halo cache keeps."""
 Transform = Callable[[Data], Data]
 
 
@@ -91,6 +94,8 @@ class MinibatchOptions:
     """Steps for which a source keeps its key with `dependent`."""
     num_steps: int = 0
     """Steps of an epoch; draws by key count them on over epochs."""
+    first_hop: FirstHop | None = None
+    """What vertices bring along in place of a last hop, as in `gnnflow.first_hop`."""
     arrays: tuple[str, ...] = ("x",)
     """Per-vertex arrays fetched for all vertices."""
     seed_arrays: tuple[str, ...] = ("y",)
@@ -112,9 +117,21 @@ class MinibatchOptions:
         """Checks the fanout.
 
         Raises:
-            ConfigError: if a hop's fanout is neither positive nor -1, or there is no hop.
+            ConfigError: if a hop's fanout is neither positive nor -1, or there is no hop and no
+                stored one.
         """
-        as_fanout(self.fanout)
+        if self.fanout or self.first_hop is None:
+            as_fanout(self.fanout)
+
+    @property
+    def features(self) -> str:
+        """The array that the halo cache holds rows of."""
+        return FEATURES if self.first_hop is None else joint_name(self.first_hop)
+
+    @property
+    def stores(self) -> tuple[str, ...]:
+        """What the rows of `arrays` come from."""
+        return tuple(self.features if name == FEATURES else name for name in self.arrays)
 
 
 class MinibatchMaker:
@@ -154,7 +171,7 @@ class MinibatchMaker:
         self._edge_stores = [graph.edges.store("edge_attr")] if options.with_edge_attr else []
         if options.with_edge_attr and options.with_edge_ids:
             self._edge_stores.append(graph.edges.store("edge_id"))
-        stores = [graph.store(name) for name in options.arrays]
+        stores = [graph.store(name) for name in options.stores]
         if features is None and stores:
             features = CachedRows(stores[0])
         if features is not None and options.device is not None:
@@ -167,6 +184,7 @@ class MinibatchMaker:
         ]
         self._seed_stores = [graph.store(name) for name in options.seed_arrays]
         self._dtypes = {name: spec.dtype for name, spec in graph.manifest.arrays.items()}
+        self._joint = None if options.first_hop is None else options.features
         self._is_first = True
         self._subgraphs = MemoryMeter()
 
@@ -267,12 +285,10 @@ class MinibatchMaker:
         rows: dict[str, Tensor] = {}
         if self._features is not None and asked.features is not None:
             store = self._features.store
-            rows[store.name] = as_tensor(
-                self._features.gather(asked.features), self._dtypes.get(store.name)
-            )
+            rows |= self._tensors(store.name, self._features.gather(asked.features))
             self._count_features(asked.features, cost)
         for store, fetch in asked.fetches:
-            rows[store.name] = as_tensor(fetch.result(), self._dtypes.get(store.name))
+            rows |= self._tensors(store.name, fetch.result())
             cost.traffic += Traffic(
                 rows_asked=fetch.num_remote,
                 bytes_fetched=fetch.num_remote * store.wire_row_bytes,
@@ -318,6 +334,19 @@ class MinibatchMaker:
         self.announce(sampled)
         self.ask([self.plan(sampled)])
         return self.complete(sampled)
+
+    def _tensors(self, name: str, rows: NDArray[np.generic] | Tensor) -> dict[str, Tensor]:
+        """What a batch calls the rows of a store."""
+        kind = self._options.first_hop
+        if name != self._joint or kind is None:
+            return {name: as_tensor(rows, self._dtypes.get(name))}
+        dtype = self._dtypes[FEATURES]
+        if isinstance(rows, np.ndarray) and dtype != INT8_SCALED:
+            # A slice of an array would not keep it, and its memory would serve again.
+            rows = torch.from_numpy(rows)
+        x, first = split_rows(rows, kind)
+        tensors = {"x_first": as_tensor(first, dtype)}
+        return tensors if x is None else {FEATURES: as_tensor(x, dtype), **tensors}
 
     def _count_features(self, request: RowRequest, cost: MinibatchCost) -> None:
         assert self._features is not None

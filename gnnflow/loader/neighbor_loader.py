@@ -13,6 +13,7 @@ from torch_geometric.data import Data
 
 from gnnflow.comm import Context
 from gnnflow.errors import ConfigError, DataError, GnnflowError
+from gnnflow.first_hop import open_first_hop
 from gnnflow.graph import DistGraph
 from gnnflow.loader.arguments import Fanout, as_names, as_seeds, check_graph
 from gnnflow.loader.loader_options import (
@@ -23,15 +24,12 @@ from gnnflow.loader.loader_options import (
     signature_with_options,
 )
 from gnnflow.loader.loss_weight import mark_batch
-from gnnflow.loader.minibatch_maker import MinibatchMaker, SampledMinibatch
+from gnnflow.loader.minibatch_maker import FEATURES, MinibatchMaker, SampledMinibatch
 from gnnflow.loader.pyg_names import take_pyg_names
 from gnnflow.loader.seed_schedule import Schedule, SeedBatch, SeedSchedule
 from gnnflow.prefetch import CacheSetup, LivePolicy, Pipeline, set_up_cache, start_live_policy
 
 _LOGGER = logging.getLogger(__name__)
-
-CACHED_ARRAY = "x"
-"""The array whose remote rows the halo cache keeps."""
 
 _Session = Pipeline[SeedBatch, SampledMinibatch, SampledMinibatch, Data]
 
@@ -44,6 +42,8 @@ class DistNeighborLoader:
     - `x` `[num_vertices, num_features]`: features of all vertices, the seeds' first,
     - `y` `[batch_size, ...]`: labels of the seeds alone, since those of the other vertices would
       only cost traffic (`arrays=("x", "y")` fetches them for all),
+    - with `first_hop`, `x_first` `[num_vertices, num_features]`: what the stored first hop has of
+      all in-neighbours of each vertex; the vertices are those of all hops but the last,
     - `edge_index` `[2, num_edges]` int64: sources and destinations, grouped by destination,
     - `n_id` `[num_vertices]` int64: global ids,
     - `batch_size`: number of seeds; it may differ from batch to batch and be 0,
@@ -89,9 +89,9 @@ class DistNeighborLoader:
             batch_size: seeds of one rank in one minibatch, on average; 512 by default.
             options: all options at once, as for loaders that have them in common.
             **named: options by name: the fields of `LoaderOptions` (`shuffle`, `seed`, `replace`,
-                `draw`, `draw_every`, `arrays`, `edge_ids`, `edge_attr`, `adj_t`, `transform`,
-                `pin_memory`, `device`, `cache`, `num_epochs`, `policy`), which count before those
-                of `options`;
+                `draw`, `draw_every`, `first_hop`, `first_hop_bytes`, `arrays`, `edge_ids`,
+                `edge_attr`, `adj_t`, `transform`, `pin_memory`, `device`, `cache`, `num_epochs`,
+                `policy`), which count before those of `options`;
                 `policy_options` and `run_dir`, how the policy is asked and the folder where it
                 writes its decisions; and PyG's parameters that have another name here.
 
@@ -131,11 +131,14 @@ class DistNeighborLoader:
         """The halo cache and what it was made from; None without `cache` or features."""
         self.policy: LivePolicy | None = None
         """What steers the halo cache, to be asked for its state; None for a mere schedule."""
-        if options.cache is not None and CACHED_ARRAY in minibatch.arrays:
+        if options.first_hop is not None:
+            open_first_hop(graph, options.first_hop, memory_bytes=options.first_hop_bytes)
+        if options.cache is not None and FEATURES in minibatch.arrays:
             self.cache_setup = set_up_cache(
                 graph,
                 self.config,
-                array=CACHED_ARRAY,
+                array=minibatch.features,
+                budget_row_bytes=graph.store(FEATURES).row_bytes,
                 seeds=self.schedule.seeds,
                 num_steps=len(self),
                 fanout=minibatch.fanout,

@@ -5,6 +5,7 @@ from types import MappingProxyType
 
 from gnnflow.config import TrainConfig
 from gnnflow.errors import ConfigError, did_you_mean
+from gnnflow.first_hop import FirstHop
 from gnnflow.models.aggregation import aggregate
 from gnnflow.models.gat import GAT
 from gnnflow.models.gcn import GCN
@@ -28,6 +29,7 @@ __all__ = [
     "build_model",
     "layer_adjacencies",
     "make_model",
+    "stored_hop_of",
 ]
 
 MODELS: Mapping[str, Callable[[Sequence[int], float], LayeredModel]] = MappingProxyType(
@@ -82,3 +84,22 @@ def build_model(
     hidden = [config.model.hidden] * (len(config.sampling.fanout) - 1)
     dims = [num_features, *hidden, num_classes]
     return make_model(config.model.model, dims, config.model.dropout, num_edge_features)
+
+
+def stored_hop_of(config: TrainConfig) -> FirstHop | None:
+    """What a stored first hop has to hold for the model of a training configuration, if any.
+
+    Raises:
+        ConfigError: if the first layer of the model needs the edges themselves.
+    """
+    if config.sampling.first_hop == "sampled":
+        return None
+    kinds = {name: getattr(model, "first_hop", None) for name, model in MODELS.items()}
+    kind: FirstHop | None = kinds.get(config.model.model)
+    if kind is None:
+        known = ", ".join(name for name, found in kinds.items() if found)
+        raise ConfigError(
+            "first_hop stored needs a model whose first layer takes a sum or mean of features "
+            f"({known}), got {config.model.model}; choose one of these or leave out --first-hop"
+        )
+    return kind

@@ -24,6 +24,7 @@ class GCN(LayeredModel):
     """
 
     uses_in_degree = True
+    first_hop = "gcn"
 
     def __init__(self, dims: Sequence[int], dropout: float = 0.0) -> None:
         """Makes a layer between each two consecutive widths.
@@ -67,4 +68,10 @@ class GCN(LayeredModel):
             total = conv.propagate(edges, x=x_src, edge_weight=edge_weight, size=(num_src, num_dst))
         mixed = total * share[:, None] + x_dst * weight[:num_dst, None].square()
         out: Tensor = conv.lin(mixed) + conv.bias
+        return out
+
+    def combine_first(self, x: Tensor, x_first: Tensor) -> Tensor:
+        """Computes `lin(stored sum) + bias`; the sum holds the own row."""
+        conv: Any = self.convs[0]
+        out: Tensor = conv.lin(x_first) + conv.bias
         return out

@@ -30,6 +30,8 @@ class GIN(LayeredModel):
     Source: Xu, Hu, Leskovec, Jegelka, "How Powerful are Graph Neural Networks?", 2019.
     """
 
+    first_hop = "sum"
+
     def __init__(self, dims: Sequence[int], dropout: float = 0.0) -> None:
         """Makes a layer between each two consecutive widths.
 
@@ -59,4 +61,10 @@ class GIN(LayeredModel):
             mixed: Tensor = conv.nn(total + (1 + conv.eps) * x[1])
             return mixed
         out: Tensor = conv(x, edge_index)
+        return out
+
+    def combine_first(self, x: Tensor, x_first: Tensor) -> Tensor:
+        """Computes `mlp((1 + eps) own row + stored sum)`."""
+        conv: Any = self.convs[0]
+        out: Tensor = conv.nn(x_first + (1 + conv.eps) * x)
         return out

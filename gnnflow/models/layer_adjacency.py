@@ -59,7 +59,11 @@ class LayerAdjacency:
 
 
 def layer_adjacencies(
-    edge_index: Tensor, num_sampled_nodes_per_hop: Sequence[int], num_layers: int | None = None
+    edge_index: Tensor,
+    num_sampled_nodes_per_hop: Sequence[int],
+    num_layers: int | None = None,
+    *,
+    first_is_stored: bool = False,
 ) -> list[LayerAdjacency]:
     """Cuts a minibatch into the adjacencies of its layers, first layer first.
 
@@ -67,7 +71,8 @@ def layer_adjacencies(
         edge_index: `[2, num_edges]`, sorted by destination as the sampler emits it, or the same
             as a sparse CSR `adj_t`.
         num_sampled_nodes_per_hop: `num_sampled_nodes` of the minibatch.
-        num_layers: layers of the model, the number of hops by default.
+        num_layers: layers of the model that take edges, the number of hops by default.
+        first_is_stored: whether a layer without edges comes before, through which gradients flow.
 
     Raises:
         DataError: if the edges are not sorted by destination, or the minibatch has fewer hops than
@@ -91,7 +96,8 @@ def layer_adjacencies(
         rows = indptr[: num_vertices[hop - 1] + 1]
         adjacency = LayerAdjacency(rows, src[: int(rows[-1])], num_vertices[hop])
         # The first layer's input is features, which need no gradient.
-        adjacencies.append(adjacency if hop == num_layers else adjacency.with_transpose())
+        takes_features = hop == num_layers and not first_is_stored
+        adjacencies.append(adjacency if takes_features else adjacency.with_transpose())
     return adjacencies
 
 

@@ -13,6 +13,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from gnnflow.errors import ConfigError
+from gnnflow.first_hop import FirstHop
 from gnnflow.models.aggregation import runs_on_kernels
 from gnnflow.models.layer_adjacency import (
     LayerAdjacency,
@@ -57,6 +59,9 @@ class LayeredModel(nn.Module):
     uses_edge_attr = False
     """Whether `forward` and `layer` want the attributes of the edges."""
 
+    first_hop: FirstHop | None = None
+    """What `forward` can take of a stored first hop; None if its first layer needs the edges."""
+
     aggregates = True
     """Whether layers take sums or means that gnnflow's kernels compute."""
 
@@ -82,6 +87,7 @@ class LayeredModel(nn.Module):
         num_sampled_edges_per_hop: Sequence[int] | None = None,
         in_degree: Tensor | None = None,
         edge_attr: Tensor | None = None,
+        x_first: Tensor | None = None,
     ) -> Tensor:
         """Computes all layers.
 
@@ -97,31 +103,39 @@ class LayeredModel(nn.Module):
                 models that use them.
             edge_attr: `[num_edges, ...]` attributes in the order of `edge_index`, for models that
                 use them.
+            x_first: `[num_vertices, num_features]` what a stored first hop has of each vertex, for
+                models with `first_hop`: the edges are those of all other layers. For `gcn` it is
+                all that the first layer takes, and `x` is not looked at.
 
         Returns:
             `[num_seeds, dim]` where the layers are trimmed, else `[num_vertices, dim]`.
         """
+        first = 0
+        if x_first is not None:
+            x = self._finish(0, self.combine_first(x, x_first))
+            first = 1
+        num_layers = self.num_layers - first
         adjacencies: Sequence[Tensor | LayerAdjacency]
         if not isinstance(edge_index, Tensor):
             adjacencies = edge_index
         elif edge_index.layout == torch.sparse_csr and runs_on_kernels(x):
             if num_sampled_nodes_per_hop is None:
-                adjacencies = [whole_adjacency(edge_index)] * self.num_layers
+                adjacencies = [whole_adjacency(edge_index)] * num_layers
             else:
-                adjacencies = layer_adjacencies(
-                    edge_index, num_sampled_nodes_per_hop, self.num_layers
-                )
+                adjacencies = layer_adjacencies(edge_index, num_sampled_nodes_per_hop, num_layers)
         else:
-            adjacencies = [_as_edge_index(edge_index)] * self.num_layers
-        num_dst = [len(x)] * self.num_layers
+            adjacencies = [_as_edge_index(edge_index)] * num_layers
+        num_dst = [len(x)] * num_layers
         if num_sampled_nodes_per_hop is not None and num_sampled_edges_per_hop is not None:
-            num_dst = list(accumulate(num_sampled_nodes_per_hop))[: self.num_layers][::-1]
-            num_edges = list(accumulate(num_sampled_edges_per_hop))[: self.num_layers][::-1]
+            num_dst = list(accumulate(num_sampled_nodes_per_hop))[:num_layers][::-1]
+            num_edges = list(accumulate(num_sampled_edges_per_hop))[:num_layers][::-1]
             adjacencies = [
                 edges[:, :count] if isinstance(edges, Tensor) else edges
                 for edges, count in zip(adjacencies, num_edges, strict=True)
             ]
-        for index, (count, adjacency) in enumerate(zip(num_dst, adjacencies, strict=True)):
+        for index, (count, adjacency) in enumerate(
+            zip(num_dst, adjacencies, strict=True), start=first
+        ):
             if isinstance(adjacency, LayerAdjacency):
                 count = adjacency.num_dst
             degree = None if in_degree is None else in_degree[: len(x)]
@@ -156,7 +170,10 @@ class LayeredModel(nn.Module):
         on_kernels = self.aggregates and runs_on_kernels(x[0])
         if isinstance(edge_index, LayerAdjacency) and not on_kernels:
             edge_index = edge_index.edge_index()
-        out = self.convolve(index, x, edge_index, in_degree, edge_attr)
+        return self._finish(index, self.convolve(index, x, edge_index, in_degree, edge_attr))
+
+    def _finish(self, index: int, out: Tensor) -> Tensor:
+        """Activation and dropout after a layer."""
         if index == self.num_layers - 1:
             return out
         activated: Tensor = self.dropout(self.activate(out))
@@ -175,6 +192,23 @@ class LayeredModel(nn.Module):
 
         An adjacency is given where kernels compute sums and means, otherwise the edges for PyG.
         """
+
+    def combine_first(self, x: Tensor, x_first: Tensor) -> Tensor:
+        """Computes the first convolution from what a stored first hop has.
+
+        Args:
+            x: `[num_vertices, num_features]` features; not looked at if `first_hop` is `gcn`.
+            x_first: `[num_vertices, num_features]` the aggregates of the kind `first_hop`.
+
+        Returns:
+            `[num_vertices, dim]`.
+
+        Raises:
+            ConfigError: if the first layer is of another kind.
+        """
+        raise ConfigError(
+            f"{type(self).__name__} needs the edges of its first hop; leave out first_hop"
+        )
 
     def activate(self, x: Tensor) -> Tensor:
         """The activation after each hidden layer; may overwrite its argument."""

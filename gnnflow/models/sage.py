@@ -17,6 +17,8 @@ class SAGE(LayeredModel):
     Source: Hamilton, Ying, Leskovec, "Inductive Representation Learning on Large Graphs", 2017.
     """
 
+    first_hop = "mean"
+
     def __init__(self, dims: Sequence[int], dropout: float = 0.0) -> None:
         """Makes a layer between each two consecutive widths.
 
@@ -42,4 +44,10 @@ class SAGE(LayeredModel):
                 x[0], edge_index, conv.lin_l.weight, conv.lin_l.bias, conv.lin_r.weight
             )
         out: Tensor = conv(x, edge_index)
+        return out
+
+    def combine_first(self, x: Tensor, x_first: Tensor) -> Tensor:
+        """Computes `lin_l(stored mean) + lin_r(own row)`."""
+        conv: Any = self.convs[0]
+        out: Tensor = conv.lin_l(x_first) + conv.lin_r(x)
         return out

@@ -60,6 +60,7 @@ def set_up_cache(
     config: CacheConfig,
     *,
     array: str,
+    budget_row_bytes: int | None = None,
     seeds: Ids,
     num_steps: int,
     fanout: Sequence[int],
@@ -71,6 +72,8 @@ def set_up_cache(
         graph: The graph.
         config: The options.
         array: Name of the array whose rows are cached.
+        budget_row_bytes: Bytes of a row of which `cache_fraction` is a share for every halo vertex,
+            those of a row of the array by default.
         seeds: int64 `[num_seeds]`: seeds of this rank, global ids.
         num_steps: Minibatches of an epoch.
         fanout: Neighbours kept per hop, seeds first.
@@ -81,7 +84,7 @@ def set_up_cache(
     """
     store = graph.store(array)
     halo = _halo_elsewhere(graph, store)
-    budget = _budget(graph, config, store, len(halo.vertices))
+    budget = _budget(graph, config, store, len(halo.vertices), budget_row_bytes or store.row_bytes)
     if _needs_vip(graph.ctx, config, budget):
         vip = _vip_of(graph, seeds, num_steps, fanout, seed)
         halo = dataclasses.replace(halo, vip=_elsewhere(store, vip))
@@ -111,14 +114,20 @@ def set_up_cache(
     return CacheSetup(rows=rows, halo=halo, capacity=budget - num_shared)
 
 
-def _budget(graph: DistGraph, config: CacheConfig, store: DistFeatureStore, num_halo: int) -> int:
+def _budget(
+    graph: DistGraph,
+    config: CacheConfig,
+    store: DistFeatureStore,
+    num_halo: int,
+    budget_row_bytes: int,
+) -> int:
     """Rows that this rank may hold of other ranks, common ones of its machine included."""
     if config.scorer == NO_CACHE:
         return 0
     capacity = cache_capacity(
         fraction=None if config.cache_bytes is not None else config.cache_fraction,
         max_bytes=config.cache_bytes,
-        num_halo=num_halo,
+        num_halo=num_halo * budget_row_bytes // max(store.row_bytes, 1),
         row_bytes=store.row_bytes,
     )
     # A row beyond every remote vertex would never be used.

@@ -5,16 +5,13 @@ import inspect
 import logging
 from collections.abc import Mapping
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch_geometric.nn import MessagePassing
 
-from gnnflow.errors import ConfigError, DataError
+from gnnflow.errors import ConfigError
 from gnnflow.graph import DistGraph
 from gnnflow.loader.arguments import as_whole_number
-from gnnflow.partition import GraphPartition
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -22,9 +19,6 @@ AUTO = "auto"
 _REQUIRED = inspect.Parameter.empty
 EDGE_ARGUMENTS = ("edge_attr", "edge_weight", "edge_type")
 """Names of arguments that take what the graph knows of its edges."""
-IN_DEGREE = "in_degree_without_loops"
-"""Name of the in-degrees that ranks hand each other."""
-_EDGES_AT_ONCE = 1 << 22
 
 _OF_SOURCE_DEGREES = frozenset(
     {
@@ -176,30 +170,6 @@ class EdgeArgument:
             elif self._has_attributes and self.name is None:
                 remedy += f", or edge_argument='{name}' if it takes the attributes of the edges"
             raise ConfigError(f"{self._about} needs '{name}', which is not handed over; {remedy}")
-
-
-def ensure_in_degree(graph: DistGraph) -> None:
-    """Makes `graph.store(IN_DEGREE)` available, float32; all ranks call it.
-
-    Calling it again does nothing.
-    """
-    try:
-        graph.store(IN_DEGREE)
-    except DataError:
-        graph.serve(IN_DEGREE, in_degree_without_loops(graph.partition))
-
-
-def in_degree_without_loops(partition: GraphPartition) -> NDArray[np.float32]:
-    """`[num_vertices]` in-degrees of the inner vertices, self loops left out."""
-    degree = np.diff(partition.indptr)
-    for start in range(0, partition.num_edges, _EDGES_AT_ONCE):
-        stop = min(start + _EDGES_AT_ONCE, partition.num_edges)
-        first, last = np.searchsorted(partition.indptr, [start, stop - 1], side="right") - 1
-        cuts = np.clip(partition.indptr[first : last + 2], start, stop)
-        dst = np.repeat(np.arange(first, last + 1), np.diff(cuts))
-        loops = dst[partition.indices[start:stop] == dst + partition.first_id]
-        np.subtract.at(degree, loops, 1)
-    return degree.astype(np.float32)
 
 
 def _weighs_by_source_degree(layer: nn.Module) -> bool:

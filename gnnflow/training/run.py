@@ -17,8 +17,9 @@ from gnnflow.config import TrainConfig, recorded_options
 from gnnflow.errors import DataError
 from gnnflow.files.whole_file import make_folder
 from gnnflow.graph import DistGraph
+from gnnflow.in_degrees import IN_DEGREE, ensure_in_degree
 from gnnflow.loader import DistNeighborLoader, SeedSchedule
-from gnnflow.models import LayeredModel, build_model
+from gnnflow.models import LayeredModel, build_model, stored_hop_of
 from gnnflow.process_memory import peak_memory_bytes
 from gnnflow.terminal import PlainConsole, SlowWork, say
 from gnnflow.training.checkpoints.of_run import CachedVertices, RunCheckpoints, check_source
@@ -29,7 +30,6 @@ from gnnflow.training.evaluation.vertex_evaluation import SPLITS, evaluate_score
 from gnnflow.training.loss_watch import LossWatch
 from gnnflow.training.loss_weighting import LossShares, weighted_task
 from gnnflow.training.machine_use import MemoryUse, set_up_process
-from gnnflow.training.model_calls import IN_DEGREE, ensure_in_degree
 from gnnflow.training.optimization import (
     EarlyStopping,
     LearningRate,
@@ -329,6 +329,8 @@ def _make_loader(
         seed=config.runtime.seed,
         draw=config.sampling.draw,
         draw_every=config.sampling.draw_every,
+        first_hop=stored_hop_of(config),
+        first_hop_bytes=config.sampling.first_hop_bytes,
         arrays=arrays,
         edge_attr=model.uses_edge_attr,
         transform=attach_layers if on_kernels else None,

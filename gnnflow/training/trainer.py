@@ -9,11 +9,11 @@ import torch
 from torch import Tensor, nn
 from torch_geometric.data import Data
 
+from gnnflow.in_degrees import IN_DEGREE
 from gnnflow.loader import DistNeighborLoader, MinibatchCost
 from gnnflow.models import LayeredModel, layer_adjacencies
 from gnnflow.training.data_parallel.wrapped_model import WeightedDataParallel, unwrap
 from gnnflow.training.loss_weighting import LossShares
-from gnnflow.training.model_calls import IN_DEGREE
 from gnnflow.training.optimization import LearningRate
 from gnnflow.training.records.step_metrics import EpochMetrics, EpochRecorder, StepMetrics
 from gnnflow.training.tasks import Task
@@ -21,7 +21,9 @@ from gnnflow.training.tasks import Task
 
 def attach_layers(batch: Data) -> Data:
     """Prepares what the aggregation kernels need; a `transform` of the loader."""
-    batch.layers = layer_adjacencies(batch.edge_index, batch.num_sampled_nodes)
+    batch.layers = layer_adjacencies(
+        batch.edge_index, batch.num_sampled_nodes, first_is_stored="x_first" in batch
+    )
     return batch
 
 
@@ -157,12 +159,13 @@ class Trainer:
         edges = batch.layers if "layers" in batch else self._moved(batch.edge_index)
         with torch.autocast(device.type, torch.bfloat16, enabled=self._dtype != torch.float32):
             logits: Tensor = self._model(
-                self._moved(batch.x).float(),
+                self._moved(batch.x if "x" in batch else batch.x_first).float(),
                 edges,
                 batch.num_sampled_nodes,
                 batch.num_sampled_edges,
                 in_degree,
                 edge_attr,
+                self._moved(batch.x_first).float() if "x_first" in batch else None,
             )
         if not batch.batch_size or not weight:
             # The mean over nothing is NaN; this takes the same way through the model with zeros.

@@ -17,12 +17,12 @@ import gnnflow
 from gnnflow.config import OptimizationConfig
 from gnnflow.datasets.row_source import ArrayRows
 from gnnflow.errors import ConfigError
+from gnnflow.in_degrees import IN_DEGREE, ensure_in_degree
 from gnnflow.loader import DistNeighborLoader, SeedSchedule
 from gnnflow.models import make_model
 from gnnflow.training import evaluate, unwrap, wrap
 from gnnflow.training.evaluation.vertex_evaluation import evaluate_scores
 from gnnflow.training.loss_weighting import LossShares, class_weights
-from gnnflow.training.model_calls import IN_DEGREE, ensure_in_degree
 from gnnflow.training.optimization import LearningRate, make_optimizer
 from gnnflow.training.records.step_metrics import EpochRecorder
 from gnnflow.training.tasks import task_of

@@ -12,10 +12,10 @@ import gnnflow
 from gnnflow.config import PartitionConfig
 from gnnflow.datasets.raw_graph import RawGraph
 from gnnflow.datasets.row_source import ArrayRows
+from gnnflow.in_degrees import IN_DEGREE, ensure_in_degree
 from gnnflow.loader import DistNeighborLoader
 from gnnflow.models import make_model
 from gnnflow.partition import partition_graph
-from gnnflow.training.model_calls import IN_DEGREE, ensure_in_degree
 from gnnflow.training.records.step_metrics import EpochRecorder
 from gnnflow.training.tasks import task_of
 from gnnflow.training.trainer import Trainer, attach_layers

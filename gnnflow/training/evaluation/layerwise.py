@@ -18,10 +18,11 @@ from gnnflow.config import CHUNK_BYTES
 from gnnflow.features import DistFeatureStore
 from gnnflow.files.reserved_file import new_mapped_array
 from gnnflow.graph import DistGraph
+from gnnflow.in_degrees import IN_DEGREE, ensure_in_degree
 from gnnflow.loader import as_tensor
 from gnnflow.models import LayerAdjacency, LayeredModel
 from gnnflow.sampling import LocalNeighborSampler, SampledSubgraph
-from gnnflow.training.model_calls import AUTO, IN_DEGREE, EdgeArgument, device_of, ensure_in_degree
+from gnnflow.training.model_calls import AUTO, EdgeArgument, device_of
 
 HIDDEN_BYTES = 1 << 30
 """Hidden rows of a rank that take more memory than this lie in a temporary file."""
