@@ -54,6 +54,8 @@ class Sampled:
     """All vertices of each minibatch of the first rank, its own among them."""
     by_key: dict[str, list[Trace]]
     """Traces of the draws by key, by the name of the draw."""
+    stored: dict[str, list[Trace]]
+    """Traces with a stored first hop, by the name of the draw."""
     folder: Path
     """The parts."""
     sample_s: float
@@ -77,19 +79,34 @@ def sample_workload(workload: TraceWorkload, folder: Path) -> Sampled:
         order = np.random.default_rng((epoch, rank)).permutation(seeds)
         return np.array_split(order, num_steps)
 
+    options = {"batch_size": workload.batch_size, "num_epochs": workload.num_epochs}
     vip = vip_of_parts(parts, workload.fanout, num_steps)
     traces = {
         draw: sample_traces(
             parts,
             batches,
+            **options,
             fanout=workload.fanout,
-            batch_size=workload.batch_size,
-            num_epochs=workload.num_epochs,
             row_bytes=ROW_BYTES,
             vip=vip,
             draw=draw,
         )
         for draw in get_args(DrawName)
+    }
+    vip = vip_of_parts(parts, workload.fanout[:-1], num_steps)
+    draws: tuple[DrawName, ...] = ("independent", "dependent")
+    stored = {
+        draw: sample_traces(
+            parts,
+            batches,
+            **options,
+            fanout=workload.fanout,
+            row_bytes=2 * ROW_BYTES,
+            vip=vip,
+            draw=draw,
+            first_hop="mean",
+        )
+        for draw in draws
     }
     sampler = _sampler_of(parts)
     vertices = [
@@ -100,6 +117,7 @@ def sample_workload(workload: TraceWorkload, folder: Path) -> Sampled:
     return Sampled(
         traces=traces.pop("independent"),
         by_key=traces,
+        stored=stored,
         vertices=vertices,
         folder=root,
         sample_s=_sampling_time(sampler, batches(0, 0), workload.fanout),

@@ -14,6 +14,10 @@ Rows `cache/GRAPH/BUDGET/shared` and `.../dependent` compare the rows that the s
 moves where neighbours are drawn by key (`--draw`, keys of 16 steps) with the least that any cache
 could move of the independent draw's minibatches, and with what lookahead moves of them.
 
+Rows `cache/GRAPH/BUDGET/stored` and `.../dependent-stored` do so in bytes where the first hop is
+stored (`--first-hop stored`): minibatches have a hop less, a row is twice as long, and as many
+bytes hold half as many rows.
+
 Rows `cache/GRAPH/BUDGET/common-rows` compare rows that cross between two machines of two ranks
 each where the ranks of a machine hold common rows once (`--cache-scope host`) and where they do
 not.
@@ -97,7 +101,7 @@ def volume(traces: Sequence[Trace], budget: float, **settings: object) -> int:
     return sum(
         replay_trace(
             trace,
-            ReplaySettings(capacity=int(budget * trace.num_halo), **settings),  # type: ignore[arg-type]
+            ReplaySettings(capacity=int(budget * trace.num_budget_rows), **settings),  # type: ignore[arg-type]
         ).volume_rows
         for trace in traces
     )
@@ -106,7 +110,8 @@ def volume(traces: Sequence[Trace], budget: float, **settings: object) -> int:
 def belady_volume(traces: Sequence[Trace], budget: float) -> int:
     """Returns the least rows that can cross."""
     return sum(
-        trace.rows_asked - int(belady_hits(trace.minibatches(), int(budget * trace.num_halo)).sum())
+        trace.rows_asked
+        - int(belady_hits(trace.minibatches(), int(budget * trace.num_budget_rows)).sum())
         for trace in traces
     )
 
@@ -199,6 +204,32 @@ def compare_draws(name: str, sampled: Sampled, report: Report, *, budgets: Seque
                     )
                 )
                 facts = {}
+
+
+def compare_stored(
+    name: str, sampled: Sampled, report: Report, *, budgets: Sequence[float]
+) -> None:
+    """Adds the rows on a stored first hop of one graph."""
+    plain = sampled.traces
+    for budget in budgets:
+        rivals = {
+            "belady, first hop sampled": belady_volume(plain, budget),
+            "lookahead, first hop sampled": volume(plain, budget, scorer="lookahead"),
+            "no cache, first hop sampled": sum(trace.rows_asked for trace in plain),
+        }
+        for draw, traces in sampled.stored.items():
+            before = "" if draw == "independent" else f"{draw}-"
+            ours = volume(traces, budget, scorer="lookahead") * traces[0].facts.row_bytes
+            for against, rows in rivals.items():
+                report.add(
+                    Row(
+                        name=f"cache/{name}/{round(100 * budget)}/{before}stored",
+                        ours=ours,
+                        theirs=rows * plain[0].facts.row_bytes,
+                        unit="bytes",
+                        against=against,
+                    )
+                )
 
 
 def volumes_by_scope(traces: Sequence[Trace], offsets: Ids, budget: float) -> dict[str, int]:
@@ -350,6 +381,7 @@ def compare_workload(
         sampled = sample_workload(workload, Path(folder))
         compare_volumes(workload.name, sampled.traces, report, budgets=budgets, periods=periods)
         compare_draws(workload.name, sampled, report, budgets=budgets)
+        compare_stored(workload.name, sampled, report, budgets=budgets)
         compare_scopes(workload.name, sampled, report, budgets=budgets)
         compare_books(workload, sampled, report)
 

@@ -125,4 +125,4 @@ def best_schedule(
 
 def capacity_of(trace: Trace, budget: float) -> int:
     """Rows that a share of the halo vertices allows a rank, at least one."""
-    return max(int(budget * trace.num_halo), 1)
+    return max(int(budget * trace.num_budget_rows), 1)

@@ -106,13 +106,17 @@ def open_first_hop(
                 _LOGGER.info("computing %s", files.rows)
                 files.write(_Aggregation(graph, kind, memory_bytes), work)
             ctx.barrier()
-    pieces = 1 if kind == "gcn" else 2
-    return graph.serve_files(name, partial(_mapped, kind), wire_pieces=pieces)
+    return graph.serve_files(name, partial(_mapped, kind), wire_pieces=vectors_a_row(kind))
 
 
 def joint_name(kind: FirstHop) -> str:
     """What the rows are served as."""
     return f"x_first_{kind}"
+
+
+def vectors_a_row(kind: FirstHop | None) -> int:
+    """Vectors as wide as the features that a row joins."""
+    return 1 if kind in (None, "gcn") else 2
 
 
 def split_rows(rows: RowsT, kind: FirstHop) -> tuple[RowsT | None, RowsT]:
@@ -145,7 +149,7 @@ def _check_features(graph: DistGraph) -> None:
 def _mapped(kind: FirstHop, part: GraphPartition) -> Rows:
     path = part.folder / f"first_hop_{kind}.npy"
     x = part.arrays["x"]
-    shape = (len(x), x.shape[1] * (1 if kind == "gcn" else 2))
+    shape = (len(x), x.shape[1] * vectors_a_row(kind))
     try:
         rows = np.asarray(map_npy(path))
     except (OSError, ValueError) as error:
@@ -194,7 +198,7 @@ class _Files:
     def write(self, aggregation: "_Aggregation", work: SlowWork) -> None:
         """Computes and writes the rows, and what they were made from last."""
         x, done = self._x, 0
-        shape = (len(x), x.shape[1] * (1 if self._kind == "gcn" else 2))
+        shape = (len(x), x.shape[1] * vectors_a_row(self._kind))
         try:
             with replaced_file(self.rows, shared=True, sync=True) as partial_file:
                 with partial_file.open("wb") as file:

@@ -234,7 +234,7 @@ def _collect(words: list[str]) -> None:
                 for stale_after in _numbers(config.stale_after, int):
                     settings = ReplaySettings(
                         scorer="decay",
-                        capacity=max(int(share * trace.num_halo), 1),
+                        capacity=max(int(share * trace.num_budget_rows), 1),
                         period=stale_after,
                     )
                     for policy in behaviours(config.seed + trace.facts.rank).values():

@@ -237,6 +237,8 @@ def _table(traces: Sequence[Trace], rows: Sequence[BudgetRow]) -> Table:
     facts = traces[0].facts
     # As it has always been for the draw of older traces.
     drawn = "" if facts.draw == "independent" else f"drawn {facts.draw}, "
+    if facts.first_hop != "sampled":
+        drawn += "first hop stored, "
     table = Table(
         title=f"{facts.graph}: {facts.num_ranks} ranks, {traces[0].num_minibatches} minibatches "
         f"each, {drawn}{rows[0].rows_asked if rows else 0:,} remote rows without a cache",

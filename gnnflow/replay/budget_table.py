@@ -63,7 +63,7 @@ class BudgetRow:
 
 def capacity_of(trace: Trace, budget_percent: int) -> int:
     """Returns the rows that a budget allows a rank."""
-    return trace.num_halo * budget_percent // 100
+    return trace.num_budget_rows * budget_percent // 100
 
 
 def budget_table(

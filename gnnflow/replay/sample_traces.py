@@ -9,6 +9,7 @@ import numpy.typing as npt
 from gnnflow._kernels import Topology
 from gnnflow.cache.vertex_values import VertexValues
 from gnnflow.config import DEFAULT_DRAW_EVERY
+from gnnflow.first_hop import FirstHop, vectors_a_row
 from gnnflow.partition import GraphPartition
 from gnnflow.replay.trace import Trace, TraceFacts, TraceRecorder
 from gnnflow.sampling import LocalNeighborSampler, SampledSubgraph
@@ -32,6 +33,7 @@ def sample_traces(
     ranks: Sequence[int] | None = None,
     draw: DrawName = "independent",
     draw_every: int = DEFAULT_DRAW_EVERY,
+    first_hop: FirstHop | None = None,
 ) -> list[Trace]:
     """Samples the minibatches of all ranks and notes what each would ask others for.
 
@@ -48,6 +50,7 @@ def sample_traces(
         ranks: Ranks whose traces are wanted; by default all.
         draw: Which neighbours are kept, as in `gnnflow.sampling.draws`.
         draw_every: Steps for which a source keeps its key with `dependent`.
+        first_hop: What stands, stored, for the last hop of `fanout`.
 
     Returns:
         The traces of the ranks, in order, without times.
@@ -60,6 +63,7 @@ def sample_traces(
     if every:
         set_source_keys_of_all(topology, partitions, num_threads)
     sampler = LocalNeighborSampler(topology, seed=seed, num_threads=num_threads, every=every)
+    hops = fanout if first_hop is None else fanout[:-1]
     traces = []
     for rank in range(len(partitions)) if ranks is None else ranks:
         facts = dataclasses.replace(
@@ -68,7 +72,12 @@ def sample_traces(
             batch_size=batch_size,
             fanout=tuple(fanout),
             num_threads=num_threads,
-            settings={"draw": draw, "draw_every": draw_every},
+            vectors_a_row=vectors_a_row(first_hop),
+            settings={
+                "draw": draw,
+                "draw_every": draw_every,
+                **({} if first_hop is None else {"first_hop": first_hop}),
+            },
         )
         recorder = TraceRecorder(
             facts,
@@ -80,7 +89,7 @@ def sample_traces(
             batches = seed_batches(rank, epoch)
             for step, seeds in enumerate(batches):
                 subgraph = sampler.sample(
-                    *(seeds, fanout),
+                    *(seeds, hops),
                     epoch=epoch,
                     minibatch=step * len(partitions) + rank,
                     step=epoch * len(batches) + step,

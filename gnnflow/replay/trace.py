@@ -73,6 +73,8 @@ class TraceFacts:
     """Inner vertices of the part."""
     row_bytes: Count = 0
     """Size of one row."""
+    vectors_a_row: Count = 1
+    """Vectors as wide as the features that a row joins: two with what a stored first hop has."""
     batch_size: Count = 0
     """Seeds of one rank in one minibatch."""
     fanout: tuple[Count, ...] = ()
@@ -94,6 +96,11 @@ class TraceFacts:
         draw = str(self.settings.get("draw", "independent"))
         every = self.settings.get("draw_every", "unknown")
         return f"{draw}, {every} steps" if draw == "dependent" else draw
+
+    @property
+    def first_hop(self) -> str:
+        """What stood for the last hop: `mean`, `sum` or `gcn` if it was stored, or `sampled`."""
+        return str(self.settings.get("first_hop", "sampled"))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -127,8 +134,13 @@ class Trace:
 
     @property
     def num_halo(self) -> int:
-        """Halo vertices, which budgets are fractions of."""
+        """Number of halo vertices."""
         return len(self.halo)
+
+    @property
+    def num_budget_rows(self) -> int:
+        """Rows that budgets are fractions of: in bytes, the features of all halo vertices."""
+        return len(self.halo) // max(self.facts.vectors_a_row, 1)
 
     def ids(self, minibatch: int) -> Ids:
         """Returns the remote vertices of a minibatch, int64 `[n]`."""
@@ -273,7 +285,7 @@ def read_traces(folder: Path) -> list[Trace]:
             "record the run again into an empty folder"
         )
     facts = [trace.facts for trace in traces]
-    runs = {(each.graph, each.num_ranks, each.fanout, each.draw) for each in facts}
+    runs = {(each.graph, each.num_ranks, each.fanout, each.draw, each.first_hop) for each in facts}
     if len(runs) > 1:
         raise DataError(f"{folder} mixes traces of different runs; record into an empty folder")
     return traces

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from torch import nn
 
+from gnnflow.first_hop import vectors_a_row
 from gnnflow.graph import DistGraph
 from gnnflow.loader import DistNeighborLoader, MinibatchCost
 from gnnflow.replay import TraceFacts, TraceRecorder
@@ -41,6 +42,9 @@ class RunTrace:
             name: value for name, value in dataclasses.asdict(config).items() if name != "trace"
         }
         settings |= {"draw": loader.options.draw, "draw_every": loader.options.draw_every}
+        first_hop = loader.options.first_hop
+        if first_hop is not None:
+            settings |= {"first_hop": first_hop}
         facts = TraceFacts(
             graph=graph.manifest.name,
             rank=graph.ctx.rank,
@@ -50,6 +54,7 @@ class RunTrace:
             part_vertices=graph.partition.num_vertices,
             # As rows travel: volumes of the trace are bytes that crossed.
             row_bytes=setup.rows.store.wire_row_bytes,
+            vectors_a_row=vectors_a_row(first_hop),
             batch_size=batch_size,
             fanout=fanout,
             num_train_seeds=sum(graph.num_seeds("train")),
