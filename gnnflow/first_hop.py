@@ -20,7 +20,6 @@ from gnnflow.array_types import Ids, Rows
 from gnnflow.config import CHUNK_BYTES
 from gnnflow.errors import ConfigError, DataError, PartitionFormatError, cannot_write
 from gnnflow.features import DistFeatureStore, FetchUnderWay
-from gnnflow.features.wire import Wire
 from gnnflow.files.json_record import Count, read_record
 from gnnflow.files.json_text import parse_json, to_json_text
 from gnnflow.files.npy_file import map_npy, npy_header
@@ -253,9 +252,8 @@ class _Aggregation:
     def __init__(self, graph: DistGraph, kind: FirstHop, memory_bytes: int) -> None:
         self._graph = graph
         self._kind = kind
-        self._store = graph.store("x")
+        self._store = graph.exact_store("x")
         self._type = graph.manifest.arrays["x"].dtype
-        self._wire = _exact_wire(self._store)
         self._width = graph.num_features
         # Rows as they come and as floats, twice: those of the next edges are on their way.
         edge_bytes = 2 * (self._store.row_bytes + 4 * self._width + _BYTES_AN_EDGE)
@@ -299,7 +297,7 @@ class _Aggregation:
         in_degree = None
         if self._kind == "gcn":
             in_degree = self._graph.store(IN_DEGREE).fetch_async(ids)
-        rows = self._store.fetch_async(ids, wire=self._wire)
+        rows = self._store.fetch_async(ids)
         return _Sources(position.reshape(-1).astype(np.int64), rows, in_degree)
 
     def _sums_of(self, span: _Span, sources: _Sources) -> npt.NDArray[np.float32]:
@@ -341,17 +339,8 @@ def _weights(in_degree: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
     return weights
 
 
-def _exact_wire(store: DistFeatureStore) -> Wire | None:
-    """How rows travel as they are; None where they do so anyway, or cannot."""
-    return store.wire_for("stored")
-
-
 def _hash_of_sources(graph: DistGraph, kind: FirstHop) -> str:
     """Hash of what the rows are made from, by what the manifest says of the files."""
-    store = graph.store("x")
-    rounded = "stored" if _exact_wire(store) is not None else store.wire_dtype
     files = [[part.files[name].sha256 for name in _MADE_FROM] for part in graph.manifest.parts]
-    about = to_json_text(
-        [_FORMAT, _VERSION, kind, graph.manifest.arrays["x"].dtype, rounded, files]
-    )
+    about = to_json_text([_FORMAT, _VERSION, kind, graph.manifest.arrays["x"].dtype, files])
     return hashlib.sha256(about.encode()).hexdigest()

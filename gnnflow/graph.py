@@ -196,6 +196,15 @@ class DistGraph:
             raise DataError(f"the graph has no array '{name}'; it has: {known}")
         return self._arrays.store(name)
 
+    def exact_store(self, name: str) -> DistFeatureStore:
+        """Returns the rows of an array of the partition, which travel as they are stored.
+
+        Args:
+            name: one of `array_names`.
+        """
+        rows = [(rank, part.arrays[name]) for rank, part in self._parts_at_hand.items()]
+        return self._exchange.store(name, self.book.offsets, rows)
+
     def to_original(self, global_ids: Ids) -> Ids:
         """Returns the ids that vertices have in the input, int64 `[num_ids]`."""
         return self._arrays.store(_ORIGINAL_ID).fetch(global_ids)
