@@ -3,11 +3,12 @@
     python -m benchmarks.draws [--quick] [--json FILE] [--threads 2]
 
 Rows `draws/GRAPH/DRAW` compare the mean test accuracy over five seeds with that of the independent
-draw, each run at its best validation accuracy and all after the same epochs, with the same model,
-seeds of minibatches and optimizer. `dependent-K` renews a source's key every K steps, `epoch` once
-in an epoch and `never` not at all. A draw costs accuracy where it is worse by more than the spread
-of the seeds. One process trains: draws do not depend on how a graph is cut (benchmarks.cache has
-the rows that they move).
+draw, each run at its best validation accuracy within the same epochs (`last`: after the last one),
+with the same model, seeds of minibatches and optimizer. `dependent-K` renews a source's key every K
+steps, `epoch` once in an epoch and `never` not at all; `stored` has a stored first hop in place of
+the last hop. A draw costs accuracy where it is worse by more than the spread of the seeds. One
+process trains: draws do not depend on how a graph is cut (benchmarks.cache has the rows that they
+move).
 
 `--quick` takes two seeds, two epochs and one graph.
 """
@@ -64,6 +65,14 @@ WORKLOADS = (
 )
 
 
+@dataclass(frozen=True, slots=True)
+class Runs(Accuracies):
+    """Accuracies of a draw."""
+
+    last: float = 0.0
+    """Mean test accuracy after the last epoch."""
+
+
 def draws_of(steps_of_an_epoch: int) -> dict[str, Mapping[str, object]]:
     """Options of the draws that are compared, by name."""
     named = {f"dependent-{every}": every for every in (4, 16, 64)}
@@ -72,14 +81,16 @@ def draws_of(steps_of_an_epoch: int) -> dict[str, Mapping[str, object]]:
         "independent": {},
         "shared": {"draw": "shared"},
         **{name: {"draw": "dependent", "draw-every": every} for name, every in named.items()},
+        "stored": {"first-hop": "stored"},
+        "stored-dependent-16": {"first-hop": "stored", "draw": "dependent", "draw-every": 16},
     }
 
 
 def accuracies_of(
     parts: Path, workload: Workload, draw: Mapping[str, object], seeds: range, options: Options
-) -> Accuracies:
+) -> Runs:
     """Trains once for each seed."""
-    found = []
+    found, last = [], []
     for seed in seeds:
         with tempfile.TemporaryDirectory(prefix="run-", dir=parts.parent) as out:
             summary = commands.train(
@@ -97,7 +108,8 @@ def accuracies_of(
             )
         best = max(summary["epochs"], key=lambda epoch: epoch["val_accuracy"])
         found.append(best["test_accuracy"])
-    return Accuracies(found)
+        last.append(summary["epochs"][-1]["test_accuracy"])
+    return Runs(found, last=mean(last))
 
 
 def compare(options: Options, report: Report) -> None:
@@ -117,7 +129,7 @@ def compare_draws(
     num_seeds = sum(read_manifest(parts).num_seeds("train"))
     draws = draws_of(-(-num_seeds // workload.batch_size))
     if options.quick:
-        draws = {name: draws[name] for name in ("independent", "shared", "dependent-16")}
+        draws = {name: draws[name] for name in ("independent", "dependent-16", "stored")}
     found = {
         name: accuracies_of(parts, workload, draw, seeds, options) for name, draw in draws.items()
     }
@@ -130,7 +142,12 @@ def compare_draws(
                 theirs=mean(plain.test),
                 unit="accuracy",
                 against="independent",
-                facts={"our_spread": ours.spread, "their_spread": plain.spread},
+                facts={
+                    "our_spread": ours.spread,
+                    "their_spread": plain.spread,
+                    "our_last": ours.last,
+                    "their_last": plain.last,
+                },
             )
         )
 
