@@ -7,6 +7,7 @@ of each part: `first_hop_KIND.npy`, and `first_hop_KIND.json` with what it was m
 
 import hashlib
 import logging
+import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -18,7 +19,7 @@ import numpy.typing as npt
 from gnnflow import _kernels
 from gnnflow.array_types import Ids, Rows
 from gnnflow.config import CHUNK_BYTES
-from gnnflow.errors import ConfigError, DataError, PartitionFormatError, cannot_write
+from gnnflow.errors import ConfigError, DataError, GnnflowError, PartitionFormatError, ResourceError
 from gnnflow.features import DistFeatureStore, FetchUnderWay
 from gnnflow.files.json_record import Count, read_record
 from gnnflow.files.json_text import parse_json, to_json_text
@@ -44,6 +45,7 @@ _FORMAT = "gnnflow-first-hop"
 _VERSION = 1
 _FACTS_BYTES = 1 << 16
 _MADE_FROM = ("indptr.npy", "indices.npy", "x.npy")
+_LEFTOVER_S = 3600
 _BYTES_AN_EDGE = 48
 """Memory of finding the distinct sources of edges, for each of them."""
 
@@ -82,8 +84,8 @@ def open_first_hop(
 
     Raises:
         ConfigError: if there is no such kind.
-        DataError: if the features are no rows of floats, or an aggregate is beyond their type.
-        ResourceError: if the file cannot be written.
+        DataError: if the features are no rows of floats.
+        ResourceError: if the file cannot be written, or an aggregate is beyond their type.
     """
     if kind not in FIRST_HOPS:
         raise ConfigError(f"first_hop must be one of {', '.join(FIRST_HOPS)}, got {kind!r}")
@@ -100,11 +102,18 @@ def open_first_hop(
     if ctx.allreduce_sum(np.array([is_missing], dtype=np.int64))[0]:
         if kind == "gcn":
             ensure_in_degree(graph)
+        problem = ""
         with SlowWork("computing the stored first hop", show=ctx.rank == 0) as work:
             if is_missing:
                 _LOGGER.info("computing %s", files.rows)
-                files.write(_Aggregation(graph, kind, memory_bytes), work)
-            ctx.barrier()
+                try:
+                    files.write(_Aggregation(graph, kind, memory_bytes), work)
+                except GnnflowError as error:
+                    problem = str(error)
+            # Whoever cannot write goes on answering the others, and all leave together.
+            problems = ctx.allgather_json(problem)
+        for problem in filter(None, problems):
+            raise ResourceError(problem)
     return graph.serve_files(name, partial(_mapped, kind), wire_pieces=vectors_a_row(kind))
 
 
@@ -199,6 +208,7 @@ class _Files:
         x, done = self._x, 0
         shape = (len(x), x.shape[1] * vectors_a_row(self._kind))
         try:
+            self._clear_leftovers()
             with replaced_file(self.rows, shared=True, sync=True) as partial_file:
                 with partial_file.open("wb") as file:
                     file.write(npy_header(x.dtype, shape))
@@ -216,7 +226,17 @@ class _Files:
             )
             write_whole(self._facts, to_json_text(asdict(facts), indent=1) + "\n")
         except OSError as error:
-            raise cannot_write(self.rows, error, "the stored first hop") from None
+            raise ResourceError(
+                f"cannot write the stored first hop {self.rows}: {error.strerror or error}; it is "
+                "kept beside the partition: make room there, or copy the partition to where it can "
+                "be written"
+            ) from None
+
+    def _clear_leftovers(self) -> None:
+        """Removes what killed jobs left; what other jobs write at this moment is younger."""
+        for left in self.rows.parent.glob(f"{self.rows.name}.*.part"):
+            if time.time() - left.stat().st_mtime > _LEFTOVER_S:
+                left.unlink(missing_ok=True)
 
     def _joined(self, x: Rows, floats: npt.NDArray[np.float32]) -> Rows:
         stored = to_stored(floats, self._type)

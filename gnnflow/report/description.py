@@ -108,6 +108,8 @@ def _partition(path: Path) -> Description:
         ],
         "size": human_bytes(num_bytes),
     }
+    if stored := _stored_first_hops(path):
+        facts["stored first hop"] = stored
     facts |= {f"balance of {name}": round(value, 3) for name, value in manifest.balance.items()}
     rows = [
         (
@@ -118,6 +120,14 @@ def _partition(path: Path) -> Description:
     ]
     columns = ("part", "vertices", "in-edges", "halo", *manifest.splits)
     return Description(kind="partition", path=path, facts=facts, columns=columns, rows=tuple(rows))
+
+
+def _stored_first_hops(parts: Path) -> str:
+    """What `gnnflow-train --first-hop stored` has left beside a partition, and its size."""
+    files = sorted(parts.glob("part-*/first_hop_*.npy"))
+    kinds = {file.stem.removeprefix("first_hop_") for file in files}
+    num_bytes = sum(file.stat().st_size for file in files)
+    return f"{', '.join(sorted(kinds))}, {human_bytes(num_bytes)}" if kinds else ""
 
 
 def _run(path: Path) -> Description:

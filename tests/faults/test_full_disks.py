@@ -85,3 +85,29 @@ def test_rows_have_their_room_before_they_are_computed(tmp_path):
         with pytest.raises(OSError, match=r"No space left on device: .*logits\.npy") as told:
             RowFile(disk / "logits.npy", np.float32, (1000, 100), 0, ctx)
         assert str(resource_error(told.value)).startswith(f"cannot write {disk / 'logits.npy'}: No")
+
+
+def test_a_stored_first_hop_that_has_no_room_is_one_line(tmp_path):
+    with small_disk(tmp_path / "disk", "1m") as disk:
+        command = ["-c", "from gnnflow.cli.partition import main; main()", "--num-parts", 2]
+        source = ["--generate", "sbm:vertices=1000,edges=4000", "--method", "random"]
+        made = run_job([*command, *source, "--out", disk / "parts"])
+        assert made.returncode == 0, made
+        with (
+            (disk / "rest").open("wb", buffering=0) as rest,
+            pytest.raises(OSError, match="No space left"),
+        ):
+            while True:
+                rest.write(bytes(4096))
+        words = [disk / "parts", *TRAINING, "--ranks", 2, "--out", tmp_path / "run"]
+        ended = run_job(["-m", "gnnflow.cli.train", *words, "--first-hop", "stored"])
+        assert ended.returncode == 1
+        for line in ended.stderr.splitlines():
+            assert "cannot write the stored first hop" in line, line
+            assert "No space left on device; it is kept beside the partition" in line, line
+        assert 1 <= len(ended.stderr.splitlines()) <= 2
+        assert not list(disk.glob("parts/*/first_hop*"))
+        (disk / "rest").unlink()
+        grow_disk(disk, "16m")
+        train(*words, "--first-hop", "stored")
+        assert len(list(disk.glob("parts/*/first_hop_mean.*"))) == 4
