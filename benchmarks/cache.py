@@ -64,6 +64,13 @@ WORKLOADS = (
         num_epochs=6,
     ),
     TraceWorkload(
+        name="sbm-25-10",
+        generate="sbm:vertices=300000,edges=4400000",
+        fanout=(25, 10),
+        batch_size=500,
+        num_epochs=6,
+    ),
+    TraceWorkload(
         name="rmat",
         generate="rmat:vertices=262144,edges=4200000",
         fanout=(10, 10),

@@ -107,7 +107,7 @@ def open_first_hop(
             if is_missing:
                 _LOGGER.info("computing %s", files.rows)
                 try:
-                    files.write(_Aggregation(graph, kind, memory_bytes), work)
+                    files.write(_FirstHopSums(graph, kind, memory_bytes), work)
                 except GnnflowError as error:
                     problem = str(error)
             # Whoever cannot write goes on answering the others, and all leave together.
@@ -203,7 +203,7 @@ class _Files:
             _LOGGER.info("%s is of other edges or features: computed anew", self.rows)
         return facts == expected
 
-    def write(self, aggregation: "_Aggregation", work: SlowWork) -> None:
+    def write(self, aggregation: "_FirstHopSums", work: SlowWork) -> None:
         """Computes and writes the rows, and what they were made from last."""
         x, done = self._x, 0
         shape = (len(x), x.shape[1] * vectors_a_row(self._kind))
@@ -266,7 +266,7 @@ class _Sources(NamedTuple):
     in_degree: FetchUnderWay | None
 
 
-class _Aggregation:
+class _FirstHopSums:
     """Aggregates the rows of all in-neighbours of each inner vertex, in bounded memory."""
 
     def __init__(self, graph: DistGraph, kind: FirstHop, memory_bytes: int) -> None:

@@ -12,7 +12,7 @@ from torch_geometric.nn import SAGEConv
 import gnnflow
 from gnnflow.config import CacheConfig
 from gnnflow.errors import ConfigError, DataError, ResourceError
-from gnnflow.first_hop import FIRST_HOPS, _Aggregation, joint_name, open_first_hop, split_rows
+from gnnflow.first_hop import FIRST_HOPS, _FirstHopSums, joint_name, open_first_hop, split_rows
 from gnnflow.in_degrees import IN_DEGREE, ensure_in_degree
 from gnnflow.loader import DistLinkNeighborLoader, DistNeighborLoader, SeedSchedule
 from gnnflow.models import make_model
@@ -102,7 +102,7 @@ def test_any_memory_gives_the_same(ctx, parts, name, kind):
     [own] = np.split(graph.store("original_id").fetch(own_ids(graph)), 1)
     expected = expected_rows(GRAPHS[name](), kind)[own]
     for memory_bytes in (1, 2000, 50_000, 1 << 30):
-        pieces = list(_Aggregation(graph, kind, memory_bytes).rows())
+        pieces = list(_FirstHopSums(graph, kind, memory_bytes).rows())
         found = np.concatenate([np.zeros((0, 7), np.float32), *pieces])
         np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-5)
         if memory_bytes == 1 and graph.partition.num_vertices > 1:
