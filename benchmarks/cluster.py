@@ -7,7 +7,10 @@ trains GraphSAGE on the same METIS parts, with the same links and hyperparameter
 same for all. Rows set gnnflow's fastest setting with a cache of 25 % of the halo against the
 others: `cluster/RATE/distdgl`, `cluster/RATE/none` (gnnflow without a cache),
 `cluster/RATE/static` (the scorer `decay`, replacing every 25 minibatches: one schedule, not the
-best) and `cluster/RATE/lookahead`, without the one that is fastest. Each comes with the accuracies
+best), `cluster/RATE/lookahead`, `cluster/RATE/dependent` (lookahead on minibatches drawn by keys of
+16 steps) and `cluster/RATE/stored` (with a stored first hop besides), without the one that is
+fastest; `cluster/RATE/dependent/static` sets the dependent draw without a stored hop against static
+prefetching. Each comes with the accuracies
 of both sides after the same epochs, and says when they differ by more than the spread of the seeds.
 With `--large-caches`, rows `cluster/RATE/50/...` and `cluster/RATE/50-bfloat16/...` do the same for
 caches of 50 %, and for rows that travel in half the bytes. Where namespaces are not allowed,
@@ -25,12 +28,14 @@ from pathlib import Path
 
 from benchmarks._harness import Options, Report, Row, parser_of, write_json
 from benchmarks.cluster_runs import (
+    DEPENDENT,
     DISTDGL,
     GROUPS,
     LOOKAHEAD,
     NO_CACHE,
     SETTINGS,
     STATIC,
+    STORED,
     Run,
     Workload,
     make_parts,
@@ -48,6 +53,8 @@ _AGAINST = {
     NO_CACHE: "gnnflow without a cache",
     STATIC: "gnnflow, static prefetching (decay, every 25)",
     LOOKAHEAD: "gnnflow, lookahead",
+    DEPENDENT: "gnnflow, lookahead, dependent draw",
+    STORED: "gnnflow, lookahead, dependent draw, stored first hop",
 }
 _QUICK = Workload(
     graph="sbm:vertices=60000,edges=435000,classes=64,features=128",
@@ -158,6 +165,17 @@ def rows(runs: Sequence[Run]) -> list[Row]:
         }
         for group, members in GROUPS.items():
             found += _rows_of_group(rate, group, members, contenders, times)
+        if DEPENDENT in times and STATIC in times:
+            found.append(
+                Row(
+                    name=f"cluster/{rate}/dependent/static",
+                    ours=times[DEPENDENT],
+                    theirs=times[STATIC],
+                    unit="s/epoch",
+                    against=_AGAINST[STATIC],
+                    facts=_learning(contenders[DEPENDENT], contenders[STATIC]),
+                )
+            )
     return found
 
 

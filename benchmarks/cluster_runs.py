@@ -88,12 +88,18 @@ class Setting:
 NO_CACHE = "none"
 STATIC = "static"
 LOOKAHEAD = "lookahead"
+DEPENDENT = "dependent"
+STORED = "stored"
 LARGE, COMPRESSED = "50", "50-bfloat16"
 _STATIC = ("--scorer", "decay", "--period", "25")
+DEPENDENT_WORDS = ("--draw", "dependent", "--draw-every", "16")
+STORED_WORDS = (*DEPENDENT_WORDS, "--first-hop", "stored")
 SETTINGS = (
     Setting(name=NO_CACHE, words=("--cache-fraction", "0")),
     Setting(name=STATIC, words=("--cache-fraction", "0.25", *_STATIC)),
     Setting(name=LOOKAHEAD, words=("--cache-fraction", "0.25")),
+    Setting(name=DEPENDENT, words=("--cache-fraction", "0.25", *DEPENDENT_WORDS)),
+    Setting(name=STORED, words=("--cache-fraction", "0.25", *STORED_WORDS)),
     Setting(name="static-50", words=("--cache-fraction", "0.5", *_STATIC)),
     Setting(name="lookahead-50", words=("--cache-fraction", "0.5")),
     Setting(
@@ -103,7 +109,7 @@ SETTINGS = (
 )
 """All ways to run it."""
 GROUPS: dict[str, tuple[str, ...]] = {
-    "": (NO_CACHE, STATIC, LOOKAHEAD),
+    "": (NO_CACHE, STATIC, LOOKAHEAD, DEPENDENT, STORED),
     LARGE: (NO_CACHE, "static-50", "lookahead-50"),
     COMPRESSED: (NO_CACHE, "static-50", "lookahead-50-bfloat16"),
 }

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields, replace
 from typing import Any, Literal, Self
 
-from benchmarks.cluster_runs import DISTDGL, Workload
+from benchmarks.cluster_runs import DEPENDENT_WORDS, DISTDGL, STORED_WORDS, Workload
 from benchmarks.hyperparameters import HYPERPARAMETERS
 from benchmarks.peers.pyg_job import PYG
 from gnnflow.policies.llm.model.model_files import SMALL_MODEL, TUNED_MODEL
@@ -151,6 +151,10 @@ CONTENDERS = {
     "lookahead-bfloat16": Contender(
         words=("--wire-dtype", "bfloat16"), title="lookahead, rows in bfloat16"
     ),
+    "lookahead-dependent": Contender(words=DEPENDENT_WORDS, title="lookahead, dependent"),
+    "lookahead-stored": Contender(
+        words=STORED_WORDS, title="lookahead, dependent, stored first hop"
+    ),
 }
 """All contenders, by name, in the order of tables and figures. `static` gets the best schedule and
 `classifier` the best kind for each graph and budget by replay."""
@@ -159,7 +163,7 @@ PEERS = (DISTDGL, PYG)
 """Contenders of others."""
 _ALL = tuple(CONTENDERS)
 _WITHOUT_MODELS = tuple(name for name in CONTENDERS if name != PYG and not name.startswith("llm"))
-_SIMPLE = (DISTDGL, "none", "static", "lookahead")
+_SIMPLE = (DISTDGL, "none", "static", "lookahead", "lookahead-dependent", "lookahead-stored")
 _MAIN = ("sbm", "debian-packages")
 _LARGE = ("debian-contents", "ogbn-arxiv", "ogbn-products")
 BLOCKS = (

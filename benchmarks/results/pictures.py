@@ -16,7 +16,10 @@ if TYPE_CHECKING:
 
 RATE, BUDGET, PARTS = "200mbit", 25, 2
 """What most pictures show."""
-LINES = ("static", "classifier", "llm", "llm-tuned", "bandit", "auto", "lookahead")
+LINES = (
+    *("static", "classifier", "llm", "llm-tuned", "bandit", "auto"),
+    *("lookahead", "lookahead-dependent", "lookahead-stored"),
+)
 """Contenders in pictures over budgets."""
 SHOWN = ("static", "bandit", "llm-tuned", "lookahead")
 """Contenders whose hit rates are shown by minibatch."""
@@ -29,7 +32,8 @@ _STAGES = {
     "compute_s": ("computing", "#66c2a5"),
 }
 _OTHERS = [name for name in CONTENDERS if name != PYG]
-_COLOURS = dict(zip(_OTHERS, (f"C{number}" for number in range(10)), strict=True)) | {PYG: "black"}
+_TONES = (*(f"C{number}" for number in range(10)), "gold", "navy")
+_COLOURS = dict(zip(_OTHERS, _TONES, strict=True)) | {PYG: "black"}
 # Times the median; longer bars are cut, so that the others can be told apart.
 _LONGEST = 3.5
 Draw = Callable[[Matrix, dict[str, Any]], "Figure"]

@@ -244,7 +244,15 @@ def runnable(page: str, language: str) -> list[Block]:
 
 def test_every_marked_block_has_a_test() -> None:
     pages = {block.page for block in marked(BLOCKS, "run")}
-    assert pages == {"README.md", "docs/from-distdgl.md", "docs/from-pyg.md"}
+    assert pages == {"README.md", "docs/first-hop.md", "docs/from-distdgl.md", "docs/from-pyg.md"}
+
+
+def test_first_hop(folder: Path) -> None:
+    config = PartitionConfig(num_parts=1)
+    partition_graph(generate("sbm:vertices=300,edges=2000"), "parts", config)
+    (program,) = runnable("docs/first-hop.md", "python")
+    run_program(program.text)
+    assert (folder / "parts/part-00000/first_hop_mean.npy").exists()
 
 
 def test_readme(folder: Path) -> None:
