@@ -1,12 +1,14 @@
 """Scaling: measured with the ranks that run here, estimated beyond, and the largest graph.
 
-    python -m benchmarks.scaling [--quick] [--json FILE] [--sections strong,weak,estimated,largest]
+    python -m benchmarks.scaling [--quick] [--json FILE] [--sections strong,weak,estimated,...]
 
 `strong` and `weak` train on 1, 2, 4 and 8 ranks of this machine, with messages between all of them,
 and count each rank's processor seconds and bytes. `estimated` cuts a graph of a million vertices
 into 16 to 1024 parts by METIS and estimates epochs from the minibatches that some of the ranks
-would take. `largest` cuts and trains 10 million vertices with 200 million edges. The file keeps
-sections that are not run again; `python -m benchmarks.results` makes docs/results.md of it.
+would take. `setup` measures what a rank does before its first minibatch on 4, 16 and 64 parts of a
+graph that grows with them. `largest` cuts and trains 10 million vertices with 200 million edges.
+The file keeps sections that are not run again; `python -m benchmarks.results` makes docs/results.md
+of it.
 """
 
 import json
@@ -16,12 +18,12 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks._harness import parser_of
-from benchmarks.scaling import estimated, largest, measured
+from benchmarks.scaling import estimated, largest, measured, set_up
 from gnnflow.errors import GnnflowError
 from gnnflow.files.json_text import to_json_text
 
 FILE = Path("docs/results/scaling.json")
-SECTIONS = ("strong", "weak", "estimated", "largest")
+SECTIONS = ("strong", "weak", "estimated", "setup", "largest")
 
 
 def run_section(section: str, found: dict[str, Any], *, quick: bool) -> Iterator[Any]:
@@ -41,13 +43,19 @@ def run_section(section: str, found: dict[str, Any], *, quick: bool) -> Iterator
     if section == "largest":
         yield largest.cut_and_train(largest.QUICK_GRAPH if quick else largest.GRAPH)
         return
+    if section == "setup":
+        rows: list[dict[str, Any]] = []
+        for row in set_up.measure(set_up.QUICK if quick else set_up.FULL):
+            rows.append(row)
+            yield rows
+        return
     if "strong" not in found:
         raise GnnflowError("section 'estimated' needs 'strong', which says what ranks take")
     two = next((row for row in found["strong"] if row["ranks"] == 2), None)
     if two is None or not two["sampled_vertices"]:
         raise GnnflowError("section 'estimated' needs what two ranks took: run section 'strong'")
     seconds = 2 * two["processor_s"] / two["sampled_vertices"]
-    rows: list[dict[str, Any]] = []
+    rows = []
     for row in estimated.estimate(estimated.QUICK if quick else estimated.FULL, seconds):
         rows.append(row)
         yield rows
