@@ -184,8 +184,8 @@ class _Files:
 
     def is_there(self) -> bool:
         """Whether the rows are there, whole, and of this very partition."""
-        if not self._facts.exists():
-            return False
+        if not self._facts.exists() or self.rows.is_symlink():
+            return False  # a link may lead anywhere; it is replaced
         try:
             text = read_regular_text(self._facts, _FACTS_BYTES)
             facts = read_record(FirstHopFacts, parse_json(text))

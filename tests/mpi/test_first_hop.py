@@ -321,13 +321,18 @@ def test_it_is_computed_once_and_anew_where_it_does_not_fit(ctx, parts, transpor
         about = json.loads(facts.read_text())
         facts.write_text(json.dumps(about | {"size_bytes": "many"}))
 
-    for damage in (rows.unlink, facts.unlink, torn, other, no_json, wrong_type):
+    def linked():
+        elsewhere = path / "elsewhere.npy"
+        rows.replace(elsewhere)
+        rows.symlink_to(elsewhere)
+
+    for damage in (rows.unlink, facts.unlink, torn, other, no_json, wrong_type, linked):
         ctx.barrier()
         if ctx.rank == ctx.num_ranks - 1:
             damage()
         ctx.barrier()
         np.testing.assert_array_equal(opened(), expected)
-        assert not list(part.glob("*.part"))
+        assert not list(part.glob("*.part")) and not rows.is_symlink()
 
 
 def test_what_it_does_not_fit_is_one_line(ctx, parts):
