@@ -78,8 +78,9 @@ def inclusion_probabilities(
     Args:
         partition: The part of this rank.
         sampler: Samples the whole graph, with a seed of its own.
-        seeds: int64 `[num_seeds]`, distinct global ids: the train seeds of this rank.
-        num_steps: Minibatches per epoch; each seed is in one of them.
+        seeds: int64 `[num_seeds]`, global ids: what this rank trains on in an epoch, as often as
+            it does so.
+        num_steps: Minibatches per epoch.
         fanout: Neighbours kept per hop, seeds first; -1 keeps all.
         least_draws: Neighbours that each hop may draw in any case.
         min_probability: What is less likely is taken for impossible.
@@ -90,8 +91,8 @@ def inclusion_probabilities(
     """
     first, end = partition.book.range(partition.part_id)
     degrees = _Degrees(partition)
-    ids = np.sort(np.asarray(seeds, dtype=np.int64))
-    probabilities = np.full(len(ids), 1 / max(num_steps, 1))
+    ids, times = np.unique(np.asarray(seeds, dtype=np.int64), return_counts=True)
+    probabilities = np.minimum(times / max(num_steps, 1), 1.0)
     total = _Sums(first, end)
     total.add(ids, _log_not(probabilities))
     for hop, width in enumerate(fanout):

@@ -197,3 +197,22 @@ def test_probabilities_are_frequencies(parts):
         # Seeds of an epoch exclude each other, which the formula does not know.
         assert np.corrcoef(frequencies, expected)[0, 1] > 0.95
         assert frequencies.sum() == pytest.approx(expected.sum(), rel=0.15)
+
+
+def test_a_seed_may_come_several_times_in_an_epoch(tmp_path_factory):
+    """A schedule of one's own may do so; a step takes it once, so it is as likely as frequent."""
+    parts = make_parts(tmp_path_factory, 3)
+    part = parts[0]
+    seeds = part.first_id + np.asarray(part.splits["train"])
+    sampler = LocalNeighborSampler.over_parts(parts)
+
+    def walked(seeds, num_steps):
+        found = inclusion_probabilities(part, sampler, seeds, num_steps=num_steps, fanout=[-1, -1])
+        return dict(zip(found.ids.tolist(), found.values.tolist(), strict=True))
+
+    twice = walked(np.concatenate([seeds, seeds]), 10)
+    once = walked(seeds, 5)
+    assert twice.keys() == once.keys() and len(once) > 5
+    assert list(twice.values()) == pytest.approx(list(once.values()))
+    always = walked(np.tile(seeds, 9), 2)
+    assert max(always.values()) <= 1
