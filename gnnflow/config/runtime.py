@@ -59,6 +59,12 @@ class RuntimeConfig(JobConfig):
     )
     """How float32 rows travel between ranks: as stored, or in half or a quarter of the bytes."""
 
+    gradient_dtype: Literal["float32", "bfloat16"] = field(
+        default="float32", metadata={LISTED_BEFORE: "comm_timeout"}
+    )
+    """How gradients travel between ranks: bfloat16 takes half the bytes, for slow links; they are
+    summed in float32 all the same."""
+
     topology_bytes: int | None = field(default=None, metadata={LISTED_BEFORE: "comm_timeout"})
     """Memory for a rank's neighbour lists, beyond which they stay mapped files; by default an
     eighth of the machine's memory, between its ranks."""

@@ -135,7 +135,7 @@ def open_run(config: TrainConfig, ctx: Context, held: ExitStack) -> OpenRun:
     layered = build_model(
         config, graph.num_features, task.num_outputs, graph.edges.num_features
     ).to(device)
-    model = wrap(layered, ctx)
+    model = wrap(layered, ctx, gradient_dtype=config.runtime.gradient_dtype)
     # The weights are the same everywhere, dropout is not.
     torch.manual_seed(config.runtime.seed + 1 + ctx.rank)
     check_source(config.checkpoint, ctx)

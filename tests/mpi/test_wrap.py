@@ -501,3 +501,83 @@ def test_evaluation_and_checkpoints_have_one_state(ctx, parts, tmp_path):
     train(wrapped, optimizer, 1)
     assert evaluate(wrapped, graph) == scores
     assert np.array_equal(state_of_ranks(unwrap(wrapped))[0], final[0])
+
+
+@pytest.mark.parametrize("size", [0, 1, 3, 1000])
+def test_gradients_in_half_the_bytes_are_rounded_twice(ctx, size):
+    """Whatever the ranks: to bfloat16 on the way out, and as the sum on the way back."""
+    generator = torch.Generator().manual_seed(size)
+    of_ranks = torch.randn(ctx.num_ranks, size + 1, generator=generator)
+    model = nn.Linear(size + 1, 1, bias=False)
+    wrapped = wrap(model, ctx, gradient_dtype="bfloat16")
+    ctx.loss_weight = 1.0
+    wrapped(of_ranks[ctx.rank : ctx.rank + 1]).sum().backward()
+    found = model.weight.grad[0]
+    if ctx.num_ranks == 1:
+        assert torch.equal(found, of_ranks[0])
+        return
+    expected = of_ranks.bfloat16().float().sum(dim=0).bfloat16().float()
+    torch.testing.assert_close(found, expected, rtol=2**-7, atol=1e-6)
+    assert torch.equal(found, found.bfloat16().float())
+    alike = ctx.allgather_json(found.tolist())
+    assert all(other == alike[0] for other in alike)
+
+
+def test_gradients_in_half_the_bytes_of_other_types_travel_as_they_are(ctx):
+    torch.manual_seed(0)
+    odd = nn.Embedding(5, 3, sparse=True)
+    model = nn.ModuleDict({"odd": odd, "wide": nn.Linear(3, 3).double(), "plain": nn.Linear(3, 2)})
+
+    class Net(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.parts = copy.deepcopy(model)
+
+        def forward(self, ids):
+            rows = self.parts["odd"](ids)
+            return self.parts["plain"](self.parts["wide"](rows.double()).float())
+
+    ids = torch.tensor([[0, 1], [1, 2], [3, 3], [4, 0]])[: ctx.num_ranks]
+    exact, halves = Net(), Net()
+    wrapped = wrap(exact, ctx), wrap(halves, ctx, gradient_dtype="bfloat16")
+    for each in wrapped:
+        ctx.loss_weight = 1 / ctx.num_ranks
+        each(ids[ctx.rank]).square().mean().backward()
+    assert_same_gradients(halves.parts["odd"], exact.parts["odd"], rtol=0, atol=0)
+    assert_same_gradients(halves.parts["wide"], exact.parts["wide"], rtol=0, atol=0)
+    assert_same_gradients(halves.parts["plain"], exact.parts["plain"], rtol=2**-6, atol=1e-5)
+
+
+def test_gradients_in_half_the_bytes_that_are_no_numbers_stay_none(ctx):
+    model = nn.Linear(3, 1, bias=False)
+    wrapped = wrap(model, ctx, gradient_dtype="bfloat16")
+    ctx.loss_weight = 1.0
+    rows = torch.tensor([[1.0, float("nan"), float("inf")]])
+    wrapped(rows if ctx.rank == 0 else torch.ones(1, 3)).sum().backward()
+    found = model.weight.grad[0]
+    assert found[0] == ctx.num_ranks and found[1].isnan() and found[2].isinf()
+    with pytest.raises(ConfigError, match="gradient_dtype must be one of float32, bfloat16"):
+        wrap(nn.Linear(2, 2), ctx, gradient_dtype="int8")
+
+
+def test_training_with_gradients_in_half_the_bytes(ctx, parts):
+    """Replicas stay alike, empty batches and accumulation work, and losses stay near."""
+    graph = gnnflow.DistGraph.open(parts(power_law(), ctx.num_ranks, method="random"), ctx)
+    losses = {}
+    for dtype in ("float32", "bfloat16"):
+        torch.manual_seed(0)
+        model = wrap(nn.Linear(7, NUM_CLASSES), ctx, gradient_dtype=dtype)
+        optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+        loader = DistNeighborLoader(graph, "train", [2], 3, seed=1)
+        losses[dtype] = []
+        for batch in loader:
+            optimizer.zero_grad()
+            out = model(batch.x)[: batch.batch_size]
+            loss = functional.cross_entropy(out, batch.y) if batch.batch_size else out.sum() * 0
+            loss.backward()
+            optimizer.step()
+            losses[dtype].append(float(ctx.allreduce_sum(np.array([loss.item()]))[0]))
+        weights = unwrap(model).weight.detach().flatten().tolist()
+        assert all(other == weights for other in ctx.allgather_json(weights))
+    assert losses["bfloat16"] == pytest.approx(losses["float32"], rel=0.05)
+    assert (losses["bfloat16"] == losses["float32"]) == (ctx.num_ranks == 1)

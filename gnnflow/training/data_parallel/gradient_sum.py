@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable
-from typing import Any, cast
+from typing import Any, Literal, cast, get_args
 
 import torch
 from torch import Tensor, distributed
@@ -13,6 +13,10 @@ from torch._C._distributed_c10d import GradBucket
 from gnnflow.comm import Context
 from gnnflow.loader.loss_weight import marked_weight
 from gnnflow.training.data_parallel.process_group import end_job
+
+GradientDtype = Literal["float32", "bfloat16"]
+"""How float32 gradients travel between ranks."""
+GRADIENT_DTYPES: tuple[GradientDtype, ...] = get_args(GradientDtype)
 
 # Of gradients that only other ranks' losses have on a rank whose own loss does not count. A power
 # of two, so that what is divided by it and multiplied again is the same.
@@ -46,14 +50,22 @@ class GradientSum:
     gradients is that of the mean over all seeds of the job, however unevenly they are distributed.
     """
 
-    def __init__(self, ctx: Context, *, reaches_other_ranks: bool = False) -> None:
+    def __init__(
+        self,
+        ctx: Context,
+        *,
+        reaches_other_ranks: bool = False,
+        gradient_dtype: GradientDtype = "float32",
+    ) -> None:
         """Takes the job, whose `loss_weight` the loader keeps for what carries no weight itself.
 
         Args:
             ctx: the job.
             reaches_other_ranks: whether the model has a `CrossRankLayer`.
+            gradient_dtype: how float32 gradients travel; others travel as they are.
         """
         self._ctx = ctx
+        self._rounds = gradient_dtype == "bfloat16"
         self._reaches_other_ranks = reaches_other_ranks
         self._first_start_s = 0.0
         self._last_end_s = 0.0
@@ -131,11 +143,37 @@ class GradientSum:
         else:
             gradient.mul_(weight)
         try:
+            if self._rounds and gradient.dtype == torch.float32 and not gradient.is_sparse:
+                return self._sum_in_halves(gradient)
             work = distributed.all_reduce(gradient, async_op=True)
         except RuntimeError as error:
             end_job(self._ctx, "the sum of gradients", error)
         future = cast("torch.futures.Future[list[Tensor]]", work.get_future())
         return future.then(self._finish_bucket)
+
+    def _sum_in_halves(self, gradient: Tensor) -> torch.futures.Future[Tensor]:
+        """Sums a bucket whose numbers travel as bfloat16 and are added up as float32.
+
+        Each rank adds up a piece of it from all ranks and hands out the sum: a number is rounded
+        twice however many ranks there are, and all ranks get the same. Waits for either exchange,
+        so that ranks take them in one order.
+        """
+        num_ranks, size = self._ctx.num_ranks, gradient.numel()
+        piece = -(-size // num_ranks)
+        sent = gradient.new_zeros(piece * num_ranks, dtype=torch.bfloat16)
+        sent[:size] = gradient
+        received = torch.empty_like(sent)
+        # As bytes, which every backend moves.
+        distributed.all_to_all_single(received.view(torch.uint8), sent.view(torch.uint8))
+        own = received.view(num_ranks, piece).sum(dim=0, dtype=torch.float32).bfloat16()
+        pieces = list(sent.view(num_ranks, piece).view(torch.uint8))
+        distributed.all_gather(pieces, own.view(torch.uint8))
+        gradient.copy_(sent[:size])
+        self._last_end_s = time.perf_counter()
+        devices: list[int | str | torch.device] = [gradient.device] if gradient.is_cuda else []
+        future: torch.futures.Future[Tensor] = torch.futures.Future(devices=devices or None)
+        future.set_result(gradient)
+        return future
 
     def _finish_bucket(self, future: torch.futures.Future[list[Tensor]]) -> Tensor:
         self._last_end_s = time.perf_counter()

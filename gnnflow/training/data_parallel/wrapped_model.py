@@ -18,7 +18,9 @@ from gnnflow.comm import Context
 from gnnflow.errors import ConfigError
 from gnnflow.training.data_parallel.alike import check_alike, shared_buffers, shared_parameters
 from gnnflow.training.data_parallel.gradient_sum import (
+    GRADIENT_DTYPES,
     CrossRankLayer,
+    GradientDtype,
     GradientSum,
     eager_caller,
     sum_gradients,
@@ -31,7 +33,14 @@ _SHARE = "_gnnflow_share_of_seeds"
 class WeightedDataParallel(DistributedDataParallel):
     """A `DistributedDataParallel` with the weighted sum of gradients as its hook."""
 
-    def __init__(self, model: nn.Module, ctx: Context, *, find_unused_parameters: bool) -> None:
+    def __init__(
+        self,
+        model: nn.Module,
+        ctx: Context,
+        *,
+        find_unused_parameters: bool,
+        gradient_dtype: GradientDtype,
+    ) -> None:
         """Wraps a model that is already on its device; `wrap` does this."""
         ensure_process_group(ctx, _device_of(model))
         device = _device_of(model)
@@ -48,7 +57,11 @@ class WeightedDataParallel(DistributedDataParallel):
         self.broadcast_buffers = False
         self._ctx = ctx
         layers = [module for module in model.modules() if isinstance(module, CrossRankLayer)]
-        self._gradient_sum = GradientSum(ctx, reaches_other_ranks=bool(layers))
+        self.gradient_dtype = gradient_dtype
+        """How float32 gradients travel between ranks."""
+        self._gradient_sum = GradientSum(
+            ctx, reaches_other_ranks=bool(layers), gradient_dtype=gradient_dtype
+        )
         for layer in layers:
             layer.weigh_with(self._gradient_sum)
         self.register_comm_hook(self._gradient_sum, sum_gradients)
@@ -176,7 +189,13 @@ def _without_gradients(module: nn.Module) -> Iterator[None]:
             waiting.update(kept)
 
 
-def wrap(model: nn.Module, ctx: Context, *, find_unused_parameters: bool = False) -> nn.Module:
+def wrap(
+    model: nn.Module,
+    ctx: Context,
+    *,
+    find_unused_parameters: bool = False,
+    gradient_dtype: GradientDtype = "float32",
+) -> nn.Module:
     """Makes a model train on all ranks as if one process took all their minibatches.
 
     The result is a `DistributedDataParallel` whose gradients are the mean over the seeds of the
@@ -196,11 +215,16 @@ def wrap(model: nn.Module, ctx: Context, *, find_unused_parameters: bool = False
         model: any module, already on its device.
         ctx: the job.
         find_unused_parameters: for models in which some parameters get no gradient in some steps.
+        gradient_dtype: `bfloat16` sends gradients in half the bytes, for slow links: each number is
+            rounded twice, and added up as float32. What is not float32 travels as it is.
 
     Raises:
         ConfigError: if the model has parameters without a shape, differs between ranks, or has a
-            layer that does not know the shares of ranks.
+            layer that does not know the shares of ranks, or there is no such `gradient_dtype`.
     """
+    if gradient_dtype not in GRADIENT_DTYPES:
+        known = ", ".join(GRADIENT_DTYPES)
+        raise ConfigError(f"gradient_dtype must be one of {known}, got {gradient_dtype!r}")
     if ctx.num_ranks == 1:
         return model
     for name, module in model.named_modules():
@@ -220,7 +244,12 @@ def wrap(model: nn.Module, ctx: Context, *, find_unused_parameters: bool = False
     if not any(parameter.requires_grad for parameter in shared_parameters(model).values()):
         _take_from_rank_0(ctx, model, state)
         return model
-    return WeightedDataParallel(model, ctx, find_unused_parameters=find_unused_parameters)
+    return WeightedDataParallel(
+        model,
+        ctx,
+        find_unused_parameters=find_unused_parameters,
+        gradient_dtype=gradient_dtype,
+    )
 
 
 def unwrap(model: nn.Module) -> nn.Module:
@@ -233,6 +262,12 @@ def unwrap(model: nn.Module) -> nn.Module:
             model = compiled
         else:
             return model
+
+
+def gradient_bytes(model: nn.Module) -> int:
+    """Bytes of the gradients of a model as they travel between ranks."""
+    halves = isinstance(model, WeightedDataParallel) and model.gradient_dtype == "bfloat16"
+    return sum((2 if halves else 4) * parameter.numel() for parameter in model.parameters())
 
 
 def add_share(model: nn.Module, share: float) -> None:

@@ -9,6 +9,7 @@ from gnnflow.first_hop import vectors_a_row
 from gnnflow.graph import DistGraph
 from gnnflow.loader import DistNeighborLoader, MinibatchCost
 from gnnflow.replay import TraceFacts, TraceRecorder
+from gnnflow.training.data_parallel.wrapped_model import gradient_bytes
 from gnnflow.training.records.step_metrics import StepMetrics
 
 
@@ -58,7 +59,7 @@ class RunTrace:
             batch_size=batch_size,
             fanout=fanout,
             num_train_seeds=sum(graph.num_seeds("train")),
-            gradient_bytes=sum(4 * parameter.numel() for parameter in model.parameters()),
+            gradient_bytes=gradient_bytes(model),
             num_threads=graph.ctx.threads,
             transport=graph.ctx.transport,
             settings=settings
