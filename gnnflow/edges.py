@@ -98,6 +98,7 @@ class GraphEdges:
                 indices[rank],
                 part.original_id,
                 first_edge=int(self.offsets[rank]),
+                weight=part.edge_weight,
             )
         for name in EDGE_ARRAYS:
             sources = [(rank, getattr(part, name)) for rank, part in parts_at_hand.items()]
@@ -119,4 +120,5 @@ class GraphEdges:
             ids, indptr = topology.vertex_ids, topology.indptr
             start = first_edge.fetch(ids) + self.offsets[book.owner(ids)]
             edge_ids = np.repeat(start - indptr[:-1], np.diff(indptr)) + np.arange(indptr[-1])
-            self.topology.add_halo(ids, indptr, topology.indices, topology.original_id, edge_ids)
+            numbered = topology._replace(edge_id=edge_ids)
+            self.topology.add_halo(*numbered)

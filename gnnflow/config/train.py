@@ -69,6 +69,10 @@ class SamplingConfig:
     """Draw dependent: steps for which a source keeps its key. More move fewer rows; many more than
     some tens cost accuracy."""
 
+    edge_weights: str | None = None
+    """Name of the edge weights by which neighbours are drawn, with every draw: weight, as
+    gnnflow-partition --edge-weights keeps them. Edges of weight 0 are never drawn."""
+
     def __post_init__(self) -> None:
         """Checks ranges.
 

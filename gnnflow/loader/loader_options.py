@@ -62,6 +62,9 @@ class LoaderOptions:
     (`dependent`): minibatches have more in common then, and fewer rows move."""
     draw_every: int = DEFAULT_DRAW_EVERY
     """Steps for which a source keeps its key with `draw="dependent"`."""
+    weight_attr: str | None = None
+    """Name of the edge weights by which neighbours are drawn, `"weight"` as partitions keep them;
+    None draws all alike. Edges of weight 0 are never drawn; a fanout of -1 keeps all edges."""
     arrays: str | Sequence[str] = ("x",)
     """Per-vertex arrays fetched for all vertices."""
     edge_ids: bool = False
@@ -100,6 +103,11 @@ class LoaderOptions:
         as_names("arrays", self.arrays)
         object.__setattr__(self, "draw_every", as_whole_number("draw_every", self.draw_every))
         steps_of_a_key(self.draw, self.draw_every, self.replace)
+        if self.weight_attr is not None and not isinstance(self.weight_attr, str):
+            raise ConfigError(
+                "weight_attr must be the name of edge weights, got "
+                f"{reprlib.repr(self.weight_attr)}"
+            )
         # Numbers of NumPy and torch become Python's: they are part of what tells schedules apart.
         object.__setattr__(self, "seed", as_whole_number("seed", self.seed))
         num_epochs = as_whole_number("num_epochs", self.num_epochs, least=0)
@@ -157,6 +165,7 @@ class LoaderOptions:
             replace=self.replace,
             draw=self.draw,
             draw_every=self.draw_every,
+            weight_attr=self.weight_attr,
             num_steps=num_steps,
             arrays=as_names("arrays", self.arrays),
             seed_arrays=seed_arrays,
@@ -177,6 +186,7 @@ class LoaderKeywords(PygNames, total=False):
     replace: bool
     draw: DrawName
     draw_every: int
+    weight_attr: str | None
     arrays: str | Sequence[str]
     edge_ids: bool
     edge_attr: bool

@@ -2,6 +2,7 @@
 
 import dataclasses
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -32,6 +33,7 @@ def sample_traces(
     ranks: Sequence[int] | None = None,
     draw: DrawName = "independent",
     draw_every: int = DEFAULT_DRAW_EVERY,
+    weight_attr: str | None = None,
 ) -> list[Trace]:
     """Samples the minibatches of all ranks and notes what each would ask others for.
 
@@ -48,6 +50,7 @@ def sample_traces(
         ranks: Ranks whose traces are wanted; by default all.
         draw: Which neighbours are kept, as in `gnnflow.sampling.draws`.
         draw_every: Steps for which a source keeps its key with `dependent`.
+        weight_attr: Name of the edge weights by which neighbours are drawn.
 
     Returns:
         The traces of the ranks, in order, without times.
@@ -55,11 +58,19 @@ def sample_traces(
     book = partitions[0].book
     topology = Topology(book.offsets)
     for part, partition in enumerate(partitions):
-        topology.set_part(part, partition.indptr, partition.indices, partition.original_id)
+        lists = (partition.indptr, partition.indices, partition.original_id)
+        topology.set_part(part, *lists, weight=partition.edge_weight)
     every = steps_of_a_key(draw, draw_every)
     if every:
         set_source_keys_of_all(topology, partitions, num_threads)
-    sampler = LocalNeighborSampler(topology, seed=seed, num_threads=num_threads, every=every)
+    partitions[0].manifest.check_weights(weight_attr)
+    is_weighted = weight_attr is not None
+    sampler = LocalNeighborSampler(
+        topology, seed=seed, num_threads=num_threads, every=every, weighted=is_weighted
+    )
+    settings: dict[str, Any] = {"draw": draw, "draw_every": draw_every}
+    if is_weighted:
+        settings["weight_attr"] = weight_attr
     traces = []
     for rank in range(len(partitions)) if ranks is None else ranks:
         facts = dataclasses.replace(
@@ -68,7 +79,7 @@ def sample_traces(
             batch_size=batch_size,
             fanout=tuple(fanout),
             num_threads=num_threads,
-            settings={"draw": draw, "draw_every": draw_every},
+            settings=settings,
         )
         recorder = TraceRecorder(
             facts,

@@ -329,6 +329,7 @@ def _make_loader(
         seed=config.runtime.seed,
         draw=config.sampling.draw,
         draw_every=config.sampling.draw_every,
+        weight_attr=config.sampling.edge_weights,
         arrays=arrays,
         edge_attr=model.uses_edge_attr,
         transform=attach_layers if on_kernels else None,

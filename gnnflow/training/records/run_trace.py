@@ -41,6 +41,8 @@ class RunTrace:
             name: value for name, value in dataclasses.asdict(config).items() if name != "trace"
         }
         settings |= {"draw": loader.options.draw, "draw_every": loader.options.draw_every}
+        if loader.options.weight_attr is not None:
+            settings["weight_attr"] = loader.options.weight_attr
         facts = TraceFacts(
             graph=graph.manifest.name,
             rank=graph.ctx.rank,
