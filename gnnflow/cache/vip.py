@@ -45,7 +45,7 @@ _MERGE_AT = 1 << 22
 _ALL = -1
 _SEARCH_SAMPLE = 1 << 16
 _TINY = 1e-12
-_MAX_ROUNDS = 64
+_MAX_ROUNDS = 32
 
 
 class NeighborSource(Protocol):
@@ -104,23 +104,20 @@ def inclusion_probabilities(
         at_most = degrees.at(ids)
         kept = at_most if width < 0 else np.minimum(at_most, width)
         of_epoch = num_steps * float(probabilities @ kept)
-        plan = _HopPlan.make(
-            *(ids, probabilities, at_most, width),
-            max_draws=max(least_draws, EPOCH_SHARE * of_epoch),
-            salt=hop,
-        )
+        max_draws = max(least_draws, EPOCH_SHARE * of_epoch)
+        plan = _HopPlan.make(*(ids, probabilities, at_most, width), max_draws=max_draws, salt=hop)
         sums = _Sums(first, end)
         num_done = 0
         for chunk in plan.chunks():
-            rounds = chunk.rounds(width) if weighted else 1
+            rounds = chunk.rounds(width, max_draws / plan.num_draws) if weighted else 1
             fan = width if weighted else chunk.width
             for number in range(chunk.number * rounds, (chunk.number + 1) * rounds):
                 subgraph = sampler.sample(ids[chunk.places], [fan], epoch=hop, minibatch=number)
                 drawn = np.diff(subgraph.indptr)
                 # Of a list of which more is drawn than a minibatch keeps, or all, each counts less.
                 share = 1.0 if width < 0 else np.minimum(1, width / np.maximum(drawn, 1))
-                probabilities = share / rounds * plan.probabilities[chunk.places]
-                weights = np.repeat(_log_not(probabilities), drawn)
+                of_round = _log_not(share * plan.probabilities[chunk.places]) / rounds
+                weights = np.repeat(of_round, drawn)
                 sums.add(subgraph.vertices, _added_up(subgraph.src, weights, subgraph.num_vertices))
             num_done += chunk.num_draws
             if progress is not None:
@@ -154,11 +151,17 @@ class _Chunk:
     width: int
     num_draws: int
 
-    def rounds(self, width: int) -> int:
-        """How often to draw so many neighbours of each in place of more at once."""
+    def rounds(self, width: int, spare: float) -> int:
+        """How often to draw so many neighbours of each in place of more at once.
+
+        Args:
+            width: neighbours that a minibatch keeps; -1 for all.
+            spare: how many times as many neighbours might be drawn.
+        """
         if width < 0:
             return 1
-        return min(_MAX_ROUNDS, math.ceil(self.num_draws / (width * len(self.places))))
+        at_once = self.num_draws / (width * len(self.places))
+        return min(_MAX_ROUNDS, math.ceil(at_once * max(spare, 1)))
 
 
 @dataclass(frozen=True, slots=True)
