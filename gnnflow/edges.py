@@ -108,6 +108,18 @@ class GraphEdges:
             )
         self._rows.serve(_FIRST_EDGE, lambda: self._partition.indptr[:-1])
 
+    def check_ids(self) -> None:
+        """Refuses to number edges where the partition does not.
+
+        Raises:
+            DataError: if it holds no edge ids.
+        """
+        if self._partition.edge_id is None:
+            raise DataError(
+                f"{self._partition.folder.parent} holds no edge ids: its graph has no edge "
+                "attributes; partition it with --edge-features FILE"
+            )
+
     def number_halo(self) -> None:
         """Gives the edges of the halo topology the ids that their owners know them by, once."""
         halo, self._unnumbered_halo = self._unnumbered_halo, []

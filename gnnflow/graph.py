@@ -257,11 +257,8 @@ class DistGraph:
         """
         every = steps_of_a_key(draw, draw_every, replace)
         self.manifest.check_weights(weight_attr)
-        if (with_edge_ids or global_edge_ids) and self.partition.edge_id is None:
-            raise DataError(
-                f"{self.path} holds no edge ids: its graph has no edge attributes; partition it "
-                "with --edge-features FILE"
-            )
+        if with_edge_ids or global_edge_ids:
+            self.edges.check_ids()
         if global_edge_ids:
             self.edges.number_halo()
         if every and not self._has_source_keys:
@@ -343,10 +340,8 @@ class DistGraph:
             indices[rank] = self._resident(part.indices) if own else part.indices
             lists = (part.indptr, indices[rank], part.original_id, part.edge_id)
             self.topology.set_part(rank, *lists, weight=part.edge_weight)
-        halo = [
-            block._replace(indices=self._resident(block.indices))
-            for block in self.partition.halo_topology
-        ]
+        blocks = self.partition.halo_topology
+        halo = [each._replace(indices=self._resident(each.indices)) for each in blocks]
         for block in halo:
             self.topology.add_halo(*block)
         self._serve_neighbors(_NEIGHBORS, self.topology)

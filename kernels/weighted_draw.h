@@ -17,7 +17,8 @@ uint32_t count_drawable(const float* weights, uint32_t degree, int64_t limit);
 // Picks from one list at a time; holds what that needs, so that nothing is allocated per vertex.
 class WeightedPicker {
  public:
-  // Write `count` ascending positions: as many as `count_drawable` says, at most. Of equal keys the
+  // Write `count` ascending positions: as many as `count_drawable` says, at most; `picks` has room
+  // for KeyedPicker::kRoom more. Of equal keys the
   // first positions count. u of a position follows from the state of the vertex, or else from the
   // key of the source, so that equal weights keep what KeyedPicker keeps.
   void pick(const float* weights, uint32_t degree, uint32_t count, uint64_t state, uint32_t* picks);
@@ -39,8 +40,19 @@ class WeightedPicker {
   template <typename Opposite>
   void keep_smallest(const float* weights, uint32_t degree, uint32_t count,
                      const Opposite& opposite, uint32_t* picks);
+  // Of short lists all keys are computed, of long ones few.
+  template <typename Opposite>
+  void keep_of_short(const float* weights, uint32_t degree, uint32_t count,
+                     const Opposite& opposite, uint32_t* picks);
+  template <typename Opposite>
+  void keep_of_long(const float* weights, uint32_t degree, uint32_t count, const Opposite& opposite,
+                    uint32_t* picks);
+  // Settles which of the keys with the same leading bits are smaller.
+  void take_with_ties(uint32_t degree, Cut cut, uint32_t* picks);
 
-  std::vector<Candidate> kept_;  // a heap with the largest key first
+  std::vector<double> keys_;
+  std::vector<uint32_t> leading_;  // bits of the keys, which order them but for ties
+  std::vector<Candidate> kept_;    // a heap with the largest key first
   std::vector<double> sums_;
 };
 

@@ -6,7 +6,13 @@ import math
 import numpy as np
 import pytest
 from nasty_graphs import ALL, hub, power_law, topology_of, uniform, with_source_keys
-from plain_sampler import Csc, assert_equal_arrays, assert_same, plain_sample
+from plain_sampler import (
+    Csc,
+    assert_equal_arrays,
+    assert_same,
+    keyed_weighted_positions,
+    plain_sample,
+)
 from scipy import stats
 
 from gnnflow import _kernels
@@ -90,7 +96,7 @@ def test_with_replacement_it_is_that_of_the_plain_sampler(name):
 
 
 @pytest.mark.parametrize("every", [0, 1, 2])
-@pytest.mark.parametrize("degree", [1, 2, 63, 64, 65, 4096, 5000])
+@pytest.mark.parametrize("degree", [1, 2, 63, 64, 65, 1023, 1024, 1025, 5000])
 def test_lists_of_every_length_and_all_fanouts(degree, every):
     graph = hub(degree)
     for zeros in (0.0, 0.5, 0.99):
@@ -229,3 +235,27 @@ def test_weights_that_do_not_fit_are_refused():
         topology_of(graph, weights=np.ones(5, dtype=np.float32))
     with pytest.raises(ValueError, match="weight must be a contiguous one-dim.*float32"):
         topology_of(graph, weights=np.ones(6))
+
+
+@pytest.mark.parametrize("degree", [8, 700, 1024, 1500])
+@pytest.mark.parametrize("num_close", [2, 5, 8])
+def test_keys_that_differ_by_little_are_told_apart(degree, num_close):
+    """Of equal keys the first positions count, of others the smaller, however close they are."""
+    graph = hub(degree)
+    rng = np.random.default_rng(num_close)
+    keys = np.arange(len(graph.indices), dtype=np.uint32) * 65_537
+    weights = np.ones(len(keys), dtype=np.float32)
+    close = rng.choice(degree, num_close, replace=False)
+    keys[close] = keys[close[0]]
+    for place, entry in enumerate(close[: num_close // 2 + 1]):  # the others stay equal
+        weights[entry] = 1 + place * np.finfo(np.float32).eps
+    topology = topology_of(graph, weights=weights)
+    topology.set_source_keys(0, keys)
+    sampler = _kernels.NeighborSampler(topology)
+    for fanout in (1, 3, 5, degree // 2, degree - 1):
+        for step in range(40):
+            rule = (fanout, 3, step, 1)
+            expected = keyed_weighted_positions(keys[:degree], weights[:degree], *rule)
+            seeds = np.zeros(1, dtype=np.int64)
+            arrays = sampler.sample(seeds, [fanout], 3, 0, step, False, True, 1, True)
+            assert arrays.edge_ids.tolist() == graph.edge_id[expected].tolist()
