@@ -60,6 +60,10 @@ class SamplingConfig:
     batch_size: int = 512
     """Seed vertices of one rank in one minibatch."""
 
+    edge_weights: str | None = None
+    """Name of the edge weights by which neighbours are drawn, with every draw: weight, as
+    gnnflow-partition --edge-weights keeps them. Edges of weight 0 are never drawn."""
+
     draw: Literal["independent", "shared", "dependent"] = "independent"
     """Which neighbours are kept: a draw for each vertex (independent), or those whose sources have
     the smallest keys, so that all minibatches of a step prefer the same ones (shared) and those of
@@ -68,10 +72,6 @@ class SamplingConfig:
     draw_every: int = DEFAULT_DRAW_EVERY
     """Draw dependent: steps for which a source keeps its key. More move fewer rows; many more than
     some tens cost accuracy."""
-
-    edge_weights: str | None = None
-    """Name of the edge weights by which neighbours are drawn, with every draw: weight, as
-    gnnflow-partition --edge-weights keeps them. Edges of weight 0 are never drawn."""
 
     def __post_init__(self) -> None:
         """Checks ranges.

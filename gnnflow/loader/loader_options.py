@@ -56,15 +56,15 @@ class LoaderOptions:
     """Seed of order, sampling and negatives; the same on all ranks."""
     replace: bool = False
     """Whether a neighbour may be drawn several times."""
+    weight_attr: str | None = None
+    """Name of the edge weights by which neighbours are drawn, `"weight"` as partitions keep them;
+    None draws all alike. Edges of weight 0 are never drawn; a fanout of -1 keeps all edges."""
     draw: DrawName = "independent"
     """Which neighbours are kept: a draw for each vertex, or those whose sources have the smallest
     keys, new ones in every step (`shared`) or, one source after the other, every `draw_every` steps
     (`dependent`): minibatches have more in common then, and fewer rows move."""
     draw_every: int = DEFAULT_DRAW_EVERY
     """Steps for which a source keeps its key with `draw="dependent"`."""
-    weight_attr: str | None = None
-    """Name of the edge weights by which neighbours are drawn, `"weight"` as partitions keep them;
-    None draws all alike. Edges of weight 0 are never drawn; a fanout of -1 keeps all edges."""
     arrays: str | Sequence[str] = ("x",)
     """Per-vertex arrays fetched for all vertices."""
     edge_ids: bool = False
@@ -101,13 +101,13 @@ class LoaderOptions:
         """
         as_fanout(self.fanout)
         as_names("arrays", self.arrays)
-        object.__setattr__(self, "draw_every", as_whole_number("draw_every", self.draw_every))
-        steps_of_a_key(self.draw, self.draw_every, self.replace)
         if self.weight_attr is not None and not isinstance(self.weight_attr, str):
             raise ConfigError(
                 "weight_attr must be the name of edge weights, got "
                 f"{reprlib.repr(self.weight_attr)}"
             )
+        object.__setattr__(self, "draw_every", as_whole_number("draw_every", self.draw_every))
+        steps_of_a_key(self.draw, self.draw_every, self.replace)
         # Numbers of NumPy and torch become Python's: they are part of what tells schedules apart.
         object.__setattr__(self, "seed", as_whole_number("seed", self.seed))
         num_epochs = as_whole_number("num_epochs", self.num_epochs, least=0)
@@ -163,9 +163,9 @@ class LoaderOptions:
             fanout=as_fanout(self.fanout),
             seed=self.seed,
             replace=self.replace,
+            weight_attr=self.weight_attr,
             draw=self.draw,
             draw_every=self.draw_every,
-            weight_attr=self.weight_attr,
             num_steps=num_steps,
             arrays=as_names("arrays", self.arrays),
             seed_arrays=seed_arrays,
@@ -184,9 +184,9 @@ class LoaderKeywords(PygNames, total=False):
     shuffle: bool
     seed: int
     replace: bool
+    weight_attr: str | None
     draw: DrawName
     draw_every: int
-    weight_attr: str | None
     arrays: str | Sequence[str]
     edge_ids: bool
     edge_attr: bool

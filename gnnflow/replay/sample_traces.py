@@ -2,8 +2,6 @@
 
 import dataclasses
 from collections.abc import Callable, Sequence
-from typing import Any
-
 import numpy as np
 import numpy.typing as npt
 
@@ -31,9 +29,9 @@ def sample_traces(
     num_threads: int = 1,
     vip: Sequence[VertexValues] | None = None,
     ranks: Sequence[int] | None = None,
+    weight_attr: str | None = None,
     draw: DrawName = "independent",
     draw_every: int = DEFAULT_DRAW_EVERY,
-    weight_attr: str | None = None,
 ) -> list[Trace]:
     """Samples the minibatches of all ranks and notes what each would ask others for.
 
@@ -48,9 +46,9 @@ def sample_traces(
         num_threads: Threads of the sampler.
         vip: Vertex inclusion probabilities for each rank.
         ranks: Ranks whose traces are wanted; by default all.
+        weight_attr: Name of the edge weights by which neighbours are drawn.
         draw: Which neighbours are kept, as in `gnnflow.sampling.draws`.
         draw_every: Steps for which a source keeps its key with `dependent`.
-        weight_attr: Name of the edge weights by which neighbours are drawn.
 
     Returns:
         The traces of the ranks, in order, without times.
@@ -60,17 +58,14 @@ def sample_traces(
     for part, partition in enumerate(partitions):
         lists = (partition.indptr, partition.indices, partition.original_id)
         topology.set_part(part, *lists, weight=partition.edge_weight)
+    partitions[0].manifest.check_weights(weight_attr)
+    is_weighted = weight_attr is not None
     every = steps_of_a_key(draw, draw_every)
     if every:
         set_source_keys_of_all(topology, partitions, num_threads)
-    partitions[0].manifest.check_weights(weight_attr)
-    is_weighted = weight_attr is not None
     sampler = LocalNeighborSampler(
         topology, seed=seed, num_threads=num_threads, every=every, weighted=is_weighted
     )
-    settings: dict[str, Any] = {"draw": draw, "draw_every": draw_every}
-    if is_weighted:
-        settings["weight_attr"] = weight_attr
     traces = []
     for rank in range(len(partitions)) if ranks is None else ranks:
         facts = dataclasses.replace(
@@ -79,8 +74,11 @@ def sample_traces(
             batch_size=batch_size,
             fanout=tuple(fanout),
             num_threads=num_threads,
-            settings=settings,
+            settings={"draw": draw, "draw_every": draw_every},
         )
+        if is_weighted:
+            named = {"weight_attr": weight_attr}
+            facts = dataclasses.replace(facts, settings=facts.settings | named)
         recorder = TraceRecorder(
             facts,
             np.asarray(partitions[rank].halo),

@@ -175,6 +175,29 @@ def test_a_hop_draws_about_what_it_may():
     assert set(everything.widths[degrees > 0].tolist()) == {-1}
 
 
+@pytest.mark.parametrize("fanout", [(2,), (3, 2), (2, -1)])
+def test_probabilities_of_draws_by_weight_are_frequencies(tmp_path_factory, fanout):
+    parts = make_parts(tmp_path_factory, 4, weighted=True)
+    num_steps, num_epochs = 4, 300
+
+    def batches(rank, epoch):
+        seeds = parts[rank].first_id + np.asarray(parts[rank].splits["train"])
+        order = np.random.default_rng((epoch, rank)).permutation(seeds)
+        return np.array_split(order, num_steps)
+
+    given = {"fanout": fanout, "batch_size": 5, "num_epochs": num_epochs, "row_bytes": 4}
+    traces = sample_traces(parts, batches, weight_attr="weight", **given)
+    for rank, trace in enumerate(traces):
+        assert trace.facts.draw == "independent, by weight"
+        seen = np.bincount(trace.remote_ids, minlength=parts[0].book.num_vertices)
+        frequencies = seen / trace.num_minibatches
+        results = [walk(parts, rank, num_steps, fanout, weighted=each) for each in (True, False)]
+        expected, alike = (result.at(np.arange(len(seen))) for result in results)
+        assert np.corrcoef(frequencies, expected)[0, 1] > 0.95
+        assert np.corrcoef(frequencies, expected)[0, 1] > np.corrcoef(frequencies, alike)[0, 1]
+        assert frequencies.sum() == pytest.approx(expected.sum(), rel=0.15)
+
+
 def test_progress_ends_at_all(parts):
     told = []
     walk(parts, 0, 3, (4, 4), progress=lambda hop, done: told.append((hop, done)))
@@ -199,27 +222,4 @@ def test_probabilities_are_frequencies(parts):
         expected = dense_vip(parts, rank, num_steps, fanout)
         # Seeds of an epoch exclude each other, which the formula does not know.
         assert np.corrcoef(frequencies, expected)[0, 1] > 0.95
-        assert frequencies.sum() == pytest.approx(expected.sum(), rel=0.15)
-
-
-@pytest.mark.parametrize("fanout", [(2,), (3, 2), (2, -1)])
-def test_so_they_are_where_neighbours_are_drawn_by_weight(tmp_path_factory, fanout):
-    parts = make_parts(tmp_path_factory, 4, weighted=True)
-    num_steps, num_epochs = 4, 300
-
-    def batches(rank, epoch):
-        seeds = parts[rank].first_id + np.asarray(parts[rank].splits["train"])
-        order = np.random.default_rng((epoch, rank)).permutation(seeds)
-        return np.array_split(order, num_steps)
-
-    given = {"fanout": fanout, "batch_size": 5, "num_epochs": num_epochs, "row_bytes": 4}
-    traces = sample_traces(parts, batches, weight_attr="weight", **given)
-    for rank, trace in enumerate(traces):
-        assert trace.facts.draw == "independent, by weight"
-        seen = np.bincount(trace.remote_ids, minlength=parts[0].book.num_vertices)
-        frequencies = seen / trace.num_minibatches
-        results = [walk(parts, rank, num_steps, fanout, weighted=each) for each in (True, False)]
-        expected, alike = (result.at(np.arange(len(seen))) for result in results)
-        assert np.corrcoef(frequencies, expected)[0, 1] > 0.95
-        assert np.corrcoef(frequencies, expected)[0, 1] > np.corrcoef(frequencies, alike)[0, 1]
         assert frequencies.sum() == pytest.approx(expected.sum(), rel=0.15)

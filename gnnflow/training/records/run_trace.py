@@ -40,9 +40,9 @@ class RunTrace:
         settings = {
             name: value for name, value in dataclasses.asdict(config).items() if name != "trace"
         }
-        settings |= {"draw": loader.options.draw, "draw_every": loader.options.draw_every}
         if loader.options.weight_attr is not None:
             settings["weight_attr"] = loader.options.weight_attr
+        settings |= {"draw": loader.options.draw, "draw_every": loader.options.draw_every}
         facts = TraceFacts(
             graph=graph.manifest.name,
             rank=graph.ctx.rank,
