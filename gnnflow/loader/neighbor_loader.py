@@ -89,10 +89,9 @@ class DistNeighborLoader:
             batch_size: seeds of one rank in one minibatch, on average; 512 by default.
             options: all options at once, as for loaders that have them in common.
             **named: options by name: the fields of `LoaderOptions` (`shuffle`, `seed`, `replace`,
-                `weight_attr`,
-                `draw`, `draw_every`, `arrays`, `edge_ids`, `edge_attr`, `adj_t`, `transform`,
-                `pin_memory`, `device`, `cache`, `num_epochs`, `policy`), which count before those
-                of `options`;
+                `weight_attr`, `draw`, `draw_every`, `arrays`, `edge_ids`, `edge_attr`, `adj_t`,
+                `transform`, `pin_memory`, `device`, `cache`, `num_epochs`, `policy`), which count
+                before those of `options`;
                 `policy_options` and `run_dir`, how the policy is asked and the folder where it
                 writes its decisions; and PyG's parameters that have another name here.
 

@@ -2,6 +2,7 @@
 
 import dataclasses
 from collections.abc import Callable, Sequence
+
 import numpy as np
 import numpy.typing as npt
 
