@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 from small_graphs import weighted_power_law
+from torch import nn
 
 import gnnflow
 from gnnflow.config import CacheConfig
@@ -62,7 +63,7 @@ def test_minibatches_are_those_of_the_sampler_with_every_cache(graph, draw, tran
 @pytest.mark.parametrize("draw", DRAWS)
 def test_links(graph, draw):
     loader = DistLinkNeighborLoader(
-        graph, "train", FANOUT, 64, neg_sampling="binary", exclude_targets=False, **options_of(draw)
+        graph, "train", FANOUT, 64, neg_sampling="binary", **options_of(draw)
     )
     sampler = graph.sampler(**options_of(draw))
     for step, batch in enumerate(loader):
@@ -86,20 +87,16 @@ def test_links(graph, draw):
 @pytest.mark.parametrize("transport", ["alltoall"])
 def test_a_trace_says_by_which_weights(graph, ctx, transport, tmp_path):
     loader = DistNeighborLoader(graph, "train", FANOUT, 16, **options_of("shared"))
-    trace = RunTrace(tmp_path, graph, loader, np_model(), fanout=tuple(FANOUT), batch_size=16)
+    trace = RunTrace(tmp_path, graph, loader, nn.Linear(1, 1), fanout=tuple(FANOUT), batch_size=16)
     path = trace.save()
     assert read_trace(path).facts.draw == "shared, by weight"
     # Without weights nothing is said.
     plain = DistNeighborLoader(graph, "train", FANOUT, 16, draw="shared")
-    path = RunTrace(tmp_path, graph, plain, np_model(), fanout=tuple(FANOUT), batch_size=16).save()
+    path = RunTrace(
+        tmp_path, graph, plain, nn.Linear(1, 1), fanout=tuple(FANOUT), batch_size=16
+    ).save()
     facts = read_trace(path).facts
     assert "weight_attr" not in facts.settings and facts.draw == "shared"
-
-
-def np_model():
-    import torch
-
-    return torch.nn.Linear(1, 1)
 
 
 def test_bad_names(graph):
