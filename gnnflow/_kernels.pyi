@@ -36,10 +36,12 @@ class Topology:
         original_id: Ids | None = None,
         edge_id: Ids | None = None,
         first_edge: int = -1,
+        weight: NDArray[np.float32] | None = None,
     ) -> None:
         """Sets one part; without `original_id` its global ids are the original ids.
 
         Without `edge_id` its edges are numbered from `first_edge` on, if that is not negative.
+        Draws by weight need a `weight` for each edge.
         """
 
     def set_halo(
@@ -49,6 +51,7 @@ class Topology:
         indices: _Indices,
         original_id: Ids,
         edge_id: Ids | None = None,
+        weight: NDArray[np.float32] | None = None,
     ) -> None:
         """Replaces all halo blocks by one: the adjacency of sorted vertices of other parts."""
 
@@ -59,6 +62,7 @@ class Topology:
         indices: _Indices,
         original_id: Ids,
         edge_id: Ids | None = None,
+        weight: NDArray[np.float32] | None = None,
     ) -> None:
         """Adds a further halo block."""
 
@@ -103,18 +107,25 @@ class NeighborSampler:
         replace: bool = False,
         with_edge_ids: bool = False,
         every: int = 0,
+        weighted: bool = False,
     ) -> SampledArrays:
         """Samples all hops; raises if a frontier vertex is not in the topology.
 
         With `every` neighbours are drawn by keys that sources renew every so many steps, and
-        `minibatch` is the step; whatever `epoch` is.
+        `minibatch` is the step; whatever `epoch` is. `weighted` draws by the weights of the edges,
+        unless all are kept.
         """
 
     def start(self, seeds: Ids, seed: int, epoch: int, minibatch: int) -> None:
         """Begins a minibatch from unique global seed ids."""
 
     def expand(
-        self, fanout: int, replace: bool = False, with_edge_ids: bool = False, every: int = 0
+        self,
+        fanout: int,
+        replace: bool = False,
+        with_edge_ids: bool = False,
+        every: int = 0,
+        weighted: bool = False,
     ) -> tuple[Ids, Ids]:
         """Samples the frontier vertices that are here; -1 keeps all neighbours.
 
@@ -141,6 +152,7 @@ def sample_neighbors(
     with_edge_ids: bool = False,
     num_threads: int = 1,
     every: int = 0,
+    weighted: bool = False,
 ) -> tuple[Ids, Ids, Ids | None]:
     """Answers other ranks: samples one hop for several minibatches, a segment of `ids` each.
 

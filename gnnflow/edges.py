@@ -98,6 +98,7 @@ class GraphEdges:
                 indices[rank],
                 part.original_id,
                 first_edge=int(self.offsets[rank]),
+                weight=part.edge_weight,
             )
         for name in EDGE_ARRAYS:
             sources = [(rank, getattr(part, name)) for rank, part in parts_at_hand.items()]
@@ -106,6 +107,18 @@ class GraphEdges:
                 name, self.offsets, sources, wire_dtype=wire_dtype, transport=transport
             )
         self._rows.serve(_FIRST_EDGE, lambda: self._partition.indptr[:-1])
+
+    def check_ids(self) -> None:
+        """Refuses to number edges where the partition does not.
+
+        Raises:
+            DataError: if it holds no edge ids.
+        """
+        if self._partition.edge_id is None:
+            raise DataError(
+                f"{self._partition.folder.parent} holds no edge ids: its graph has no edge "
+                "attributes; partition it with --edge-features FILE"
+            )
 
     def number_halo(self) -> None:
         """Gives the edges of the halo topology the ids that their owners know them by, once."""
@@ -119,4 +132,5 @@ class GraphEdges:
             ids, indptr = topology.vertex_ids, topology.indptr
             start = first_edge.fetch(ids) + self.offsets[book.owner(ids)]
             edge_ids = np.repeat(start - indptr[:-1], np.diff(indptr)) + np.arange(indptr[-1])
-            self.topology.add_halo(ids, indptr, topology.indices, topology.original_id, edge_ids)
+            numbered = topology._replace(edge_id=edge_ids)
+            self.topology.add_halo(*numbered)

@@ -245,6 +245,7 @@ class DistGraph:
         global_edge_ids: bool = False,
         draw: DrawName = "independent",
         draw_every: int = 1,
+        weight_attr: str | None = None,
     ) -> DistNeighborSampler:
         """Makes a sampler over the whole graph, for one thread at a time.
 
@@ -257,17 +258,16 @@ class DistGraph:
             draw: which neighbours are kept, as in `gnnflow.sampling.draws`; all ranks make the
                 first sampler that draws by key together.
             draw_every: steps for which a source keeps its key with `dependent`.
+            weight_attr: name of the edge weights that neighbours are drawn by.
 
         Raises:
             ConfigError: if there is no such draw, or it is by key and `replace` is set.
-            DataError: if edge ids are asked for and the partition has none.
+            DataError: if edge ids or weights are asked for and the partition has none.
         """
         every = steps_of_a_key(draw, draw_every, replace)
-        if (with_edge_ids or global_edge_ids) and self.partition.edge_id is None:
-            raise DataError(
-                f"{self.path} holds no edge ids: its graph has no edge attributes; partition it "
-                "with --edge-features FILE"
-            )
+        self.manifest.check_weights(weight_attr)
+        if with_edge_ids or global_edge_ids:
+            self.edges.check_ids()
         if global_edge_ids:
             self.edges.number_halo()
         if every and not self._has_source_keys:
@@ -280,6 +280,7 @@ class DistGraph:
             replace=replace,
             with_edge_ids=with_edge_ids or global_edge_ids,
             every=every,
+            weighted=weight_attr is not None,
             service=self.ctx.service,
             service_name=self._scope + (_NEIGHBORS_AND_EDGES if global_edge_ids else _NEIGHBORS),
         )
@@ -341,11 +342,10 @@ class DistGraph:
             # Files of other parts are shared with the ranks that own them; a copy would not be.
             own = rank == self.part_id
             indices[rank] = self._resident(part.indices) if own else part.indices
-            self.topology.set_part(rank, part.indptr, indices[rank], part.original_id, part.edge_id)
-        halo = [
-            block._replace(indices=self._resident(block.indices))
-            for block in self.partition.halo_topology
-        ]
+            lists = (part.indptr, indices[rank], part.original_id, part.edge_id)
+            self.topology.set_part(rank, *lists, weight=part.edge_weight)
+        blocks = self.partition.halo_topology
+        halo = [each._replace(indices=self._resident(each.indices)) for each in blocks]
         for block in halo:
             self.topology.add_halo(*block)
         self._serve_neighbors(_NEIGHBORS, self.topology)

@@ -59,18 +59,19 @@ class PySampler {
 
 SampledArrays sample_all(PySampler& self, const py::array& seeds,
                          const std::vector<int64_t>& fanouts, uint64_t seed, uint64_t epoch,
-                         uint64_t minibatch, bool replace, bool with_edge_ids, uint64_t every) {
+                         uint64_t minibatch, bool replace, bool with_edge_ids, uint64_t every,
+                         bool weighted) {
   const py::array_t<int64_t> ids = int64_array(seeds, "seeds");
   return to_arrays(self.run([&](NeighborSampler& sampler) {
-    return sample_hops(sampler, ids.data(), ids.size(), fanouts, {0, replace, every}, seed, epoch,
-                       minibatch, with_edge_ids);
+    return sample_hops(sampler, ids.data(), ids.size(), fanouts, {0, replace, every, weighted},
+                       seed, epoch, minibatch, with_edge_ids);
   }));
 }
 
-py::tuple expand(PySampler& self, int64_t fanout, bool replace, bool with_edge_ids,
-                 uint64_t every) {
+py::tuple expand(PySampler& self, int64_t fanout, bool replace, bool with_edge_ids, uint64_t every,
+                 bool weighted) {
   RemoteFrontier remote = self.run([&](NeighborSampler& sampler) {
-    return sampler.expand({fanout, replace, every}, with_edge_ids);
+    return sampler.expand({fanout, replace, every, weighted}, with_edge_ids);
   });
   return py::make_tuple(to_numpy(std::move(remote.ids)), to_numpy(std::move(remote.per_owner)));
 }
@@ -97,7 +98,8 @@ void merge(PySampler& self, const py::array& counts, const py::array& neighbors,
 py::tuple sample_owned(PyTopology& topology, const py::array& ids,
                        const py::array& minibatch_numbers, const py::array& segment_sizes,
                        int64_t fanout, uint64_t hop, uint64_t seed, const py::object& epochs,
-                       bool replace, bool with_edge_ids, int num_threads, uint64_t every) {
+                       bool replace, bool with_edge_ids, int num_threads, uint64_t every,
+                       bool weighted) {
   const py::array_t<int64_t> vertices = int64_array(ids, "ids");
   Segments segments;
   segments.minibatches = to_vector(minibatch_numbers, "minibatch_numbers");
@@ -111,8 +113,9 @@ py::tuple sample_owned(PyTopology& topology, const py::array& ids,
   {
     py::gil_scoped_release nogil;
     const std::shared_lock<std::shared_mutex> reading(topology.mutex);
-    out = sample_neighbors(*topology.core, vertices.data(), vertices.size(), segments,
-                           {fanout, replace, every}, hop, seed, with_edge_ids, num_threads);
+    out =
+        sample_neighbors(*topology.core, vertices.data(), vertices.size(), segments,
+                         {fanout, replace, every, weighted}, hop, seed, with_edge_ids, num_threads);
   }
   py::object edge_ids = py::none();
   if (with_edge_ids) edge_ids = to_numpy(std::move(out.edge_ids));
@@ -137,7 +140,7 @@ void bind_sampling(py::module_& module) {
            py::arg("num_threads") = 1)
       .def("sample", &sample_all, py::arg("seeds"), py::arg("fanouts"), py::arg("seed"),
            py::arg("epoch"), py::arg("minibatch"), py::arg("replace") = false,
-           py::arg("with_edge_ids") = false, py::arg("every") = 0)
+           py::arg("with_edge_ids") = false, py::arg("every") = 0, py::arg("weighted") = false)
       .def(
           "start",
           [](PySampler& self, const py::array& seeds, uint64_t seed, uint64_t epoch,
@@ -149,7 +152,7 @@ void bind_sampling(py::module_& module) {
           },
           py::arg("seeds"), py::arg("seed"), py::arg("epoch"), py::arg("minibatch"))
       .def("expand", &expand, py::arg("fanout"), py::arg("replace") = false,
-           py::arg("with_edge_ids") = false, py::arg("every") = 0)
+           py::arg("with_edge_ids") = false, py::arg("every") = 0, py::arg("weighted") = false)
       .def("merge", &merge, py::arg("counts"), py::arg("neighbors"),
            py::arg("edge_ids") = py::none())
       .def("finish", [](PySampler& self) {
@@ -159,7 +162,8 @@ void bind_sampling(py::module_& module) {
   module.def("sample_neighbors", &sample_owned, py::arg("topology"), py::arg("ids"),
              py::arg("minibatch_numbers"), py::arg("segment_sizes"), py::arg("fanout"),
              py::arg("hop"), py::arg("seed"), py::arg("epochs"), py::arg("replace") = false,
-             py::arg("with_edge_ids") = false, py::arg("num_threads") = 1, py::arg("every") = 0);
+             py::arg("with_edge_ids") = false, py::arg("num_threads") = 1, py::arg("every") = 0,
+             py::arg("weighted") = false);
 }
 
 }  // namespace gnnflow

@@ -16,7 +16,8 @@ namespace {
 
 Adjacency borrow_adjacency(const py::array& indptr, const py::array& indices,
                            const std::optional<py::array>& original_id,
-                           const std::optional<py::array>& edge_id) {
+                           const std::optional<py::array>& edge_id,
+                           const std::optional<py::array>& weight) {
   Adjacency adjacency;
   adjacency.indptr = borrow<int64_t>(indptr, "indptr");
   if (indptr.size() < 1) throw py::value_error("indptr must have at least one entry, got 0");
@@ -42,6 +43,14 @@ Adjacency borrow_adjacency(const py::array& indptr, const py::array& indices,
                             std::to_string(edge_id->size()));
     }
   }
+  if (weight) {
+    adjacency.weight = borrow<float>(*weight, "weight");
+    if (weight->size() != adjacency.num_edges) {
+      throw py::value_error("weight must have one entry per edge: expected " +
+                            std::to_string(adjacency.num_edges) + ", got " +
+                            std::to_string(weight->size()));
+    }
+  }
   return adjacency;
 }
 
@@ -55,18 +64,18 @@ void change(PyTopology& topology, const Change& body) {
 
 void set_part(PyTopology& self, int64_t part, const py::array& indptr, const py::array& indices,
               const std::optional<py::array>& original_id, const std::optional<py::array>& edge_id,
-              int64_t first_edge) {
-  Adjacency adjacency = borrow_adjacency(indptr, indices, original_id, edge_id);
+              int64_t first_edge, const std::optional<py::array>& weight) {
+  Adjacency adjacency = borrow_adjacency(indptr, indices, original_id, edge_id, weight);
   adjacency.first_edge = first_edge;
   change(self, [&](Topology& topology) { topology.set_part(part, adjacency); });
-  self.parts[part] = py::make_tuple(indptr, indices, original_id, edge_id);
+  self.parts[part] = py::make_tuple(indptr, indices, original_id, edge_id, weight);
 }
 
 void change_halo(PyTopology& self, bool clear, const py::array& vertex_ids, const py::array& indptr,
                  const py::array& indices, const py::array& original_id,
-                 const std::optional<py::array>& edge_id) {
+                 const std::optional<py::array>& edge_id, const std::optional<py::array>& weight) {
   const int64_t* const vertices = borrow<int64_t>(vertex_ids, "vertex_ids");
-  const Adjacency adjacency = borrow_adjacency(indptr, indices, original_id, edge_id);
+  const Adjacency adjacency = borrow_adjacency(indptr, indices, original_id, edge_id, weight);
   if (vertex_ids.size() != adjacency.num_vertices) {
     throw py::value_error("indptr must have one entry more than vertex_ids: expected " +
                           std::to_string(vertex_ids.size() + 1) + ", got " +
@@ -80,19 +89,19 @@ void change_halo(PyTopology& self, bool clear, const py::array& vertex_ids, cons
     self.halo.clear();
     self.source_keys.resize(std::min(self.source_keys.size(), self.parts.size()));
   }
-  self.halo.push_back(py::make_tuple(vertex_ids, indptr, indices, original_id, edge_id));
+  self.halo.push_back(py::make_tuple(vertex_ids, indptr, indices, original_id, edge_id, weight));
 }
 
 void set_halo(PyTopology& self, const py::array& vertex_ids, const py::array& indptr,
               const py::array& indices, const py::array& original_id,
-              const std::optional<py::array>& edge_id) {
-  change_halo(self, true, vertex_ids, indptr, indices, original_id, edge_id);
+              const std::optional<py::array>& edge_id, const std::optional<py::array>& weight) {
+  change_halo(self, true, vertex_ids, indptr, indices, original_id, edge_id, weight);
 }
 
 void add_halo(PyTopology& self, const py::array& vertex_ids, const py::array& indptr,
               const py::array& indices, const py::array& original_id,
-              const std::optional<py::array>& edge_id) {
-  change_halo(self, false, vertex_ids, indptr, indices, original_id, edge_id);
+              const std::optional<py::array>& edge_id, const std::optional<py::array>& weight) {
+  change_halo(self, false, vertex_ids, indptr, indices, original_id, edge_id, weight);
 }
 
 void set_source_keys(PyTopology& self, int64_t index, const py::array& keys) {
@@ -108,7 +117,8 @@ void source_keys(const py::array& indptr, const py::array& indices, int64_t firs
                  const py::array& original_id, const py::array& outer_ids,
                  const py::array& outer_original_id, py::array& keys, int num_threads) {
   check_num_threads(num_threads);
-  const Adjacency lists = borrow_adjacency(indptr, indices, std::nullopt, std::nullopt);
+  const Adjacency lists =
+      borrow_adjacency(indptr, indices, std::nullopt, std::nullopt, std::nullopt);
   SourceIds ids;
   ids.first_id = first_id;
   ids.num_inner = original_id.size();
@@ -168,11 +178,11 @@ void bind_topology(py::module_& module) {
                              [](const PyTopology& t) { return t.core->num_vertices(); })
       .def("set_part", &set_part, py::arg("part"), py::arg("indptr"), py::arg("indices"),
            py::arg("original_id") = py::none(), py::arg("edge_id") = py::none(),
-           py::arg("first_edge") = -1)
+           py::arg("first_edge") = -1, py::arg("weight") = py::none())
       .def("set_halo", &set_halo, py::arg("vertex_ids"), py::arg("indptr"), py::arg("indices"),
-           py::arg("original_id"), py::arg("edge_id") = py::none())
+           py::arg("original_id"), py::arg("edge_id") = py::none(), py::arg("weight") = py::none())
       .def("add_halo", &add_halo, py::arg("vertex_ids"), py::arg("indptr"), py::arg("indices"),
-           py::arg("original_id"), py::arg("edge_id") = py::none())
+           py::arg("original_id"), py::arg("edge_id") = py::none(), py::arg("weight") = py::none())
       .def("set_source_keys", &set_source_keys, py::arg("index"), py::arg("source_keys"))
       .def("is_local", &is_local, py::arg("ids"));
 

@@ -11,6 +11,7 @@
 #include "keyed_draw.h"
 #include "prefetch.h"
 #include "random.h"
+#include "weighted_draw.h"
 
 namespace gnnflow {
 namespace {
@@ -100,6 +101,7 @@ struct Run {
 struct Scratch {
   Picker picker;
   KeyedPicker keyed_picker;
+  WeightedPicker weighted_picker;
   std::vector<uint32_t> picks;
   std::vector<int64_t> positions;
 };
@@ -134,6 +136,19 @@ void prefetch_entries(const Adjacency& adjacency, const Row& row, const int64_t*
   if (bytes > 0) __builtin_prefetch(begin + bytes - 1);
 }
 
+void pick_by_weight(const Adjacency& adjacency, const DrawRule& rule, const Row& row,
+                    uint32_t count, const KeyRound& round, WeightedPicker& picker,
+                    uint32_t* picks) {
+  const float* const weights = adjacency.weight + row.begin;
+  if (rule.every > 0) {
+    picker.pick(weights, adjacency.source_key + row.begin, row.degree, count, round, picks);
+  } else if (rule.replace) {
+    picker.with_replacement(weights, row.degree, count, VertexStream(row.state), picks);
+  } else {
+    picker.pick(weights, row.degree, count, row.state, picks);
+  }
+}
+
 // Asks for the source keys of the rows of a block.
 void prefetch_keys(const Topology& topology, const DrawRule& rule, const Row* rows, int64_t size) {
   for (int64_t i = 0; i < size; ++i) {
@@ -141,6 +156,17 @@ void prefetch_keys(const Topology& topology, const DrawRule& rule, const Row* ro
     if (row.adjacency == Row::kAnswered || row.count(rule) == row.degree) continue;
     const uint32_t* const keys = topology.adjacency(row.adjacency).source_key + row.begin;
     prefetch_row(keys, int64_t{row.degree} * 4);
+  }
+}
+
+// Asks for the weights of the rows of a block.
+void prefetch_weights(const Topology& topology, const DrawRule& rule, const Row* rows,
+                      int64_t size) {
+  if (rule.fanout < 0) return;
+  for (int64_t i = 0; i < size; ++i) {
+    const Row& row = rows[i];
+    if (row.adjacency == Row::kAnswered) continue;
+    prefetch_row(topology.adjacency(row.adjacency).weight + row.begin, int64_t{row.degree} * 4);
   }
 }
 
@@ -161,6 +187,9 @@ void check_rule(const Topology& topology, const DrawRule& rule, bool with_edge_i
     throw std::invalid_argument(
         "with_edge_ids needs edge ids in every part; partition the graph with edge ids");
   }
+  if (rule.weighted && !topology.has_weights()) {
+    throw std::invalid_argument("draws by weight need weights in every part");
+  }
   if (rule.every == 0) return;
   if (rule.every > uint64_t{1} << 31) {
     throw std::invalid_argument("every must be at most 2147483648, got " +
@@ -172,6 +201,12 @@ void check_rule(const Topology& topology, const DrawRule& rule, bool with_edge_i
   if (!topology.has_source_keys()) {
     throw std::invalid_argument("draws by key need source keys in every part");
   }
+}
+
+int64_t num_kept_by_weight(const Adjacency& adjacency, const Row& row, const DrawRule& rule) {
+  const float* const weights = adjacency.weight + row.begin;
+  if (rule.replace) return count_drawable(weights, row.degree, 1) * rule.fanout;
+  return count_drawable(weights, row.degree, rule.fanout);
 }
 
 Located locate_rows(const Topology& topology, const int64_t* ids, int64_t num_ids, const char* name,
@@ -214,7 +249,7 @@ Located locate_rows(const Topology& topology, const int64_t* ids, int64_t num_id
         state = vertex_state(key, is_given ? adjacency.original_id[at[i].row] : ids[first + i]);
       }
       row = {begin, state, static_cast<uint32_t>(end - begin), at[i].adjacency};
-      located.num_edges += rule.count(end - begin);
+      located.num_edges += num_kept(topology, row, rule);
     }
   }
   return located;
@@ -234,7 +269,8 @@ void draw_rows(const Topology& topology, const DrawRule& rule, const Answers& an
   for (int64_t first = 0; first < num_rows; first += kDrawBlock) {
     const int64_t size = std::min<int64_t>(kDrawBlock, num_rows - first);
     size_t num_positions = 0;
-    for (int64_t i = 0; i < size; ++i) num_positions += rows[first + i].count(rule);
+    if (rule.weighted) prefetch_weights(topology, rule, rows + first, size);
+    for (int64_t i = 0; i < size; ++i) num_positions += num_kept(topology, rows[first + i], rule);
     if (rule.every > 0) prefetch_keys(topology, rule, rows + first, size);
     if (scratch.positions.size() < num_positions) scratch.positions.resize(num_positions);
     int num_runs = 0;
@@ -246,7 +282,7 @@ void draw_rows(const Topology& topology, const DrawRule& rule, const Answers& an
       if (num_runs == 0 || runs[num_runs - 1].adjacency != &adjacency) {
         runs[num_runs++] = {&adjacency, at};
       }
-      const uint32_t count = static_cast<uint32_t>(row.count(rule));
+      const uint32_t count = static_cast<uint32_t>(num_kept(topology, row, rule));
       int64_t* const positions = scratch.positions.data() + at;
       at += count;
       if (is_answer || rule.fanout < 0 || (!rule.replace && count == row.degree)) {
@@ -256,8 +292,12 @@ void draw_rows(const Topology& topology, const DrawRule& rule, const Answers& an
           scratch.picks.resize(count + size_t{KeyedPicker::kRoom});
         }
         uint32_t* const picks = scratch.picks.data();
-        if (rule.every > 0) {
-          if (row.state != round.step) round = KeyRound(rule.seed, row.state, rule.every);
+        if (rule.every > 0 && row.state != round.step) {
+          round = KeyRound(rule.seed, row.state, rule.every);
+        }
+        if (rule.weighted) {
+          pick_by_weight(adjacency, rule, row, count, round, scratch.weighted_picker, picks);
+        } else if (rule.every > 0) {
           scratch.keyed_picker.pick(adjacency.source_key + row.begin, row.degree, count, round,
                                     picks);
         } else if (rule.replace) {

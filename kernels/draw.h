@@ -14,6 +14,8 @@ struct DrawRule {
   // Not 0: neighbours with the smallest keys are kept, and a source draws a new key every so many
   // steps; minibatches are numbered by their steps then, whatever the epoch and the hop.
   uint64_t every = 0;
+  // Whether neighbours are drawn by weight, and those of weight 0 never.
+  bool weighted = false;
   uint64_t seed = 0;  // of such keys
 
   int64_t count(int64_t degree) const {
@@ -38,6 +40,13 @@ struct Row {
     return adjacency == kAnswered ? degree : rule.count(degree);
   }
 };
+
+// How many neighbours of a row are kept.
+int64_t num_kept_by_weight(const Adjacency& adjacency, const Row& row, const DrawRule& rule);
+inline int64_t num_kept(const Topology& topology, const Row& row, const DrawRule& rule) {
+  if (!rule.weighted || rule.fanout < 0 || row.adjacency == Row::kAnswered) return row.count(rule);
+  return num_kept_by_weight(topology.adjacency(row.adjacency), row, rule);
+}
 
 // What the owners of vertices elsewhere answered; all of it is taken.
 struct Answers {

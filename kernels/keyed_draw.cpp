@@ -21,7 +21,7 @@ namespace {
 // only what may be among the smallest is kept, this many at a time.
 constexpr uint32_t kPiece = 4096;
 // Loops run over whole groups of this many, so that none of them ends one by one.
-constexpr uint32_t kLanes = 16;
+constexpr uint32_t kLanes = kKeyGroup;
 constexpr int kGuesses = 8;
 
 uint32_t padded(uint32_t num) { return (num + kLanes - 1) / kLanes * kLanes; }
@@ -95,14 +95,8 @@ uint32_t positions_up_to(const uint32_t* keys, uint32_t num, uint32_t bound, uin
   return found;
 }
 
-// Keys up to `sure` are taken, and the first `ties` of those that are sure + 1.
-struct Cut {
-  int64_t sure;
-  uint32_t ties;
-};
+}  // namespace
 
-// Where the `count` smallest of `num` > `count` keys end, none of which is larger than `bound`;
-// what fills up the last group is larger than any guess.
 Cut find_cut(const uint32_t* keys, uint32_t num, uint32_t count, uint32_t bound) {
   int64_t low = -1, high = bound;  // up to low are `below` < count keys, up to high `up_to` > count
   uint32_t below = 0, up_to = num;
@@ -124,8 +118,6 @@ Cut find_cut(const uint32_t* keys, uint32_t num, uint32_t count, uint32_t bound)
   return {low, count - below};
 }
 
-// Writes the positions of what the cut leaves of `num` entries, in order, with room for a group
-// more.
 void take_cut(const uint32_t* keys, uint32_t num, Cut cut, uint32_t* positions) {
   if (cut.ties == 0) {
     positions_up_to(keys, padded(num), static_cast<uint32_t>(cut.sure), positions);
@@ -137,6 +129,8 @@ void take_cut(const uint32_t* keys, uint32_t num, Cut cut, uint32_t* positions) 
     if (keys[i] <= cut.sure || is_tie) *positions++ = i;
   }
 }
+
+namespace {
 
 int64_t original_id_of(const SourceIds& ids, int64_t id) {
   const int64_t inner = id - ids.first_id;

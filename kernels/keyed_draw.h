@@ -55,10 +55,24 @@ struct KeyRound {
   }
 };
 
+// Keys up to `sure` are taken, and the first `ties` of those that are sure + 1.
+struct Cut {
+  int64_t sure;
+  uint32_t ties;
+};
+
+constexpr uint32_t kKeyGroup = 16;
+// Where the `count` smallest of `num` > `count` keys end. Those that may be among them are up to
+// `bound`, and larger than it are the keys that fill up the last group of kKeyGroup.
+Cut find_cut(const uint32_t* keys, uint32_t num, uint32_t count, uint32_t bound);
+// Writes the positions of what the cut leaves of `num` entries, in order, with room for a group
+// more.
+void take_cut(const uint32_t* keys, uint32_t num, Cut cut, uint32_t* positions);
+
 // Picks from one list at a time; holds what that needs, so that nothing is allocated per vertex.
 class KeyedPicker {
  public:
-  static constexpr uint32_t kRoom = 16;
+  static constexpr uint32_t kRoom = kKeyGroup;
 
   // Writes the ascending positions of the `count` < `degree` smallest keys; of equal keys the first
   // positions count. `picks` has room for kRoom more.

@@ -22,11 +22,20 @@ inline uint64_t vertex_state(uint64_t hop_key, int64_t original_id) {
   return chain(hop_key, static_cast<uint64_t>(original_id));
 }
 
+// A number in (0, 1), a multiple of 2^-53, so that 1 minus it is one as well.
+inline double unit(uint64_t bits) { return (static_cast<double>(bits >> 12) + 0.5) * 0x1p-52; }
+
+// The number in (0, 1) of an entry of a vertex' list.
+inline double unit_of(uint64_t vertex_state, uint64_t position) {
+  return unit(mix(vertex_state + (position + 1) * kGolden));
+}
+
 // The numbers of one vertex: splitmix64 from the vertex's own state.
 class VertexStream {
  public:
   explicit VertexStream(uint64_t state) : state_(state) {}
   uint64_t below(uint64_t bound) { return bounded(mix(state_ += kGolden), bound); }
+  double unit() { return gnnflow::unit(mix(state_ += kGolden)); }
 
  private:
   uint64_t state_;

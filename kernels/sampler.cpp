@@ -196,7 +196,7 @@ class SamplerOf final : public NeighborSampler {
       const Range range = chunk_range(num_rows, chunks, chunk);
       int64_t end = edges_before + chunk_begin[chunk];
       for (int64_t i = range.begin; i < range.end; ++i) {
-        end += rows_[i].count(rule_);
+        end += num_kept(*topology_, rows_[i], rule_);
         sample_.indptr[indptr_before + i] = end;
       }
       int64_t* const edge_ids = sample_.with_edge_ids
@@ -314,7 +314,7 @@ Neighbors sample_neighbors(const Topology& topology, const int64_t* ids, int64_t
         throw std::invalid_argument("vertex " + std::to_string(ids[i]) +
                                     " is not in this topology; ask the rank that owns it");
       }
-      out.counts[i] = rows[i].count(rule);
+      out.counts[i] = num_kept(topology, rows[i], rule);
     }
   });
   for (int64_t i = 0; i < chunks; ++i) chunk_begin[i + 1] += chunk_begin[i];

@@ -100,6 +100,12 @@ bool Topology::has_source_keys() const {
   });
 }
 
+bool Topology::has_weights() const {
+  return std::all_of(adjacencies_.begin(), adjacencies_.end(), [](const Adjacency& adjacency) {
+    return adjacency.weight != nullptr || adjacency.num_edges == 0;
+  });
+}
+
 bool Topology::has_edge_ids() const {
   return std::all_of(adjacencies_.begin(), adjacencies_.end(), [](const Adjacency& adjacency) {
     return adjacency.edge_id != nullptr || adjacency.first_edge >= 0 || adjacency.num_edges == 0;

@@ -18,6 +18,7 @@ struct Adjacency {
   const int64_t* edge_id = nullptr;      // null: edges are numbered from first_edge on, if that is
   int64_t first_edge = -1;               // not negative, in the order of the indices
   const uint32_t* source_key = nullptr;  // of every entry; null: only draws without keys
+  const float* weight = nullptr;         // of every entry; null: only draws without weights
   int64_t num_vertices = 0;
   int64_t num_edges = 0;
 };
@@ -58,6 +59,8 @@ class Topology {
   bool has_edge_ids() const;
   // Whether every adjacency that is set has source keys.
   bool has_source_keys() const;
+  // Whether every adjacency that is set has weights.
+  bool has_weights() const;
 
  private:
   std::vector<int64_t> offsets_;

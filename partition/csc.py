@@ -1,7 +1,7 @@
 """In-neighbour lists from an edge list, in the order of the input, and the reverse of its edges."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -25,6 +25,18 @@ class Csc:
     """int32 or int64 `[num_edges]`."""
     edge_id: IntArray | None
     """int64 `[num_edges]`: position of each edge in the input."""
+    edge_weight: npt.NDArray[np.float32] | None = None
+    """float32 `[num_edges]`: weight of each edge, if they have any."""
+
+    def with_weights(self, weights: npt.NDArray[Any]) -> "Csc":
+        """Puts weights, `[num_edges]` in the order of the input, beside the lists."""
+        assert self.edge_id is not None
+        beside = np.empty(len(self.edge_id), dtype=np.float32)
+        for start in range(0, len(beside), _CHUNK_EDGES):
+            piece = slice(start, start + _CHUNK_EDGES)
+            beside[piece] = weights[self.edge_id[piece]]
+        release_pages(weights)
+        return replace(self, edge_weight=beside)
 
 
 def id_dtype(num_vertices: int) -> np.dtype[Any]:

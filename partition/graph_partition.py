@@ -12,7 +12,7 @@ from gnnflow.errors import PartitionFormatError
 from gnnflow.partition.book import PartitionBook
 from gnnflow.partition.checked_parts import check_part
 from gnnflow.partition.held_out_edges import HELD_OUT
-from gnnflow.partition.manifest import Manifest, part_folder
+from gnnflow.partition.manifest import EDGE_WEIGHT, Manifest, part_folder
 from gnnflow.partition.reader import PartReader, read_manifest
 
 
@@ -29,6 +29,8 @@ class HaloTopology(NamedTuple):
     """int64 `[n]`."""
     edge_id: IntArray | None
     """int64 `[e]`, or None if the partition keeps no edge ids."""
+    edge_weight: npt.NDArray[np.float32] | None = None
+    """float32 `[e]`, or None if the partition keeps no edge weights."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -59,6 +61,8 @@ class GraphPartition:
     """int64 `[num_edges]`: position of each edge in the input, if the edges have attributes."""
     edge_attr: npt.NDArray[Any] | None
     """`[num_edges, ...]`: attributes of the edges, if they have any."""
+    edge_weight: npt.NDArray[np.float32] | None
+    """float32 `[num_edges]`: weights that neighbours may be drawn by, if the edges have any."""
     held_out_edges: dict[str, IntArray]
     """`val` and `test`, if edges were kept out of the topology: int64 `[2, n]`, global ids of the
     sources and of the destinations, which this part owns, in input order."""
@@ -85,7 +89,7 @@ class GraphPartition:
         halo_arrays = [array for hop in self.halo_topology for array in hop]
         arrays = (
             *(self.indptr, self.indices, self.original_id, self.edge_id, self.edge_attr),
-            *(self.halo, self.halo_owner, self.halo_degree),
+            *(self.edge_weight, self.halo, self.halo_owner, self.halo_degree),
             *self.arrays.values(),
             *self.splits.values(),
             *self.held_out_edges.values(),
@@ -134,6 +138,7 @@ def open_partition(
         halo_degree=reader.open("halo_degree", "int64"),
         edge_id=reader.open("edge_id", "int64") if reader.has("edge_id") else None,
         edge_attr=reader.open("edge_attr") if reader.has("edge_attr") else None,
+        edge_weight=_open_weights(reader, manifest, EDGE_WEIGHT),
         held_out_edges={
             name: reader.open(f"{name}_edges", "int64")
             for name in HELD_OUT
@@ -141,7 +146,7 @@ def open_partition(
         },
         arrays={name: reader.open(name, spec.npy_dtype) for name, spec in manifest.arrays.items()},
         splits={name: reader.open(name, "int64") for name in manifest.splits},
-        halo_topology=_open_halo_topology(reader) if manifest.halo_hops else [],
+        halo_topology=_open_halo_topology(reader, manifest) if manifest.halo_hops else [],
     )
     _check_sizes(partition)
     _check_ends(partition)
@@ -150,7 +155,13 @@ def open_partition(
     return partition
 
 
-def _open_halo_topology(reader: PartReader) -> list[HaloTopology]:
+def _open_weights(
+    reader: PartReader, manifest: Manifest, name: str
+) -> npt.NDArray[np.float32] | None:
+    return reader.open(name, "float32") if manifest.edge_weights else None
+
+
+def _open_halo_topology(reader: PartReader, manifest: Manifest) -> list[HaloTopology]:
     has_edge_ids = reader.has("halo_topology_edge_id")
     return [
         HaloTopology(
@@ -159,6 +170,7 @@ def _open_halo_topology(reader: PartReader) -> list[HaloTopology]:
             indices=reader.open("halo_topology_indices", "int64"),
             original_id=reader.open("halo_topology_original_id", "int64"),
             edge_id=reader.open("halo_topology_edge_id", "int64") if has_edge_ids else None,
+            edge_weight=_open_weights(reader, manifest, f"halo_topology_{EDGE_WEIGHT}"),
         )
     ]
 
@@ -189,11 +201,13 @@ def _check_sizes(partition: GraphPartition) -> None:
         shape = (part.num_vertices, *partition.manifest.arrays[name].row_shape)
         expected = f"expected shape {list(shape)}, found {list(array.shape)}"
         _require(array.shape == shape, partition, name, expected)
-    for name in ("edge_id", "edge_attr"):
+    for name in ("edge_id", "edge_attr", EDGE_WEIGHT):
         edge_array = getattr(partition, name)
         if edge_array is not None:
             expected = f"expected {part.num_edges} rows, found shape {list(edge_array.shape)}"
             _require(edge_array.shape[:1] == (part.num_edges,), partition, name, expected)
+            is_list = name == "edge_attr" or edge_array.ndim == 1
+            _require(is_list, partition, name, f"expected a number for each edge, {expected}")
     for name, edges in partition.held_out_edges.items():
         fits = edges.ndim == 2 and len(edges) == 2
         expected = f"expected shape [2, n], found {list(edges.shape)}"
@@ -206,6 +220,7 @@ def _check_sizes(partition: GraphPartition) -> None:
             "indices": (topology.indices, num_edges),
             "original_id": (topology.original_id, num_vertices),
             "edge_id": (topology.edge_id, num_edges),
+            EDGE_WEIGHT: (topology.edge_weight, num_edges),
         }
         for name, (stored, size) in shapes.items():
             fits = stored is None or stored.shape == (size,)

@@ -63,13 +63,16 @@ def write_halo_topology(
     entries: dict[str, npt.NDArray[Any]] = {"indices": csc.indices}
     if csc.edge_id is not None:
         entries["edge_id"] = csc.edge_id
+    if csc.edge_weight is not None:
+        entries["edge_weight"] = csc.edge_weight
     files = {}
     for name, array in contents.items():
         file = f"{HALO_TOPOLOGY_PREFIX}{name}.npy"
         files[file] = write_array(folder / file, array)
     for name, array in entries.items():
         file = f"{HALO_TOPOLOGY_PREFIX}{name}.npy"
-        with NpyWriter(folder / file, np.int64, (int(indptr[-1]),)) as writer:
+        dtype = array.dtype if array.dtype.kind == "f" else np.dtype(np.int64)
+        with NpyWriter(folder / file, dtype, (int(indptr[-1]),)) as writer:
             for positions in _list_chunks(csc.indptr, vertices):
                 writer.append(array[positions])
             files[file] = writer.finish()

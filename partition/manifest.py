@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from gnnflow.errors import PartitionFormatError, one_line
+from gnnflow.errors import DataError, PartitionFormatError, one_line
 from gnnflow.files.json_record import Count, read_record
 from gnnflow.files.json_text import parse_json, to_json_text
 from gnnflow.partition.book import PartitionBook
@@ -16,6 +16,10 @@ from gnnflow.partition.stored_rows import INT8_SCALED, SCALE_BYTES
 FORMAT_NAME = "gnnflow-partition"
 FORMAT_VERSION = 1
 MANIFEST_FILE = "manifest.json"
+EDGE_WEIGHT = "edge_weight"
+"""The file of a part that holds the weights of its edges."""
+WEIGHT_NAME = "weight"
+"""What users call the weights of edges."""
 
 _FILE_NAME = re.compile(r"[A-Za-z0-9_]{1,100}\.npy")
 _ARRAY_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,95}")
@@ -37,6 +41,7 @@ RESERVED_NAMES = frozenset(
     ("indptr", "indices", "original_id", "edge_id", "edge_attr", "halo", "halo_owner")
     + ("halo_degree", "halo_topology_vertices", "halo_topology_indptr", "halo_topology_indices")
     + ("halo_topology_original_id", "halo_topology_edge_id", "val_edges", "test_edges")
+    + ("edge_weight", "halo_topology_edge_weight")
 )
 
 
@@ -138,6 +143,25 @@ class Manifest:
     def book(self) -> PartitionBook:
         """The partition book of the offsets."""
         return PartitionBook(self.offsets)
+
+    @property
+    def edge_weights(self) -> tuple[str, ...]:
+        """Names of the edge weights that all parts hold: `weight`, or none."""
+        has_weights = all(f"{EDGE_WEIGHT}.npy" in part.files for part in self.parts)
+        return (WEIGHT_NAME,) if has_weights else ()
+
+    def check_weights(self, name: str | None) -> None:
+        """Refuses a name of edge weights that there are not.
+
+        Raises:
+            DataError: If there are no weights of that name.
+        """
+        known = self.edge_weights
+        if name is not None and name not in known:
+            raise DataError(
+                f"the partition has no edge weights '{name}'; it has: "
+                + (", ".join(known) or "none, and gets them by gnnflow-partition --edge-weights")
+            )
 
     def num_seeds(self, split: str) -> tuple[int, ...]:
         """Returns how many vertices of a split each part owns.

@@ -59,6 +59,7 @@ def check_contents(partition: "GraphPartition", *, thorough: bool) -> list[str]:
     for name, spec in partition.manifest.arrays.items():
         if name != "y":
             notes += scan.not_finite(name, partition.arrays[name], spec.dtype, thorough=thorough)
+    scan.drawable("edge_weight", partition.edge_weight)
     if partition.edge_attr is not None:
         notes += scan.not_finite("edge_attr", partition.edge_attr, "", thorough=thorough)
     return notes
@@ -91,6 +92,11 @@ class _Scan:
         if ids is not None:
             holds = f"holds {{}}, which is not in [{first}, {limit})"
             self.each(name, ids, lambda piece: (piece < first) | (piece >= limit), holds)
+
+    def drawable(self, name: str, weights: npt.NDArray[np.float32] | None) -> None:
+        if weights is not None:
+            holds = "holds {}, and a weight is a finite number from 0 on"
+            self.each(name, weights, lambda piece: ~((piece >= 0) & (piece < np.inf)), holds)
 
     def rising(self, name: str, array: IntArray) -> None:
         self._steps(name, array, np.less, "it must not fall")
@@ -206,6 +212,7 @@ def _check_halo_topology(scan: _Scan, topology: "HaloTopology", low: int, high: 
     scan.within(f"{name}indices", topology.indices, num_all)
     scan.within(f"{name}original_id", topology.original_id, num_all)
     scan.within(f"{name}edge_id", topology.edge_id, np.iinfo(np.int64).max)
+    scan.drawable(f"{name}edge_weight", topology.edge_weight)
 
 
 def _check_splits(scan: _Scan) -> None:

@@ -19,7 +19,7 @@ from gnnflow.partition.halo_topology import (
     vertices_within,
     write_halo_topology,
 )
-from gnnflow.partition.manifest import FileSpec, part_folder
+from gnnflow.partition.manifest import EDGE_WEIGHT, FileSpec, part_folder
 from gnnflow.partition.mapped_pages import release_pages, release_rows
 from gnnflow.partition.npy_writer import NpyWriter, write_array
 from gnnflow.partition.stage_progress import Progress
@@ -81,7 +81,7 @@ class PartWriter:
         splits: Mapping[str, IntArray],
         edge_attr: npt.NDArray[Any] | None,
     ) -> WrittenPart:
-        """Writes the lists, halo, seeds and edge attributes of a part.
+        """Writes the lists, halo, seeds, attributes and weights of edges of a part.
 
         Args:
             part_id: The part.
@@ -119,6 +119,9 @@ class PartWriter:
             if edge_attr is not None:
                 path = folder / "edge_attr.npy"
                 files["edge_attr.npy"] = _write_taken(path, edge_attr, edge_id)
+        if csc.edge_weight is not None:
+            path = folder / f"{EDGE_WEIGHT}.npy"
+            files[path.name] = write_array(path, csc.edge_weight[edge_range])
         if self._halo_hops:
             vertices = vertices_within(
                 csc, np.s_[low:high], halo, self._halo_hops, assignment.book.num_vertices

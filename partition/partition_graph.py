@@ -117,7 +117,8 @@ class _Partitioning:
         """The per-vertex arrays as they are written."""
         self._graph = graph
         self._progress = progress
-        self._keep_edge_ids = graph.edge_attr is not None
+        # Weights are put into the order of the lists by them, and then they may go.
+        self._keep_edge_ids = graph.edge_attr is not None or graph.edge_weight is not None
         self._num_threads = len(os.sched_getaffinity(0))
         self._watch = _Stopwatch()
         self._metis_s = 0.0
@@ -197,6 +198,10 @@ class _Partitioning:
             )
             if csc.edge_id is not None and input_edge_id is not None:
                 csc = replace(csc, edge_id=input_edge_id[csc.edge_id])
+            if self._graph.edge_weight is not None:
+                csc = csc.with_weights(self._graph.edge_weight)
+            if self._graph.edge_attr is None:
+                csc = replace(csc, edge_id=None)
         return assignment, csc
 
     def write_topology(self, writer: PartWriter, split: EdgeSplit) -> list[WrittenPart]:

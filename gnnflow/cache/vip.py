@@ -16,6 +16,9 @@ minibatches would: a vertex that they would expand `n` times has `n * f_h` neigh
 all, and is left out with probability `1 - n` if `n` is less than 1; those that stay count for
 more, so that expectations are kept. This way the work of a rank follows its seeds, whatever the
 number of ranks, and memory the vertices that it reaches.
+
+Where neighbours are drawn by weight, `f_h / degree(v)` is another number for each edge: the share
+of some draws of `f_h` neighbours in which it is, about as many neighbours in all.
 """
 
 import math
@@ -42,6 +45,7 @@ _MERGE_AT = 1 << 22
 _ALL = -1
 _SEARCH_SAMPLE = 1 << 16
 _TINY = 1e-12
+_MAX_ROUNDS = 32
 
 
 class NeighborSource(Protocol):
@@ -50,7 +54,7 @@ class NeighborSource(Protocol):
     def sample(
         self, seeds: npt.NDArray[np.int64], fanouts: Sequence[int], *, epoch: int, minibatch: int
     ) -> SampledSubgraph:
-        """Samples the neighbourhood of seeds, without replacement and each subset as likely."""
+        """Samples the neighbourhood of seeds, without replacement, all alike or by weight."""
 
 
 class WalkProgress(Protocol):
@@ -69,6 +73,7 @@ def inclusion_probabilities(
     fanout: Sequence[int],
     least_draws: int = LEAST_DRAWS,
     min_probability: float = 1e-6,
+    weighted: bool = False,
     progress: WalkProgress | None = None,
 ) -> VertexValues:
     """Walks from the seeds of one rank.
@@ -84,6 +89,7 @@ def inclusion_probabilities(
         fanout: Neighbours kept per hop, seeds first; -1 keeps all.
         least_draws: Neighbours that each hop may draw in any case.
         min_probability: What is less likely is taken for impossible.
+        weighted: Whether the sampler draws by weight.
         progress: Told how far the walk is, hop by hop.
 
     Returns:
@@ -99,22 +105,21 @@ def inclusion_probabilities(
         at_most = degrees.at(ids)
         kept = at_most if width < 0 else np.minimum(at_most, width)
         of_epoch = num_steps * float(probabilities @ kept)
-        plan = _HopPlan.make(
-            *(ids, probabilities, at_most, width),
-            max_draws=max(least_draws, EPOCH_SHARE * of_epoch),
-            salt=hop,
-        )
+        max_draws = max(least_draws, EPOCH_SHARE * of_epoch)
+        plan = _HopPlan.make(*(ids, probabilities, at_most, width), max_draws=max_draws, salt=hop)
         sums = _Sums(first, end)
         num_done = 0
         for chunk in plan.chunks():
-            subgraph = sampler.sample(
-                ids[chunk.places], [chunk.width], epoch=hop, minibatch=chunk.number
-            )
-            drawn = np.diff(subgraph.indptr)
-            # Of a list of which more is drawn than a minibatch keeps, or all, each counts less.
-            share = 1.0 if width < 0 else np.minimum(1, width / np.maximum(drawn, 1))
-            weights = np.repeat(_log_not(share * plan.probabilities[chunk.places]), drawn)
-            sums.add(subgraph.vertices, _added_up(subgraph.src, weights, subgraph.num_vertices))
+            rounds = chunk.rounds(width, max_draws / plan.num_draws) if weighted else 1
+            fan = width if weighted else chunk.width
+            for number in range(chunk.number * rounds, (chunk.number + 1) * rounds):
+                subgraph = sampler.sample(ids[chunk.places], [fan], epoch=hop, minibatch=number)
+                drawn = np.diff(subgraph.indptr)
+                # Of a list of which more is drawn than a minibatch keeps, or all, each counts less.
+                share = 1.0 if width < 0 else np.minimum(1, width / np.maximum(drawn, 1))
+                of_round = _log_not(share * plan.probabilities[chunk.places]) / rounds
+                weights = np.repeat(of_round, drawn)
+                sums.add(subgraph.vertices, _added_up(subgraph.src, weights, subgraph.num_vertices))
             num_done += chunk.num_draws
             if progress is not None:
                 progress(hop, num_done / plan.num_draws)
@@ -146,6 +151,18 @@ class _SeedChunk:
     places: IntArray
     width: int
     num_draws: int
+
+    def rounds(self, width: int, spare: float) -> int:
+        """How often to draw so many neighbours of each in place of more at once.
+
+        Args:
+            width: neighbours that a minibatch keeps; -1 for all.
+            spare: how many times as many neighbours might be drawn.
+        """
+        if width < 0:
+            return 1
+        at_once = self.num_draws / (width * len(self.places))
+        return min(_MAX_ROUNDS, math.ceil(at_once * max(spare, 1)))
 
 
 @dataclass(frozen=True, slots=True)

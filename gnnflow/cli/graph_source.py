@@ -1,6 +1,6 @@
 """Options that name the graph of a command, and the graph that they name."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from gnnflow import datasets
@@ -59,6 +59,11 @@ class SourceConfig:
     edge_features: Path | None = None
     """File of edge features, one row per edge in the order of edges."""
 
+    edge_weights: Path | None = None
+    """File of edge weights (.npy of one number for each edge), in the order of the edges; goes with
+    any graph. Training draws neighbours by them on request (gnnflow-train --edge-weights weight).
+    They are finite and not negative; edges of weight 0 are never drawn."""
+
     generate: str | None = None
     """Make a graph, as rmat:vertices=1e6,edges=1e7 or sbm:vertices=1e6,edges=1e7."""
 
@@ -114,6 +119,14 @@ class SourceConfig:
         Raises:
             DataError: if the graph cannot be used.
         """
+        graph = self._open_and_split(workdir, seed, progress)
+        if self.edge_weights is None:
+            return graph
+        return replace(graph, edge_weight=datasets.read_edge_weights(self.edge_weights))
+
+    def _open_and_split(
+        self, workdir: Path | None, seed: int, progress: Progress
+    ) -> datasets.RawGraph:
         spec = None if self.split is None else parse_split(self.split)
         if self.split is None or spec is None:
             return self._open(self.split, workdir, seed, progress)

@@ -61,6 +61,10 @@ class SamplingConfig:
     batch_size: int = 512
     """Seed vertices of one rank in one minibatch."""
 
+    edge_weights: str | None = None
+    """Name of the edge weights by which neighbours are drawn, with every draw: weight, as
+    gnnflow-partition --edge-weights keeps them. Edges of weight 0 are never drawn."""
+
     draw: Literal["independent", "shared", "dependent"] = "independent"
     """Which neighbours are kept: a draw for each vertex (independent), or those whose sources have
     the smallest keys, so that all minibatches of a step prefer the same ones (shared) and those of
@@ -93,6 +97,11 @@ class SamplingConfig:
                 f"fanout of a hop must be at least 1 or -1 for all, got {number}",
             )
         require_at_least(self, 1, "batch_size", "draw_every", "first_hop_bytes")
+        require(
+            self.first_hop == "sampled" or self.edge_weights is None,
+            f"first_hop stored has all in-neighbours alike, and edge_weights {self.edge_weights} "
+            "draws them by weight; leave out one of the two",
+        )
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -14,7 +14,7 @@ from gnnflow.datasets.readers.ogb import load_ogb
 from gnnflow.datasets.readers.pyg import CLASSES as PYG_CLASSES
 from gnnflow.datasets.readers.pyg import from_pyg, load_pyg
 from gnnflow.datasets.readers.pyg_partition import from_pyg_partition
-from gnnflow.datasets.readers.user_files import from_files
+from gnnflow.datasets.readers.user_files import from_files, read_edge_weights
 from gnnflow.datasets.row_source import ArrayRows, RowSource
 from gnnflow.datasets.split_spec import with_split
 from gnnflow.errors import DataError, did_you_mean
@@ -30,6 +30,7 @@ __all__ = [
     "from_pyg_partition",
     "generate",
     "load",
+    "read_edge_weights",
     "with_split",
 ]
 

@@ -49,6 +49,10 @@ class RawGraph:
     edge_attr: NDArray[Any] | None = None
     """`[num_edges, ...]`, in the order of `edges`."""
 
+    edge_weight: NDArray[Any] | None = None
+    """`[num_edges]`, in the order of `edges`: how likely samplers keep an edge; finite, from 0 on.
+    Parts keep them as float32."""
+
     part: NDArray[Any] | None = None
     """int32 `[num_vertices]`: the part that owns each vertex, where the graph came in parts."""
 
@@ -107,5 +111,7 @@ class RawGraph:
                     f"edge_attr has shape {list(self.edge_attr.shape)}"
                 )
             checks.check_finite("edge_attr", self.edge_attr)
+        if self.edge_weight is not None:
+            checks.check_weights(self.edge_weight, self.num_edges)
         if self.part is not None:
             checks.check_part(self.part, self.num_vertices)

@@ -88,6 +88,40 @@ def check_finite(
         )
 
 
+def check_weights(weights: NDArray[Any], num_edges: int) -> None:
+    """Checks that edges can be drawn by their weights, which are kept as float32.
+
+    Raises:
+        DataError: There is not one number for each edge, or one is negative, not finite, or too
+            large or too small for float32; names the first such edge.
+    """
+    if weights.shape != (num_edges,) or weights.dtype.kind not in "biuf":
+        raise DataError(
+            f"edge weights must be one number for each of the {num_edges} edges, got "
+            f"{weights.dtype} of shape {list(weights.shape)}"
+        )
+    for start, stop in chunks(num_edges, 16):
+        values = weights[start:stop]
+        with np.errstate(over="ignore", under="ignore"):
+            kept = values.astype(np.float32)
+        # Neither NaN nor infinity is below.
+        fits = (values >= 0) & (kept < np.inf) & ((kept > 0) | (values == 0))
+        if fits.all():
+            continue
+        edge = int(np.argmin(fits))
+        value = values[edge]
+        is_weight = value >= 0 and value < np.inf
+        raise DataError(
+            f"edge {start + edge} has weight {value}, "
+            + (
+                "which float32 does not hold; multiply all weights with a number that makes them "
+                "moderate"
+                if is_weight
+                else "and weights must be finite and not negative; 0 is for edges never to draw"
+            )
+        )
+
+
 def check_array(name: str, source: RowSource, num_vertices: int) -> None:
     """Checks the shape and the type of a per-vertex array.
 

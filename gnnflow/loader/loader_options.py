@@ -58,6 +58,9 @@ class LoaderOptions:
     """Seed of order, sampling and negatives; the same on all ranks."""
     replace: bool = False
     """Whether a neighbour may be drawn several times."""
+    weight_attr: str | None = None
+    """Name of the edge weights by which neighbours are drawn, `"weight"` as partitions keep them;
+    None draws all alike. Edges of weight 0 are never drawn; a fanout of -1 keeps all edges."""
     draw: DrawName = "independent"
     """Which neighbours are kept: a draw for each vertex, or those whose sources have the smallest
     keys, new ones in every step (`shared`) or, one source after the other, every `draw_every` steps
@@ -106,6 +109,11 @@ class LoaderOptions:
         """
         as_fanout(self.fanout)
         as_names("arrays", self.arrays)
+        if self.weight_attr is not None and not isinstance(self.weight_attr, str):
+            raise ConfigError(
+                "weight_attr must be the name of edge weights, got "
+                f"{reprlib.repr(self.weight_attr)}"
+            )
         object.__setattr__(self, "draw_every", as_whole_number("draw_every", self.draw_every))
         steps_of_a_key(self.draw, self.draw_every, self.replace)
         self._check_first_hop()
@@ -142,6 +150,11 @@ class LoaderOptions:
             raise ConfigError(
                 f"first_hop='{self.first_hop}' is made of '{FEATURES}', which arrays="
                 f"{reprlib.repr(self.arrays)} leaves out"
+            )
+        if self.weight_attr is not None:
+            raise ConfigError(
+                f"first_hop='{self.first_hop}' has all in-neighbours alike, and weight_attr="
+                f"{self.weight_attr!r} draws them by weight; leave out one of the two"
             )
         if self.edge_attr:
             raise ConfigError(
@@ -191,6 +204,7 @@ class LoaderOptions:
             first_hop=self.first_hop,
             seed=self.seed,
             replace=self.replace,
+            weight_attr=self.weight_attr,
             draw=self.draw,
             draw_every=self.draw_every,
             num_steps=num_steps,
@@ -211,6 +225,7 @@ class LoaderKeywords(PygNames, total=False):
     shuffle: bool
     seed: int
     replace: bool
+    weight_attr: str | None
     draw: DrawName
     draw_every: int
     first_hop: FirstHop | None

@@ -92,6 +92,8 @@ class MinibatchOptions:
     """Which neighbours are kept, as in `gnnflow.sampling.draws`."""
     draw_every: int = 1
     """Steps for which a source keeps its key with `dependent`."""
+    weight_attr: str | None = None
+    """Name of the edge weights by which neighbours are drawn."""
     num_steps: int = 0
     """Steps of an epoch; draws by key count them on over epochs."""
     first_hop: FirstHop | None = None
@@ -166,6 +168,7 @@ class MinibatchMaker:
             global_edge_ids=options.with_edge_attr,
             draw=options.draw,
             draw_every=options.draw_every,
+            weight_attr=options.weight_attr,
         )
         # Rows of edges are asked for by global id, from which their numbers in the input follow.
         self._edge_stores = [graph.edges.store("edge_attr")] if options.with_edge_attr else []

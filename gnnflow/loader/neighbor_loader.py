@@ -89,9 +89,9 @@ class DistNeighborLoader:
             batch_size: seeds of one rank in one minibatch, on average; 512 by default.
             options: all options at once, as for loaders that have them in common.
             **named: options by name: the fields of `LoaderOptions` (`shuffle`, `seed`, `replace`,
-                `draw`, `draw_every`, `first_hop`, `first_hop_bytes`, `arrays`, `edge_ids`,
-                `edge_attr`, `adj_t`, `transform`, `pin_memory`, `device`, `cache`, `num_epochs`,
-                `policy`), which count before those of `options`;
+                `weight_attr`, `draw`, `draw_every`, `first_hop`, `first_hop_bytes`, `arrays`,
+                `edge_ids`, `edge_attr`, `adj_t`, `transform`, `pin_memory`, `device`, `cache`,
+                `num_epochs`, `policy`), which count before those of `options`;
                 `policy_options` and `run_dir`, how the policy is asked and the folder where it
                 writes its decisions; and PyG's parameters that have another name here.
 
@@ -99,7 +99,7 @@ class DistNeighborLoader:
             ConfigError: if `fanout` or `batch_size` is out of range, no policy has that name, a
                 policy is given and `cache` is None, a parameter of PyG has no meaning here, or
                 there is no GPU to pin memory for or to put features on.
-            DataError: if seeds repeat or are not of the graph, or an array is missing.
+            DataError: if seeds repeat or are not of the graph, or an array or weights are missing.
         """
         check_graph(graph)
         seeds, fanout = take_pyg_names(
@@ -143,6 +143,7 @@ class DistNeighborLoader:
                 num_steps=len(self),
                 fanout=minibatch.fanout,
                 seed=minibatch.seed,
+                weight_attr=minibatch.weight_attr,
             )
             self.policy = self._start_policy(graph, self.cache_setup)
         self.maker = MinibatchMaker(

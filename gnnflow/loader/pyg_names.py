@@ -38,7 +38,6 @@ class PygNames(TypedDict, total=False):
     time_attr: str | None
     input_time: object
     edge_label_time: object
-    weight_attr: str | None
     collate_fn: object
     sampler: object
     batch_sampler: object
@@ -73,7 +72,6 @@ _OTHERS: Mapping[str, tuple[tuple[object, ...], str]] = MappingProxyType(
         "time_attr": ((None,), _DATED),
         "input_time": ((None,), _DATED),
         "edge_label_time": ((None,), _DATED),
-        "weight_attr": ((None,), "neighbours are drawn uniformly"),
         "collate_fn": ((None,), "minibatches are made ahead; transform= changes each of them"),
         "sampler": ((None,), _ORDER),
         "batch_sampler": ((None,), _ORDER),

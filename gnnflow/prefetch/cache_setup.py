@@ -65,6 +65,7 @@ def set_up_cache(
     num_steps: int,
     fanout: Sequence[int],
     seed: int = 0,
+    weight_attr: str | None = None,
 ) -> CacheSetup:
     """Makes the halo cache of a rank and fills it; all ranks call this.
 
@@ -78,6 +79,7 @@ def set_up_cache(
         num_steps: Minibatches of an epoch.
         fanout: Neighbours kept per hop, seeds first.
         seed: Seed of the fill `random`, and of what is drawn to learn which rows are likely.
+        weight_attr: Name of the edge weights by which neighbours are drawn.
 
     Raises:
         ConfigError: If scorer or fill are not known.
@@ -86,7 +88,7 @@ def set_up_cache(
     halo = _halo_elsewhere(graph, store)
     budget = _budget(graph, config, store, len(halo.vertices), budget_row_bytes or store.row_bytes)
     if _needs_vip(graph.ctx, config, budget):
-        vip = _vip_of(graph, seeds, num_steps, fanout, seed)
+        vip = _vip_of(graph, seeds, num_steps, fanout, seed, weight_attr)
         halo = dataclasses.replace(halo, vip=_elsewhere(store, vip))
     host_rows = _host_rows(graph, config, store, halo, budget)
     num_shared = 0 if host_rows is None else len(host_rows.own_share)
@@ -210,10 +212,15 @@ def _anywhere(ctx: Context, condition: bool) -> bool:
 
 
 def _vip_of(
-    graph: DistGraph, seeds: Ids, num_steps: int, fanout: Sequence[int], seed: int
+    graph: DistGraph,
+    seeds: Ids,
+    num_steps: int,
+    fanout: Sequence[int],
+    seed: int,
+    weight_attr: str | None,
 ) -> VertexValues:
     """Estimates the probabilities of this rank's minibatches; other ranks answer meanwhile."""
-    sampler = graph.sampler(seed=seed ^ _WALK_SEED)
+    sampler = graph.sampler(seed=seed ^ _WALK_SEED, weight_attr=weight_attr)
     show = graph.ctx.rank == 0
     with SlowWork("estimating which remote rows minibatches need", show=show) as work:
         return inclusion_probabilities(
@@ -222,5 +229,6 @@ def _vip_of(
             seeds,
             num_steps=num_steps,
             fanout=fanout,
+            weighted=weight_attr is not None,
             progress=lambda hop, done: work.tell((hop + done) / len(fanout)),
         )

@@ -31,6 +31,7 @@ def sample_traces(
     num_threads: int = 1,
     vip: Sequence[VertexValues] | None = None,
     ranks: Sequence[int] | None = None,
+    weight_attr: str | None = None,
     draw: DrawName = "independent",
     draw_every: int = DEFAULT_DRAW_EVERY,
     first_hop: FirstHop | None = None,
@@ -48,6 +49,7 @@ def sample_traces(
         num_threads: Threads of the sampler.
         vip: Vertex inclusion probabilities for each rank.
         ranks: Ranks whose traces are wanted; by default all.
+        weight_attr: Name of the edge weights by which neighbours are drawn.
         draw: Which neighbours are kept, as in `gnnflow.sampling.draws`.
         draw_every: Steps for which a source keeps its key with `dependent`.
         first_hop: What stands, stored, for the last hop of `fanout`.
@@ -58,11 +60,16 @@ def sample_traces(
     book = partitions[0].book
     topology = Topology(book.offsets)
     for part, partition in enumerate(partitions):
-        topology.set_part(part, partition.indptr, partition.indices, partition.original_id)
+        lists = (partition.indptr, partition.indices, partition.original_id)
+        topology.set_part(part, *lists, weight=partition.edge_weight)
+    partitions[0].manifest.check_weights(weight_attr)
+    is_weighted = weight_attr is not None
     every = steps_of_a_key(draw, draw_every)
     if every:
         set_source_keys_of_all(topology, partitions, num_threads)
-    sampler = LocalNeighborSampler(topology, seed=seed, num_threads=num_threads, every=every)
+    sampler = LocalNeighborSampler(
+        topology, seed=seed, num_threads=num_threads, every=every, weighted=is_weighted
+    )
     hops = fanout if first_hop is None else fanout[:-1]
     traces = []
     for rank in range(len(partitions)) if ranks is None else ranks:
@@ -79,6 +86,9 @@ def sample_traces(
                 **({} if first_hop is None else {"first_hop": first_hop}),
             },
         )
+        if is_weighted:
+            named = {"weight_attr": weight_attr}
+            facts = dataclasses.replace(facts, settings=facts.settings | named)
         recorder = TraceRecorder(
             facts,
             np.asarray(partitions[rank].halo),

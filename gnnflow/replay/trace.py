@@ -92,10 +92,15 @@ class TraceFacts:
 
     @property
     def draw(self) -> str:
-        """Which neighbours were kept: `dependent, 16 steps`; `independent` for older traces."""
+        """Which neighbours were kept: `dependent, 16 steps`; `independent` for older traces.
+
+        With weights their name follows: `shared, by weight`.
+        """
         draw = str(self.settings.get("draw", "independent"))
         every = self.settings.get("draw_every", "unknown")
-        return f"{draw}, {every} steps" if draw == "dependent" else draw
+        weights = self.settings.get("weight_attr")
+        steps = f", {every} steps" if draw == "dependent" else ""
+        return draw + steps + (f", by {weights}" if weights is not None else "")
 
     @property
     def first_hop(self) -> str:

@@ -106,6 +106,7 @@ def _partition(path: Path) -> Description:
             f"{name} {array.dtype}{list(array.row_shape)}"
             for name, array in manifest.arrays.items()
         ],
+        "edge weights": list(manifest.edge_weights),
         "size": human_bytes(num_bytes),
     }
     if stored := _stored_first_hops(path):

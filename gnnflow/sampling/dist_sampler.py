@@ -67,6 +67,7 @@ class DistNeighborSampler:
         replace: bool = False,
         with_edge_ids: bool = False,
         every: int = 0,
+        weighted: bool = False,
         service: "ExchangeService | None" = None,
         service_name: str = "",
     ) -> None:
@@ -80,6 +81,7 @@ class DistNeighborSampler:
             replace: whether a neighbour may be drawn several times.
             with_edge_ids: whether to return the input edge numbers.
             every: steps for which a source keeps its key; 0 draws without keys.
+            weighted: whether to draw by the weights of the edges.
             service: whom to ask otherwise.
             service_name: what neighbours are served as.
         """
@@ -90,6 +92,7 @@ class DistNeighborSampler:
         self._replace = replace
         self._with_edge_ids = with_edge_ids
         self._every = every
+        self._weighted = weighted
         self._service = service
         self._service_name = service_name
         fits = topology.num_vertices < 1 << 31
@@ -148,6 +151,7 @@ class DistNeighborSampler:
             self._replace,
             self._with_edge_ids,
             self._every,
+            self._weighted,
         )
         return SampledSubgraph.from_arrays(arrays)
 
@@ -158,11 +162,9 @@ class DistNeighborSampler:
         for sampler, batch in zip(samplers, batches, strict=True):
             sampler.start(batch.seeds, self._seed, batch.epoch, self._number(batch))
         for hop, fanout in enumerate(fanouts):
-            frontier = [
-                sampler.expand(fanout, self._replace, self._with_edge_ids, self._every)
-                for sampler in samplers
-            ]
-            draw = Draw(self._seed, hop, fanout, self._replace, self._with_edge_ids, self._every)
+            rule = (fanout, self._replace, self._with_edge_ids, self._every, self._weighted)
+            frontier = [sampler.expand(*rule) for sampler in samplers]
+            draw = Draw(self._seed, hop, *rule)
             asking = [position for position, (ids, _) in enumerate(frontier) if len(ids)]
             if not asking:
                 continue

@@ -5,6 +5,9 @@ seed, of the source and of a round that lasts for some steps, so that all destin
 on all ranks, prefer the same sources (`shared`: LABOR, Balin and Catalyurek 2023), and steps that
 follow each other do so too (`dependent`: dependent minibatches, Balin et al. 2023). For one vertex
 in one step every draw is uniform over the subsets of its in-neighbours.
+
+With weights of edges each of these draws keeps the smallest -log(u) / weight instead, u from the
+numbers of the vertex or from the key (Efraimidis and Spirakis 2006).
 """
 
 import os

@@ -66,6 +66,8 @@ class Draw:
     every: int = 0
     """Steps for which a source keeps its key; 0 draws without keys. With keys, minibatches are
     numbered by their steps."""
+    weighted: bool = False
+    """Whether the weights of the edges count."""
 
 
 class NeighborAnswers:
@@ -87,7 +89,7 @@ class NeighborAnswers:
 
     def __call__(self, message: Message) -> Sequence[npt.NDArray[Any]]:
         """Returns the number of neighbours of each vertex, the neighbours and their edge ids."""
-        seed, hop, fanout, replace, with_edge_ids, every = message.params
+        seed, hop, fanout, replace, with_edge_ids, every, weighted = message.params
         minibatches, epochs, sizes, ids = message.arrays
         counts, neighbors, edge_ids = _kernels.sample_neighbors(
             self._topology,
@@ -102,6 +104,7 @@ class NeighborAnswers:
             with_edge_ids=bool(with_edge_ids),
             num_threads=self._num_threads,
             every=every,
+            weighted=bool(weighted),
         )
         answer = [counts.astype(self._id_dtype), neighbors.astype(self._id_dtype)]
         return answer if edge_ids is None else [*answer, edge_ids]
@@ -126,5 +129,5 @@ def neighbor_request(
         ids: int32 or int64 `[num_ids]`: global ids of vertices.
     """
     flags = (int(draw.replace), int(draw.with_edge_ids))
-    params = (draw.seed, draw.hop, draw.fanout, *flags, draw.every)
+    params = (draw.seed, draw.hop, draw.fanout, *flags, draw.every, int(draw.weighted))
     return Request(peer, params, (minibatches, epochs, sizes, ids))

@@ -99,6 +99,7 @@ class LocalNeighborSampler:
         replace: bool = False,
         with_edge_ids: bool = False,
         every: int = 0,
+        weighted: bool = False,
     ) -> None:
         """Prepares a sampler over a topology that holds all parts.
 
@@ -110,12 +111,14 @@ class LocalNeighborSampler:
             with_edge_ids: Whether to return the input edge numbers.
             every: Steps for which a source keeps its key, where the topology has source keys; 0
                 draws without keys.
+            weighted: Whether to draw by weight, where the topology has weights.
         """
         self._sampler = _kernels.NeighborSampler(topology, num_threads)
         self._seed = seed
         self._replace = replace
         self._with_edge_ids = with_edge_ids
         self._every = every
+        self._weighted = weighted
 
     @classmethod
     def over_parts(cls, parts: Sequence[GraphPartition]) -> "LocalNeighborSampler":
@@ -156,6 +159,7 @@ class LocalNeighborSampler:
                 replace=self._replace,
                 with_edge_ids=self._with_edge_ids,
                 every=self._every,
+                weighted=self._weighted,
             )
         except ValueError as error:
             raise DataError(str(error)) from error

@@ -327,6 +327,7 @@ def _make_loader(
         config.sampling.fanout,
         config.sampling.batch_size,
         seed=config.runtime.seed,
+        weight_attr=config.sampling.edge_weights,
         draw=config.sampling.draw,
         draw_every=config.sampling.draw_every,
         first_hop=stored_hop_of(config),

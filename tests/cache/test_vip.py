@@ -14,7 +14,7 @@ from gnnflow.replay.sample_traces import sample_traces
 from gnnflow.sampling import LocalNeighborSampler
 
 
-def make_parts(tmp_path_factory, seed, num_vertices=60, num_edges=300, num_parts=3):
+def make_parts(tmp_path_factory, seed, num_vertices=60, num_edges=300, num_parts=3, weighted=False):
     generator = np.random.default_rng(seed)
     weights = generator.random(num_vertices) ** 3
     edges = np.stack(
@@ -34,6 +34,7 @@ def make_parts(tmp_path_factory, seed, num_vertices=60, num_edges=300, num_parts
         splits={"train": train, "val": rest[:5], "test": rest[5:]},
         num_classes=0,
         edge_attr=None,
+        edge_weight=generator.exponential(1, num_edges) ** 3 if weighted else None,
     )
     folder = tmp_path_factory.mktemp("parts") / "parts"
     partition_graph(graph, folder, PartitionConfig(num_parts=num_parts, method="random", seed=seed))
@@ -70,8 +71,10 @@ def parts(request, tmp_path_factory):
 def walk(parts, rank, num_steps, fanout, *, seeds=None, num_threads=1, seed=0, **options):
     topology = Topology(parts[0].book.offsets)
     for number, part in enumerate(parts):
-        topology.set_part(number, part.indptr, part.indices, part.original_id)
-    sampler = LocalNeighborSampler(topology, seed=seed, num_threads=num_threads)
+        lists = (part.indptr, part.indices, part.original_id)
+        topology.set_part(number, *lists, weight=part.edge_weight)
+    weighted = options.get("weighted", False)
+    sampler = LocalNeighborSampler(topology, seed=seed, num_threads=num_threads, weighted=weighted)
     if seeds is None:
         seeds = parts[rank].first_id + np.asarray(parts[rank].splits["train"])
     return inclusion_probabilities(
@@ -170,6 +173,29 @@ def test_a_hop_draws_about_what_it_may():
         *(np.arange(20_000), probabilities, degrees, 10), max_draws=degrees.sum(), salt=0
     )
     assert set(everything.widths[degrees > 0].tolist()) == {-1}
+
+
+@pytest.mark.parametrize("fanout", [(2,), (3, 2), (2, -1)])
+def test_probabilities_of_draws_by_weight_are_frequencies(tmp_path_factory, fanout):
+    parts = make_parts(tmp_path_factory, 4, weighted=True)
+    num_steps, num_epochs = 4, 300
+
+    def batches(rank, epoch):
+        seeds = parts[rank].first_id + np.asarray(parts[rank].splits["train"])
+        order = np.random.default_rng((epoch, rank)).permutation(seeds)
+        return np.array_split(order, num_steps)
+
+    given = {"fanout": fanout, "batch_size": 5, "num_epochs": num_epochs, "row_bytes": 4}
+    traces = sample_traces(parts, batches, weight_attr="weight", **given)
+    for rank, trace in enumerate(traces):
+        assert trace.facts.draw == "independent, by weight"
+        seen = np.bincount(trace.remote_ids, minlength=parts[0].book.num_vertices)
+        frequencies = seen / trace.num_minibatches
+        results = [walk(parts, rank, num_steps, fanout, weighted=each) for each in (True, False)]
+        expected, alike = (result.at(np.arange(len(seen))) for result in results)
+        assert np.corrcoef(frequencies, expected)[0, 1] > 0.95
+        assert np.corrcoef(frequencies, expected)[0, 1] > np.corrcoef(frequencies, alike)[0, 1]
+        assert frequencies.sum() == pytest.approx(expected.sum(), rel=0.15)
 
 
 def test_progress_ends_at_all(parts):

@@ -108,6 +108,49 @@ def test_edge_features(run: Run, suffix: str) -> None:
     )
 
 
+@pytest.mark.parametrize("suffix", ["npy", "npz", "csv"])
+def test_edge_weights(run: Run, suffix: str) -> None:
+    np.save("edges.npy", np.array([[0, 1, 2, 2, 1], [1, 1, 0, 0, 2]]))
+    weights = np.array([0.5, 0, 2, 1, 3])
+    if suffix == "npy":
+        np.save("w.npy", weights)
+    elif suffix == "npz":
+        np.savez("w.npz", weight=weights, other=weights[:2])
+    else:
+        np.savetxt("w.csv", weights)
+    words = ["--edges", "edges.npy", "--edge-weights", f"w.{suffix}", "--num-parts", "1"]
+    assert run(*words)[0] == 0
+    part = open_partition("parts", 0, verify=True)
+    assert part.edge_weight is not None and part.edge_id is None
+    # By destination, each list in the order of the input.
+    assert part.edge_weight.tolist() == [2, 1, 0.5, 0, 3]
+    manifest = read_manifest("parts")
+    assert manifest.edge_weights == ("weight",)
+    assert manifest.parts[0].files["edge_weight.npy"].dtype == "<f4"
+    for wrong, message in (
+        (weights[:4], "one number for each of the 5 edges, got float64 of shape [4]"),
+        (weights - 1, "edge 0 has weight -0.5, and weights must be finite and not negative"),
+        (np.where(weights > 2, np.nan, weights), "edge 4 has weight nan, and weights must be"),
+        (np.ones((5, 2)), "must be one number for each edge, got float64 of shape [5, 2]"),
+    ):
+        np.save("wrong.npy", wrong)
+        words = ["--edges", "edges.npy", "--edge-weights", "wrong.npy", "--num-parts", "1"]
+        code, _, err = run(*words, "--out", "no")
+        assert code == 1 and message in err.splitlines()[-1]
+        assert err.splitlines()[-1].startswith("gnnflow-partition: error: ")
+    assert not Path("no").exists()
+
+
+def test_edge_weights_go_with_any_graph(run: Run) -> None:
+    np.save("w.npy", np.arange(2000) % 3)
+    words = ["--generate", MADE, "--num-parts", "2", "--halo-hops", "1"]
+    assert run(*words, "--edge-weights", "w.npy")[0] == 0
+    parts = [open_partition("parts", number, verify=True) for number in range(2)]
+    counts = sum(np.bincount(part.edge_weight.astype(int)) for part in parts)  # type: ignore[union-attr]
+    assert counts.tolist() == np.bincount(np.arange(2000) % 3).tolist()
+    assert all(part.halo_topology[0].edge_weight is not None for part in parts)
+
+
 def test_held_out_edges(run: Run) -> None:
     words = ["--generate", MADE, "--num-parts", "2", "--out", "parts"]
     assert (

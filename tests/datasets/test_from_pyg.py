@@ -86,7 +86,37 @@ def test_every_array_arrives_or_is_named(caplog: pytest.LogCaptureFixture):
     assert graph.edge_attr is not None
     assert graph.edge_attr.shape == (5, 2)
     assert "leaving out the edge arrays edge_weight" in caplog.text
+    assert graph.edge_weight is not None
     assert "leaving out 'words', 'splits', 'of_the_graph', 'phase' of the Data" in caplog.text
+
+
+def test_weights_of_edges_are_there_to_draw_by(caplog: pytest.LogCaptureFixture):
+    weights = torch.tensor([0.5, 0, 2, 1, 3], dtype=torch.float64)
+    for given in (weights, weights[:, None]):
+        graph = checked(make(edge_weight=given))
+        assert graph.edge_weight is not None and graph.edge_weight.dtype == np.float32
+        assert graph.edge_weight.tolist() == weights.tolist()
+    assert checked(make()).edge_weight is None
+    assert checked(make(edge_attr=weights)).edge_weight is None
+    with caplog.at_level(logging.WARNING):
+        graph = checked(make(edge_weight=weights - 1))
+    # They may be meant for something else: that is no error.
+    assert graph.edge_weight is None and graph.edge_attr is not None
+    said = "'edge_weight' is not kept as weights to draw by: edge 0 has weight -0.5"
+    assert said in caplog.text
+    assert checked(make(edge_weight=torch.rand(5, 2))).edge_weight is None
+
+
+def test_weights_of_several_types_of_edges():
+    data = HeteroData()
+    data["a"].x, data["b"].x = torch.rand(3, 2), torch.rand(2, 2)
+    data["a", "to", "b"].edge_index = torch.tensor([[0, 1, 2], [0, 1, 1]])
+    data["b", "to", "a"].edge_index = torch.tensor([[0, 1], [2, 0]])
+    data["a", "to", "b"].edge_weight = torch.tensor([1.0, 2, 3])
+    assert checked(data).edge_weight is None, "the others have none"
+    data["b", "to", "a"].edge_weight = torch.tensor([4.0, 0])
+    graph = checked(data)
+    assert graph.edge_weight is not None and graph.edge_weight.tolist() == [1, 2, 3, 4, 0]
 
 
 def test_as_many_edges_as_vertices():

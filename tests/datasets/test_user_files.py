@@ -363,6 +363,18 @@ def bad_cases(folder: Path) -> dict[str, tuple[dict[str, object], str]]:
             {"edges": edges, "features": of("xl.npy", np.full((5, 2), 1e300))},
             "holds 1e.300 in row 0, column 0, and must be finite as float32",
         ),
+        "few weights": (
+            {"edges": edges, "edge_weights": of("w2.npy", np.ones(2))},
+            r"number for each of the 5 edges, got float64 of shape \[2\]",
+        ),
+        "negative weights": (
+            {"edges": edges, "edge_weights": of("wn.npy", [1, 0, -3, 1, 1])},
+            "edge 2 has weight -3, and weights must be finite and not negative",
+        ),
+        "text weights": (
+            {"edges": edges, "edge_weights": of("wt.npy", ["a"] * 5)},
+            "must be one number for each edge, got <U1",
+        ),
         "large edge features": (
             {"edges": edges, "edge_features": of("wl.npy", np.full(5, 1e300))},
             "'edge_attr' holds inf in row 0",

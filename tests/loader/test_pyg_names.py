@@ -84,7 +84,6 @@ def test_another_name():
         ({"temporal_strategy": "last"}, "temporal_strategy='last' has no meaning"),
         ({"time_attr": "time"}, "time_attr='time' has no meaning"),
         ({"input_time": torch.ones(3)}, "input_time=tensor.* has no meaning"),
-        ({"weight_attr": "w"}, "neighbours are drawn uniformly; leave it out"),
         ({"collate_fn": list}, "transform= changes each of them"),
         ({"batch_sampler": [[0]]}, "a function of seed=, or comes in a SeedSchedule"),
         ({"num_neighbours": [5]}, "no parameter 'num_neighbours'; did you mean 'num_neighbors'"),

@@ -1,5 +1,6 @@
 """Small graphs with everything that goes wrong: hubs, multi-edges, self loops, lone vertices."""
 
+import dataclasses
 import functools
 
 import numpy as np
@@ -20,6 +21,17 @@ def power_law(num_vertices: int = 600, num_edges: int = 6000) -> RawGraph:
     order = rng.permutation(num_vertices)
     edges = order[ends]
     return make_graph(num_vertices, edges)
+
+
+@functools.cache
+def weighted_power_law() -> RawGraph:
+    """The same with weights of many magnitudes, a quarter of them 0, and all of some vertices."""
+    graph = power_law()
+    rng = np.random.default_rng(8)
+    weights = np.exp(rng.normal(0, 2, graph.num_edges))
+    weights[rng.random(graph.num_edges) < 0.25] = 0
+    weights[graph.edges[1] % 11 == 0] = 0
+    return dataclasses.replace(graph, name="weighted", edge_weight=weights)
 
 
 @functools.cache

@@ -3,7 +3,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from small_graphs import power_law, tiny
+from small_graphs import power_law, tiny, weighted_power_law
 
 from gnnflow import _kernels
 from gnnflow.comm import Context
@@ -21,13 +21,17 @@ Parts = Callable[..., Path]
 def sample_whole(
     raw: RawGraph, seeds: np.ndarray, fanouts: list[int], minibatch: int, **how: int
 ) -> SampledSubgraph:
-    """Samples the graph that was never cut, in original ids."""
+    """Samples the graph that was never cut, in original ids, by weight if it has any."""
     order = np.argsort(raw.edges[1], kind="stable")
     degrees = np.bincount(raw.edges[1], minlength=raw.num_vertices)
     topology = _kernels.Topology(np.array([0, raw.num_vertices]))
     indptr = np.concatenate(([0], np.cumsum(degrees)))
     indices = np.ascontiguousarray(raw.edges[0][order])
-    topology.set_part(0, indptr, indices, None, order)
+    weights = None
+    if raw.edge_weight is not None:
+        weights = raw.edge_weight[order].astype(np.float32)
+        how["weighted"] = True
+    topology.set_part(0, indptr, indices, None, order, weight=weights)
     if how.get("every"):
         keys, none = np.empty(len(indices), dtype=np.uint32), np.zeros(0, dtype=np.int64)
         original = np.arange(raw.num_vertices)
@@ -117,6 +121,72 @@ def test_a_draw_by_key_does_not_depend_on_the_partitioning(
             assert_same(graph, ours, sample_whole(raw, original_seeds, fanouts, batch.step, **how))
             again = other.sample(seeds, fanouts, epoch=0, minibatch=9, step=batch.step)
             np.testing.assert_array_equal(ours.edge_ids, again.edge_ids)
+
+
+@transports
+@pytest.mark.parametrize("draw", [("independent", 0), ("shared", 1), ("dependent", 5)])
+@pytest.mark.parametrize("method", ["metis", "random"])
+@pytest.mark.parametrize("halo_hops", [0, 1, 2])
+def test_a_draw_by_weight_does_not_depend_on_the_partitioning(
+    ctx: Context,
+    parts: Parts,
+    num_ranks: int,
+    transport: str,
+    draw: tuple[DrawName, int],
+    method: str,
+    halo_hops: int,
+) -> None:
+    raw = weighted_power_law()
+    graph = DistGraph.open(parts(raw, num_ranks, method=method, halo_hops=halo_hops), ctx)
+    original_seeds = np.random.default_rng(5).permutation(raw.num_vertices)[:40]
+    seeds = to_global(graph, original_seeds)
+    name, every = draw
+    options = {"seed": 7, "draw": name, "draw_every": max(every, 1), "weight_attr": "weight"}
+    sampler = graph.sampler(with_edge_ids=True, **options)
+    # The topology with global edge ids has weights of its own, and threads change nothing.
+    other = graph.sampler(global_edge_ids=True, num_threads=2, **options)
+    for fanouts in ([3, 2], [5, 1, 4], [-1, 3]):
+        # As the same minibatch on all ranks.
+        batches = [MinibatchSeeds(seeds, 2, number, number) for number in (0, 3, 11)]
+        for batch, ours in zip(batches, sampler.sample_many(batches, fanouts), strict=True):
+            how = {"with_edge_ids": True, "every": every}
+            whole = sample_whole(raw, original_seeds, fanouts, batch.step, **how)
+            assert_same(graph, ours, whole)
+            given = {"epoch": 2, "minibatch": batch.minibatch, "step": batch.step}
+            again = other.sample(seeds, fanouts, **given)
+            np.testing.assert_array_equal(ours.vertices, again.vertices)
+            np.testing.assert_array_equal(ours.src, again.src)
+            # Of weight 0 none is kept, but where all are.
+            edge_ids = ours.edge_ids
+            assert edge_ids is not None and raw.edge_weight is not None
+            first = ours.num_sampled_edges[0] if fanouts[0] < 0 else 0
+            assert (raw.edge_weight[edge_ids[first:]] > 0).all()
+    assert (sampler.counts.vertices_asked == 0) == (num_ranks == 1 or transport == "shared")
+
+
+@pytest.mark.parametrize("transport", ["alltoall"])
+def test_with_replacement_by_weight(
+    ctx: Context, parts: Parts, num_ranks: int, transport: str
+) -> None:
+    raw = weighted_power_law()
+    graph = DistGraph.open(parts(raw, num_ranks, method="random", halo_hops=1), ctx)
+    original_seeds = np.arange(0, raw.num_vertices, 9)
+    sampler = graph.sampler(seed=7, replace=True, with_edge_ids=True, weight_attr="weight")
+    ours = sampler.sample(to_global(graph, original_seeds), [4, 3], epoch=2, minibatch=5)
+    how = {"replace": True, "with_edge_ids": True}
+    assert_same(graph, ours, sample_whole(raw, original_seeds, [4, 3], 5, **how))
+
+
+@pytest.mark.parametrize("transport", ["alltoall"])
+def test_weights_that_there_are_not(
+    ctx: Context, parts: Parts, num_ranks: int, transport: str
+) -> None:
+    graph = DistGraph.open(parts(weighted_power_law(), num_ranks), ctx)
+    with pytest.raises(DataError, match="no edge weights 'w'; it has: weight$"):
+        graph.sampler(weight_attr="w")
+    graph = DistGraph.open(parts(power_law(), num_ranks), ctx)
+    with pytest.raises(DataError, match="no edge weights 'weight'; it has: none.*--edge-weights"):
+        graph.sampler(weight_attr="weight")
 
 
 @pytest.mark.parametrize("transport", ["alltoall"])

@@ -341,6 +341,8 @@ def test_what_it_does_not_fit_is_one_line(ctx, parts):
         DistNeighborLoader(graph, "train", [2, 2], first_hop="max")
     with pytest.raises(ConfigError, match="leave out edge_attr or first_hop"):
         DistNeighborLoader(graph, "train", [2, 2], first_hop="mean", edge_attr=True)
+    with pytest.raises(ConfigError, match="weight_attr='weight' draws them by weight"):
+        DistNeighborLoader(graph, "train", [2, 2], first_hop="mean", weight_attr="weight")
     with pytest.raises(ConfigError, match="leaves out"):
         DistNeighborLoader(graph, "train", [2, 2], first_hop="mean", arrays=("half",))
     with pytest.raises(ConfigError, match="first_hop_bytes must be at least 1, got 0"):

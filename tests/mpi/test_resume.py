@@ -10,7 +10,7 @@ import time
 import psutil
 import pytest
 from ranks import ENVIRONMENT, end_program, start_program
-from small_graphs import power_law
+from small_graphs import weighted_power_law
 
 from gnnflow.config import PartitionConfig
 from gnnflow.partition import partition_graph
@@ -27,9 +27,9 @@ COMPUTED = ("epoch", "step", "rank", "loss", "weight", "num_seeds", "num_vertice
 @pytest.fixture(scope="module")
 def parts(tmp_path_factory):
     folder = tmp_path_factory.mktemp("resume")
-    for num_parts in (1, 4):
+    for num_parts in (1, 2, 4):
         config = PartitionConfig(num_parts=num_parts, method="random")
-        partition_graph(power_law(), folder / str(num_parts), config)
+        partition_graph(weighted_power_law(), folder / str(num_parts), config)
     return folder
 
 
@@ -87,13 +87,16 @@ def computed(out):
     return [{name: json.loads(line)[name] for name in COMPUTED} for line in lines]
 
 
-@pytest.mark.parametrize("num_ranks", [1, 4])
-def test_a_killed_run_computes_the_same(parts, tmp_path, num_ranks):
+@pytest.mark.parametrize(
+    ("num_ranks", "weights"), [(1, []), (4, []), (2, ["--edge-weights", "weight"])]
+)
+def test_a_killed_run_computes_the_same(parts, tmp_path, num_ranks, weights):
     whole, killed, folder = tmp_path / "whole", tmp_path / "killed", tmp_path / "checkpoints"
     words = ["--out", killed, "--checkpoint-dir", folder, "--save-every", 3, "--resume", "auto"]
+    words += weights
     at = random.randint(1, 3 * STEPS)
     with (
-        started(parts, num_ranks, "--out", whole) as whole_run,
+        started(parts, num_ranks, "--out", whole, *weights) as whole_run,
         started(parts, num_ranks, *words) as process,
     ):
         kill_at(process, folder, at)

@@ -147,7 +147,15 @@ def test_a_trace_says_which_draw_it_is_of(tmp_path):
     assert shared.draw == "shared"
     dependent = replace(facts, rank=1, settings={"draw": "dependent", "draw_every": 16})
     assert dependent.draw == "dependent, 16 steps"
+    weighted = replace(shared, settings={**shared.settings, "weight_attr": "weight"})
+    assert weighted.draw == "shared, by weight"
+    assert replace(facts, settings={"weight_attr": "w"}).draw == "independent, by w"
     for each in (shared, dependent):
+        recorder = TraceRecorder(each, np.zeros(0, np.int64), np.zeros(0, np.int64))
+        write_trace(tmp_path, recorder.trace())
+    with pytest.raises(DataError, match="mixes traces of different runs"):
+        read_traces(tmp_path)
+    for each in (shared, replace(weighted, rank=1)):
         recorder = TraceRecorder(each, np.zeros(0, np.int64), np.zeros(0, np.int64))
         write_trace(tmp_path, recorder.trace())
     with pytest.raises(DataError, match="mixes traces of different runs"):

@@ -62,6 +62,7 @@ def test_a_partition(call, tmp_path):
     assert said["kind"] == "partition"
     assert (said["facts"]["vertices"], said["facts"]["parts"]) == (60, 3)
     assert said["facts"]["arrays"] == ["x float32[4]", "y int64[]"]
+    assert said["facts"]["edge weights"] == []
     assert said["columns"] == ["part", "vertices", "in-edges", "halo", "train", "val"]
     assert np.sum(said["rows"], axis=0)[[1, 2, 4, 5]].tolist() == [60, 400, 40, 20]
     code, out, _ = call(parts)

@@ -58,15 +58,15 @@ ALL = {
 }
 
 
-def topology_of(graph, original_id=None):
+def topology_of(graph, original_id=None, weights=None):
     topology = _kernels.Topology(np.array([0, graph.num_vertices]))
-    topology.set_part(0, graph.indptr, graph.indices, original_id, graph.edge_id)
+    topology.set_part(0, graph.indptr, graph.indices, original_id, graph.edge_id, weight=weights)
     return topology
 
 
-def with_source_keys(graph, original_id=None, num_threads=1):
+def with_source_keys(graph, original_id=None, num_threads=1, weights=None):
     """A topology whose neighbours may be drawn by key."""
-    topology = topology_of(graph, original_id)
+    topology = topology_of(graph, original_id, weights)
     own = np.arange(graph.num_vertices) if original_id is None else original_id
     none = np.zeros(0, dtype=np.int64)
     keys = np.empty(len(graph.indices), dtype=np.uint32)

@@ -1,5 +1,6 @@
 """Neighbour sampling the plain way: Python integers and dictionaries, one vertex at a time."""
 
+import math
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -30,6 +31,10 @@ class Stream:
     def below(self, bound):
         self.state = (self.state + GOLDEN) & MASK
         return (mix(self.state) * bound) >> 64
+
+    def unit(self):
+        self.state = (self.state + GOLDEN) & MASK
+        return ((mix(self.state) >> 12) + 0.5) * 2.0**-52
 
 
 def drawn_positions(stream, degree, fanout, replace):
@@ -80,6 +85,40 @@ def keyed_positions(sources, fanout, seed, step, every):
     return sorted(i for _, i in sorted(keys)[:fanout])
 
 
+def smallest_by_weight(weights, fanout, opposites):
+    """Positions of the smallest -log(1 - opposite) / weight, in their order; none of weight 0.
+
+    The logarithm of `math` is that of the C library, as in the kernel: of equal keys, which only
+    rounding can make of different numbers, both would keep the first.
+    """
+    keys = [
+        (-math.log(1 - opposite) / float(weight), i)
+        for i, (weight, opposite) in enumerate(zip(weights, opposites, strict=True))
+        if weight > 0
+    ]
+    return sorted(i for _, i in sorted(keys)[:fanout])
+
+
+def weighted_positions(stream, weights, fanout, replace):
+    if fanout < 0:
+        return list(range(len(weights)))
+    if not replace:
+        return smallest_by_weight(weights, fanout, [stream.unit() for _ in weights])
+    drawable = np.flatnonzero(weights > 0)
+    if not len(drawable):
+        return []
+    sums = np.cumsum(weights[drawable], dtype=np.float64)
+    places = [np.searchsorted(sums, stream.unit() * sums[-1], "right") for _ in range(fanout)]
+    return sorted(int(drawable[min(place, len(drawable) - 1)]) for place in places)
+
+
+def keyed_weighted_positions(sources, weights, fanout, seed, step, every):
+    if fanout < 0:
+        return list(range(len(weights)))
+    keys = [entry_key(int(source), seed, step, every) for source in sources]
+    return smallest_by_weight(weights, fanout, [(key + 0.5) * 2.0**-32 for key in keys])
+
+
 @dataclass
 class Csc:
     """In-neighbours of every vertex, and the number of the input edge behind each entry."""
@@ -113,7 +152,17 @@ class PlainSample:
 
 
 def plain_sample(
-    graph, seeds, fanouts, seed, epoch, minibatch, *, replace=False, original_id=None, every=0
+    graph,
+    seeds,
+    fanouts,
+    seed,
+    epoch,
+    minibatch,
+    *,
+    replace=False,
+    original_id=None,
+    every=0,
+    weights=None,
 ):
     keys = source_keys(graph.indptr, graph.indices, original_id) if every else None
     sample = PlainSample([int(vertex) for vertex in seeds])
@@ -125,7 +174,14 @@ def plain_sample(
         for vertex in sample.vertices[begin:end]:
             first, last = int(graph.indptr[vertex]), int(graph.indptr[vertex + 1])
             original = vertex if original_id is None else int(original_id[vertex])
-            if every:
+            entries = slice(first, last)
+            if every and weights is not None:
+                rule = (fanout, seed, minibatch, every)
+                drawn = keyed_weighted_positions(keys[entries], weights[entries], *rule)
+            elif weights is not None:
+                stream = Stream(seed, epoch, minibatch, hop, original)
+                drawn = weighted_positions(stream, weights[entries], fanout, replace)
+            elif every:
                 drawn = keyed_positions(keys[first:last], fanout, seed, minibatch, every)
             else:
                 stream = Stream(seed, epoch, minibatch, hop, original)

@@ -1,4 +1,4 @@
-"""The one array of the edges that a raw graph has, from all that another framework keeps."""
+"""What a raw graph has of its edges, attributes and weights, from all that others keep."""
 
 import logging
 from collections.abc import Sequence
@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gnnflow.datasets.array_kinds import as_float32
+from gnnflow.datasets.raw_graph_checks import check_weights
 from gnnflow.datasets.readers.segments import Segment, SegmentedRows, common_rows
 from gnnflow.errors import DataError
 from gnnflow.files.array_sink import ArraySink
@@ -17,6 +18,8 @@ logger = logging.getLogger(__name__)
 
 EDGE_ARRAY_NAMES = ("edge_attr", "feat", "feats", "w", "weight", "edge_weight")
 """Names under which users of other frameworks keep attributes of edges."""
+EDGE_WEIGHT_NAME = "edge_weight"
+"""The name under which users of PyG keep weights of edges."""
 
 
 def choose_edge_array(
@@ -54,7 +57,8 @@ def choose_edge_array(
             logger.info("the edge array '%s' is kept as 'edge_attr'", chosen)
     if names:
         logger.warning(
-            "leaving out the edge arrays %s: a graph has one; put what is needed into 'edge_attr'",
+            "leaving out the edge arrays %s: edges have one of attributes; put what is needed into "
+            "'edge_attr'",
             ", ".join(names),
         )
     if rows is None:
@@ -77,6 +81,32 @@ def choose_edge_array(
             sink.write(done * row_size, narrow(array))
             done += len(array)
         return sink.array()
+
+
+def choose_edge_weights(segments: Sequence[Segment]) -> NDArray[Any] | None:
+    """Returns the numbers of all edges by which samplers may draw them, if there are any.
+
+    Weights need not be meant for that, so those that cannot be drawn by are no error.
+
+    Args:
+        segments: All edges, in the order of their ids.
+    """
+    if not all(EDGE_WEIGHT_NAME in segment.arrays for segment in segments):
+        return None
+    parts = []
+    for segment in segments:
+        array = segment.arrays[EDGE_WEIGHT_NAME]
+        parts.append(array[:, 0] if array.ndim == 2 and array.shape[1] == 1 else array)
+    if any(part.shape != (each.num_rows,) for part, each in zip(parts, segments, strict=True)):
+        return None
+    weights = np.concatenate(parts)
+    try:
+        check_weights(weights, len(weights))
+    except DataError as error:
+        logger.warning("'%s' is not kept as weights to draw by: %s", EDGE_WEIGHT_NAME, error)
+        return None
+    logger.info("the edge array '%s' is kept as weights to draw by", EDGE_WEIGHT_NAME)
+    return as_float32(weights)
 
 
 def _with_types(

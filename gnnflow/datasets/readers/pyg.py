@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from gnnflow.datasets import structure
 from gnnflow.datasets.array_kinds import LabelTask, vertex_ids
 from gnnflow.datasets.raw_graph import RawGraph
-from gnnflow.datasets.readers.edge_arrays import choose_edge_array
+from gnnflow.datasets.readers.edge_arrays import choose_edge_array, choose_edge_weights
 from gnnflow.datasets.readers.segments import Segment, vertex_arrays
 from gnnflow.datasets.readers.user_files import count_vertices
 from gnnflow.datasets.row_source import ArrayRows
@@ -89,6 +89,7 @@ def from_pyg(
     Every array with a row for each vertex is kept under its name, and one with a row for each
     edge as `edge_attr`; what is left out is named in a warning. Without `x`, features are made
     from the degrees. Wide floats of `x` and of edges become float32, as those of files do.
+    `edge_weight` is kept as weights that neighbours may be drawn by, too.
 
     Types of a `HeteroData` follow each other in their order, as in `to_homogeneous`, and become the
     array `node_type` and, where there are several of edges, the last column of `edge_attr`.
@@ -158,6 +159,7 @@ def _from_data(data: "Data", name: str, features: str | None, task: LabelTask) -
         splits=found.splits,
         num_classes=found.num_classes,
         edge_attr=choose_edge_array([edge_table], [0], None, num_types=1),
+        edge_weight=choose_edge_weights([edge_table]),
     )
 
 
@@ -190,6 +192,7 @@ def _from_hetero(data: "HeteroData", name: str, features: str | None, task: Labe
         splits=found.splits,
         num_classes=found.num_classes,
         edge_attr=choose_edge_array(edges, range(len(edges)), None, num_types=len(edges)),
+        edge_weight=choose_edge_weights(edges),
     )
 
 

@@ -35,6 +35,7 @@ def from_files(
     labels: str | Path | None = None,
     split: str | Path | None = None,
     edge_features: str | Path | None = None,
+    edge_weights: str | Path | None = None,
     num_vertices: int | None = None,
     num_classes: int | None = None,
     task: LabelTask = "auto",
@@ -59,6 +60,8 @@ def from_files(
             of the features or labels.
         edge_features: `[num_edges, ...]`, one row for each edge in the order of `edges`. A .npy
             file stays on disk unless it is float64, which is read as float32.
+        edge_weights: `[num_edges]`, how likely samplers keep each edge, finite and not negative, in
+            the order of `edges`.
         num_vertices: Number of vertices, where files do not tell it.
         num_classes: Number of classes, where it is larger than the largest label says.
         task: What labels are; `auto` goes by their values.
@@ -77,7 +80,7 @@ def from_files(
         vertices.read_features(features)
     if labels is not None:
         vertices.read_labels(labels, task)
-    files = [edges, features or "degree", labels, split, edge_features]
+    files = [edges, features or "degree", labels, split, edge_features, edge_weights]
     graph = RawGraph(
         name=name or Path(edges).stem.removesuffix(".csv"),
         source="files " + ", ".join(Path(file).name for file in files if file is not None),
@@ -87,6 +90,7 @@ def from_files(
         splits={},
         num_classes=vertices.num_classes if num_classes is None else num_classes,
         edge_attr=None if edge_features is None else _edge_attributes(Path(edge_features)),
+        edge_weight=None if edge_weights is None else read_edge_weights(edge_weights),
     )
     if made:
         kind = None if features is None else str(features)
@@ -95,6 +99,22 @@ def from_files(
         graph = replace(graph, splits=vertices.splits(spec, split, graph, seed))
     graph.validate()
     return graph
+
+
+def read_edge_weights(file: str | Path) -> NDArray[Any]:
+    """Returns the numbers in a file of weights of edges; a .npy file stays on disk.
+
+    Raises:
+        DataError: The file is missing, or holds something other than one number for each edge.
+    """
+    weights = open_array(Path(file), "edge weights", ("edge_weight", "edge_weights", "weight"))
+    weights = weights[:, 0] if weights.ndim == 2 and weights.shape[1] == 1 else weights
+    if weights.dtype.kind not in "biuf" or weights.ndim != 1:
+        raise DataError(
+            f"edge weights in {file} must be one number for each edge, got {weights.dtype} of "
+            f"shape {list(weights.shape)}"
+        )
+    return weights
 
 
 class _VertexFiles:

@@ -42,6 +42,8 @@ class RunTrace:
         settings = {
             name: value for name, value in dataclasses.asdict(config).items() if name != "trace"
         }
+        if loader.options.weight_attr is not None:
+            settings["weight_attr"] = loader.options.weight_attr
         settings |= {"draw": loader.options.draw, "draw_every": loader.options.draw_every}
         first_hop = loader.options.first_hop
         if first_hop is not None:
