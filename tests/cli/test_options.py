@@ -217,7 +217,8 @@ def test_what_commands_share_is_listed_where_each_says() -> None:
     infer_names = [entry.name for entry in entries(InferConfig)]
     assert infer_names[:5] == ["parts", "checkpoint", "out", "vertices", "ranks"]
     runtime_names = [entry.name for entry in entries(RuntimeConfig)]
-    assert runtime_names[1:5] == ["transport", "wire-dtype", "topology-bytes", "comm-timeout"]
+    shown = ["transport", "wire-dtype", "gradient-dtype", "topology-bytes", "comm-timeout"]
+    assert runtime_names[1:6] == shown
     recorded = recorded_options(TrainConfig(parts=Path("x")))["runtime"]
     assert [name.replace("_", "-") for name in recorded] == runtime_names
     assert set(recorded) == set(RuntimeConfig.__dataclass_fields__)

@@ -37,16 +37,10 @@ def parts(tmp_path_factory):
 def started(parts, num_ranks, *words):
     """Starts the command as a user does; 200 train seeds in 10 steps."""
     batch_size = 200 // (num_ranks * STEPS)
-    several = ["--draw", "dependent", "--draw-every", 4, "--first-hop", "stored"]
-    options = [
-        *OPTIONS,
-        *(several if num_ranks > 1 else []),
-        "--ranks",
-        num_ranks,
-        "--batch-size",
-        batch_size,
-        *words,
-    ]
+    further = ["--draw", "dependent", "--draw-every", 4] if num_ranks > 1 else []
+    if num_ranks == 4:
+        further += ["--first-hop", "stored", "--gradient-dtype", "bfloat16"]
+    options = [*OPTIONS, *further, "--ranks", num_ranks, "--batch-size", batch_size, *words]
     command = [sys.executable, "-m", "gnnflow.cli.train", parts / str(num_ranks), *options]
     process = start_program([str(word) for word in command], os.environ | ENVIRONMENT)
     try:
