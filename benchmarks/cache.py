@@ -20,7 +20,8 @@ bytes hold half as many rows.
 
 Rows `cache/GRAPH/BUDGET/common-rows` compare rows that cross between two machines of two ranks
 each where the ranks of a machine hold common rows once (`--cache-scope host`) and where they do
-not.
+not, also for draws by key (`cache/GRAPH/BUDGET/DRAW-common-rows`); below, the share of rows that
+another rank of the machine fetches in the same step.
 
 Rows `cache/GRAPH/books/SCORER` compare the mean processor time per minibatch of look-up and
 bookkeeping, once all vertices were met, with a plain sorted buffer whose scores all decay (as
@@ -29,7 +30,6 @@ a twentieth of the time of sampling the minibatch: in a job of 4 ranks on this m
 remote hops, and from memory by one thread. Both sides run by one thread, in turns.
 """
 
-import dataclasses
 import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -40,18 +40,14 @@ from numpy.typing import NDArray
 
 from benchmarks import _distributed_sampling_side
 from benchmarks._harness import Options, Report, Row, over, run_benchmark, take_turns
+from benchmarks._host_scope import compare_scopes
 from benchmarks._sorted_buffer import SortedBuffer
 from benchmarks._traces import Sampled, TraceWorkload, repeated, sample_workload
 from benchmarks.fixed_schedules import FixedSchedule, best_schedule, schedules, search
 from gnnflow.cache import belady_hits
-from gnnflow.cache.vertex_values import VertexValues
-from gnnflow.partition import open_partition
-from gnnflow.prefetch.host_rows import SHARE, common_ids
 from gnnflow.replay import Replay, ReplaySettings, Trace, replay_trace
 
 Ids = NDArray[np.int64]
-HOSTS = ((0, 1), (2, 3))
-"""Ranks of each machine."""
 WORKLOADS = (
     TraceWorkload(
         name="debian-packages", generate=None, fanout=(10, 10), batch_size=256, num_epochs=6
@@ -237,70 +233,6 @@ def compare_stored(
                         against=against,
                     )
                 )
-
-
-def volumes_by_scope(traces: Sequence[Trace], offsets: Ids, budget: float) -> dict[str, int]:
-    """Returns the rows that cross between the machines for each `--cache-scope`.
-
-    Args:
-        traces: Of four ranks.
-        offsets: First global id of each part.
-        budget: Share of the halo vertices on other machines that a rank may hold.
-    """
-    rows = {"rank": 0, "host": 0}
-    for host in HOSTS:
-        low, high = offsets[host[0]], offsets[host[-1] + 1]
-        elsewhere = [
-            restricted(traces[rank], lambda ids, low=low, high=high: (ids < low) | (ids >= high))
-            for rank in host
-        ]
-        capacities = [int(budget * trace.num_halo) for trace in elsewhere]
-        for trace, capacity in zip(elsewhere, capacities, strict=True):
-            rows["rank"] += replay_trace(trace, ReplaySettings(capacity=capacity)).volume_rows
-        num_common = int(SHARE * len(host) * min(capacities))
-        common = common_ids([trace.vip for trace in elsewhere if trace.vip], num_common)
-        rows["host"] += len(common)
-        for position, (trace, capacity) in enumerate(zip(elsewhere, capacities, strict=True)):
-            rest = restricted(trace, lambda ids, common=common: ~np.isin(ids, common))
-            capacity -= len(common[position :: len(host)])
-            rows["host"] += replay_trace(rest, ReplaySettings(capacity=capacity)).volume_rows
-    return rows
-
-
-def restricted(trace: Trace, wanted: Callable[[Ids], NDArray[np.bool_]]) -> Trace:
-    """Returns a trace of some vertices alone."""
-    kept = [ids[wanted(ids)] for ids in trace.minibatches()]
-    in_halo = wanted(trace.halo)
-    vip = trace.vip
-    if vip is not None:
-        listed = wanted(vip.ids)
-        vip = VertexValues(vip.ids[listed], vip.values[listed])
-    return dataclasses.replace(
-        trace,
-        remote_ids=np.concatenate([trace.remote_ids[:0], *kept]),
-        offsets=np.concatenate([[0], np.cumsum([len(ids) for ids in kept])]).astype(np.int64),
-        halo=trace.halo[in_halo],
-        halo_degree=trace.halo_degree[in_halo],
-        vip=vip,
-    )
-
-
-def compare_scopes(
-    name: str, sampled: Sampled, report: Report, *, budgets: Sequence[float]
-) -> None:
-    """Adds the rows on common rows of one graph."""
-    offsets = open_partition(sampled.folder, 0).book.offsets
-    for budget in budgets:
-        rows = volumes_by_scope(sampled.traces, offsets, budget)
-        report.add(
-            Row(
-                name=f"cache/{name}/{round(100 * budget)}/common-rows",
-                ours=rows["host"],
-                theirs=rows["rank"],
-                unit="rows",
-                against="rank scope",
-            )
-        )
 
 
 def time_books(plan: Callable[[int], object], first: int, last: int) -> float:
