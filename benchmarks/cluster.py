@@ -8,10 +8,10 @@ same for all. Rows set gnnflow's fastest setting with a cache of 25 % of the hal
 others: `cluster/RATE/distdgl`, `cluster/RATE/none` (gnnflow without a cache),
 `cluster/RATE/static` (the scorer `decay`, replacing every 25 minibatches: one schedule, not the
 best), `cluster/RATE/lookahead`, `cluster/RATE/dependent` (lookahead on minibatches drawn by keys of
-16 steps) and `cluster/RATE/stored` (with a stored first hop besides), without the one that is
-fastest; `cluster/RATE/dependent/static` sets the dependent draw without a stored hop against static
-prefetching. Each comes with the accuracies
-of both sides after the same epochs, and says when they differ by more than the spread of the seeds.
+16 steps), `cluster/RATE/stored` (with a stored first hop besides) and `cluster/RATE/gradients` (and
+gradients in bfloat16), without the one that is fastest; `cluster/RATE/dependent/static` sets the
+dependent draw without a stored hop against static prefetching. Each comes with the accuracies of
+both sides after the same epochs, and says when they differ by more than the spread of the seeds.
 With `--large-caches`, rows `cluster/RATE/50/...` and `cluster/RATE/50-bfloat16/...` do the same for
 caches of 50 %, and for rows that travel in half the bytes. Where namespaces are not allowed,
 gnnflow's settings run over loopback, which limits nothing.
@@ -34,6 +34,7 @@ from benchmarks.cluster_runs import (
     LOOKAHEAD,
     NO_CACHE,
     SETTINGS,
+    SHORT_GRADIENTS,
     STATIC,
     STORED,
     Run,
@@ -55,6 +56,7 @@ _AGAINST = {
     LOOKAHEAD: "gnnflow, lookahead",
     DEPENDENT: "gnnflow, lookahead, dependent draw",
     STORED: "gnnflow, lookahead, dependent draw, stored first hop",
+    SHORT_GRADIENTS: "gnnflow, the same with gradients in bfloat16",
 }
 _QUICK = Workload(
     graph="sbm:vertices=60000,edges=435000,classes=64,features=128",

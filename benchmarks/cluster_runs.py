@@ -90,6 +90,7 @@ STATIC = "static"
 LOOKAHEAD = "lookahead"
 DEPENDENT = "dependent"
 STORED = "stored"
+SHORT_GRADIENTS = "gradients"
 LARGE, COMPRESSED = "50", "50-bfloat16"
 _STATIC = ("--scorer", "decay", "--period", "25")
 DEPENDENT_WORDS = ("--draw", "dependent", "--draw-every", "16")
@@ -100,6 +101,10 @@ SETTINGS = (
     Setting(name=LOOKAHEAD, words=("--cache-fraction", "0.25")),
     Setting(name=DEPENDENT, words=("--cache-fraction", "0.25", *DEPENDENT_WORDS)),
     Setting(name=STORED, words=("--cache-fraction", "0.25", *STORED_WORDS)),
+    Setting(
+        name=SHORT_GRADIENTS,
+        words=("--cache-fraction", "0.25", *STORED_WORDS, "--gradient-dtype", "bfloat16"),
+    ),
     Setting(name="static-50", words=("--cache-fraction", "0.5", *_STATIC)),
     Setting(name="lookahead-50", words=("--cache-fraction", "0.5")),
     Setting(
@@ -109,7 +114,7 @@ SETTINGS = (
 )
 """All ways to run it."""
 GROUPS: dict[str, tuple[str, ...]] = {
-    "": (NO_CACHE, STATIC, LOOKAHEAD, DEPENDENT, STORED),
+    "": (NO_CACHE, STATIC, LOOKAHEAD, DEPENDENT, STORED, SHORT_GRADIENTS),
     LARGE: (NO_CACHE, "static-50", "lookahead-50"),
     COMPRESSED: (NO_CACHE, "static-50", "lookahead-50-bfloat16"),
 }
