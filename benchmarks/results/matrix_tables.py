@@ -26,11 +26,6 @@ GOALS = (
     ("lookahead", 25, "200mbit", "static", 1.5),
     ("lookahead-bfloat16", 50, "200mbit", "none", 1.91),
     ("lookahead-bfloat16", 50, "200mbit", "static", 1.82),
-    ("lookahead-dependent", 25, "200mbit", "static", 1.82),
-    ("lookahead-stored", 25, "200mbit", "static", 3.0),
-    ("lookahead-stored", 25, "200mbit", DISTDGL, 8.0),
-    ("lookahead-stored", 25, "1gbit", DISTDGL, 5.0),
-    ("lookahead-stored", 25, "10gbit", "lookahead", 2.0),
 )
 """What was aimed at with two ranks: how many times faster which contender is than another."""
 ANYWHERE = 1.82

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
+import torch
 from torch import Tensor
 from torch_geometric.nn import SAGEConv
 
@@ -49,5 +50,5 @@ class SAGE(LayeredModel):
     def combine_first(self, x: Tensor, x_first: Tensor) -> Tensor:
         """Computes `lin_l(stored mean) + lin_r(own row)`."""
         conv: Any = self.convs[0]
-        out: Tensor = conv.lin_l(x_first) + conv.lin_r(x)
-        return out
+        # In one pass over the rows of the result, which are many.
+        return torch.addmm(conv.lin_l(x_first), x, conv.lin_r.weight.T)
