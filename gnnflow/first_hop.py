@@ -31,6 +31,7 @@ from gnnflow.in_degrees import IN_DEGREE, ensure_in_degree, in_degree_without_lo
 from gnnflow.partition import GraphPartition
 from gnnflow.partition.reader import fingerprint
 from gnnflow.partition.stored_rows import STORED_TYPES, from_stored, to_stored
+from gnnflow.sampling import LocalNeighborSampler
 from gnnflow.terminal import SlowWork
 
 _LOGGER = logging.getLogger(__name__)
@@ -209,7 +210,7 @@ class _Files:
         shape = (len(x), x.shape[1] * vectors_a_row(self._kind))
         try:
             self._clear_leftovers()
-            with replaced_file(self.rows, shared=True, sync=True) as partial_file:
+            with replaced_file(self.rows, shared=True) as partial_file:
                 with partial_file.open("wb") as file:
                     file.write(npy_header(x.dtype, shape))
                     for floats in aggregation.rows():
@@ -275,6 +276,8 @@ class _FirstHopSums:
         self._store = graph.exact_store("x")
         self._type = graph.manifest.arrays["x"].dtype
         self._width = graph.num_features
+        self._rooms = [np.empty((0, *self._store.row_shape), self._store.dtype)] * 2
+        self._sampler = LocalNeighborSampler(graph.topology, num_threads=graph.ctx.threads)
         # Rows as they come and as floats, twice: those of the next edges are on their way.
         edge_bytes = 2 * (self._store.row_bytes + 4 * self._width + _BYTES_AN_EDGE)
         self._edges_at_once = max(1, memory_bytes // edge_bytes)
@@ -311,14 +314,29 @@ class _FirstHopSums:
                 yield _Span(first, last, edge, min(edge + limit, stop))
 
     def _ask(self, span: _Span) -> _Sources:
-        indices = self._graph.partition.indices[span.first_edge : span.last_edge]
-        sources, position = np.unique(indices, return_inverse=True)
-        ids = sources.astype(np.int64)
+        partition = self._graph.partition
+        starts = (partition.indptr[span.first], partition.indptr[span.last])
+        if starts == (span.first_edge, span.last_edge):
+            # The vertices' own rows come along, which are here.
+            vertices = np.arange(span.first, span.last, dtype=np.int64) + partition.first_id
+            subgraph = self._sampler.sample(vertices, [-1], epoch=0, minibatch=0)
+            ids, position = subgraph.vertices, subgraph.src
+        else:
+            indices = partition.indices[span.first_edge : span.last_edge]
+            sources, position = np.unique(indices, return_inverse=True)
+            ids, position = sources.astype(np.int64), position.reshape(-1).astype(np.int64)
         in_degree = None
         if self._kind == "gcn":
             in_degree = self._graph.store(IN_DEGREE).fetch_async(ids)
-        rows = self._store.fetch_async(ids)
-        return _Sources(position.reshape(-1).astype(np.int64), rows, in_degree)
+        rows = self._store.fetch_async(ids, self._room(len(ids)))
+        return _Sources(position, rows, in_degree)
+
+    def _room(self, num_rows: int) -> Rows:
+        """Memory for rows that come while those before are still looked at, used in turns."""
+        self._rooms.reverse()
+        if len(self._rooms[0]) < num_rows:
+            self._rooms[0] = np.empty((num_rows, *self._store.row_shape), self._store.dtype)
+        return self._rooms[0][:num_rows]
 
     def _sums_of(self, span: _Span, sources: _Sources) -> npt.NDArray[np.float32]:
         rows = from_stored(sources.rows.result(), self._type)
